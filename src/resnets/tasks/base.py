@@ -194,8 +194,9 @@ class Task(ABC):
 
         Returns:
             `Dataset(root, samples, class_names)`, without class names `()`. A `Sample` has the path of its image and class names
-            (`labels`), which the split balances, or anything else in `target`; `split` is "train", "val" or "test" where the data
-            are divided, and None where that is left to the package.
+            (`labels`), which the split balances, or anything else in `target`, of which a split file notices changes if it is a
+            `DigestedTarget`; `split` is "train", "val" or "test" where the data are divided, and None where that is left to the
+            package.
 
         Raises:
             UserError: there are no such data, or they are not laid out in a way that this task reads.

@@ -15,6 +15,7 @@ from resnets.data.split.lineage import Lineage
 from resnets.data.split.make_split import make_split
 from resnets.data.split.split_file import write_split
 from resnets.errors import UserError
+from resnets.hashing import sha256
 from resnets.tasks.inputs.evaluation_split import choose_split, not_trained_on, num_selected_on
 
 NOWHERE = Path("net.safetensors")
@@ -82,6 +83,27 @@ def test_other_weights_in_a_run_directory_have_not_its_split(world, run: Path) -
         assert choose_split(open_dataset.read(world.data), run, origin).name == "all"
         assert num_selected_on(run, samples, origin) == 0
     assert num_selected_on(run, samples) == 6
+
+
+@pytest.mark.parametrize(
+    ("settings", "origin", "count"),
+    [
+        ("[schedule]\n[stop]\nepochs = 3", {}, 0),
+        ("[schedule]\n[stop]\npatience_epochs = 3", {}, 6),
+        ("[schedule]\nplateau_epochs = 2\n[stop]", {}, 6),
+        ("[schedule]\n[stop]\nepochs = 3", {"calibration": {"split": "val"}}, 6),
+        ("", {}, 6),
+    ],
+    ids=["all steps", "early stopping", "a plateau", "calibrated", "not known"],
+)
+def test_the_last_weights_are_selected_only_where_val_images_end_the_run(
+    world, run: Path, settings: str, origin: dict[str, object], count: int
+) -> None:
+    samples = open_dataset.read(world.data).samples
+    (run.parents[1] / "recipe.toml").write_text(settings)
+    origin = {**origin, "split_sha256": sha256(run.parents[1] / "split.csv")}
+    assert num_selected_on(run.with_name("last.safetensors"), samples, origin) == count
+    assert num_selected_on(run, samples, origin) == 6
 
 
 def test_images_of_the_run_that_changed_since_are_not_taken_silently(world, run: Path, tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 
@@ -46,6 +46,14 @@ def split_from_name(name: str) -> str | None:
     return splits.pop() if len(splits) == 1 else None
 
 
+@runtime_checkable
+class DigestedTarget(Protocol):
+    """A `Sample.target` whose changes a split file notices: that of a task whose labels do not say all of an annotation."""
+
+    def digest(self) -> str:
+        """The SHA-256 of the annotation, in hexadecimal digits."""
+
+
 @dataclass(frozen=True)
 class Sample:
     """One image. `path` can be opened as it stands (absolute, or relative to the working directory)."""
@@ -59,7 +67,7 @@ class Sample:
     weight: float = 1.0  # of its loss, relative to the others; > 0
     sha256: str | None = None  # of the bytes of the file; filled in by `hash_samples`
     columns: Mapping[str, str] = field(default_factory=dict, compare=False)  # further columns of the manifest
-    # What a task reads besides class names: boxes, the path of a mask, numbers.
+    # What a task reads besides class names: boxes, the path of a mask, numbers. It may be a `DigestedTarget`.
     target: Any = field(default=None, hash=False)
 
     @property

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from resnets.atomic_write import write_bytes
 from resnets.data.check import check_file
-from resnets.data.datasets.dataset import SPLITS, Dataset, Sample, labels_as_text, nfc
+from resnets.data.datasets.dataset import SPLITS, Dataset, DigestedTarget, Sample, labels_as_text, nfc
 from resnets.data.loading.hash_files import hash_samples
 from resnets.data.loading.thread_pool import ordered_map
 from resnets.data.split.make_split import refuse_shards
@@ -18,21 +18,21 @@ from resnets.errors import UserError
 from resnets.message_format import format_list
 
 COLUMNS = ("path", "sha256", "label", "split", "group")
-ANNOTATION = "annotation"  # one more column where images have objects: the SHA-256 of the objects
+ANNOTATION = "annotation"  # one more column for a `DigestedTarget`
 
 
 def write_split(path: str | Path, dataset: Dataset) -> None:
-    """Write the split as a .csv: path (relative to the dataset if it is inside it), sha256, label, split, group, and with
-    objects the digest of the annotation.
+    """Write the split as a .csv: path (relative to the dataset if it is inside it), sha256, label, split, group, and the
+    digest of the annotation where targets have one.
     """
     digests = [_annotation(sample) for sample in dataset.samples]
-    has_objects = any(digests)
+    has_digests = any(digests)
     table = io.StringIO(newline="")
     writer = csv.writer(table, lineterminator="\n")
-    writer.writerow((*COLUMNS, ANNOTATION) if has_objects else COLUMNS)
+    writer.writerow((*COLUMNS, ANNOTATION) if has_digests else COLUMNS)
     for sample, digest in zip(dataset.samples, digests, strict=True):
         row = [_key(dataset, sample), sample.sha256, labels_as_text(sample), sample.split, sample.group or ""]
-        writer.writerow([*row, digest] if has_objects else row)
+        writer.writerow([*row, digest] if has_digests else row)
     # A file name that is not UTF-8 is written with the bytes that it has.
     write_bytes(path, table.getvalue().encode("utf-8", errors="surrogateescape"))
 
@@ -90,8 +90,8 @@ def _key(dataset: Dataset, sample: Sample) -> str:
 
 
 def _annotation(sample: Sample) -> str:
-    """The digest of the objects of an image; "" where it has none, as for tasks whose target is its labels."""
-    return sample.target.digest() if hasattr(sample.target, "digest") else ""
+    """The digest of the annotation; "" where there is none beside the labels."""
+    return sample.target.digest() if isinstance(sample.target, DigestedTarget) else ""
 
 
 def _read_rows(path: Path) -> dict[str, dict[str, str]]:

@@ -2,6 +2,7 @@
 
 import csv
 import os
+import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +19,7 @@ from resnets.hashing import sha256
 from resnets.message_format import suggestion
 
 ALL, NOT_TRAINED_ON = "all", "not_trained_on"
+LAST = "last.safetensors"  # in the weights of a run directory: those after the last step, whatever the val images say
 
 
 @dataclass(frozen=True)
@@ -133,6 +135,8 @@ def num_selected_on(checkpoint: Path, samples: Sequence[Sample], provenance: Map
     wherever they are now; images that cannot be read do not count.
     """
     record, _ = lineage.find_split_record(checkpoint, provenance)
+    if record is not None and checkpoint.name == LAST and "calibration" not in (provenance or {}):
+        record = record if _decides_on_val(record.parent / "recipe.toml") else None
     if record is None or isinstance(samples, IndexedSamples) != (record.name == read_shards.MANIFEST):
         return 0
     if isinstance(samples, IndexedSamples):
@@ -142,6 +146,16 @@ def num_selected_on(checkpoint: Path, samples: Sequence[Sample], provenance: Map
     with record.open(encoding="utf-8-sig", errors="surrogateescape", newline="") as file:
         val = {row.get("sha256") for row in csv.DictReader(file) if row.get("split") == "val"} - {None, ""}
     return sum(digest in val for digest in lineage.sha256_of_samples(samples)) if val else 0
+
+
+def _decides_on_val(recipe: Path) -> bool:
+    """Whether the val images of a run decide when it ends, or when its learning rate is lowered, so also its last weights."""
+    try:
+        content = tomllib.loads(recipe.read_text("utf-8"))
+        keys = content["stop"].get("patience_epochs"), content["schedule"].get("plateau_epochs")
+    except (OSError, ValueError, KeyError, AttributeError):
+        return True  # it is not known
+    return any(key is not None for key in keys)
 
 
 def _check_arguments(

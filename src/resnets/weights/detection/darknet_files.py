@@ -8,7 +8,6 @@ numbers: for each convolution the bias, and for one with batch normalization bia
 import dataclasses
 import struct
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -19,12 +18,12 @@ from torch import Tensor
 from resnets import atomic_write
 from resnets.data.image.preprocess import Preprocess
 from resnets.errors import UserError
-from resnets.models.detection import zoo
 from resnets.models.detection.build import build_detector
 from resnets.models.detection.settings import DetectorSettings
 from resnets.models.detection.yolo.yolov3 import YOLOv3
 from resnets.models.spec import ResNetSpec
 from resnets.weights.checkpoint import Checkpoint
+from resnets.weights.detection import darknet_cfg
 from resnets.weights.detection.checkpoint import TASK, detector_settings, network
 from resnets.weights.detection.darknet_layers import DarknetLayers, Section, layers_of
 from resnets.weights.detection.torchvision import default_class_names
@@ -60,7 +59,7 @@ def write(cfg: str | Path, model: YOLOv3, height: int, width: int) -> None:
     layers = layers_of(model)
     channels = layers.convolutions[0][0].in_channels
     net = Section("net", {"batch": 1, "width": width, "height": height, "channels": channels})
-    text = "\n".join(_section_lines([net, *layers.sections]))
+    text = "\n".join(darknet_cfg.lines([net, *layers.sections]))
     parts = [struct.pack("<iiiq", *VERSION, 0)]
     for tensors in _stored_tensors(model, layers):
         parts += [tensor.detach().cpu().numpy().astype("<f4").tobytes() for tensor in tensors.values()]
@@ -74,8 +73,8 @@ def read(cfg: str | Path) -> DarknetDetector:
     Raises:
         UserError: a file cannot be read, no network of the zoo has these layers, or the numbers are too few or too many.
     """
-    sections = parse(_read_bytes(Path(cfg)).decode("utf-8", "replace"), cfg)
-    settings, backbone, num_classes = identify(sections, cfg)
+    sections = darknet_cfg.parse(_read_bytes(Path(cfg)).decode("utf-8", "replace"), cfg)
+    settings, backbone, num_classes = darknet_cfg.identify(sections, cfg)
     with torch.device("meta"):
         model = build_detector(settings, backbone, num_classes)
     assert isinstance(model, YOLOv3)
@@ -134,70 +133,6 @@ def read_checkpoint(path: Path, class_names: Sequence[str] = ()) -> Checkpoint:
         task=TASK,
         config={**dataclasses.asdict(found.settings), "shorter_side": None},
     )
-
-
-def parse(text: str, path: str | Path) -> list[Section]:
-    """The sections of a `.cfg`; lines that begin with # or ; are comments."""
-    sections: list[Section] = []
-    for number, line in enumerate(text.splitlines(), start=1):
-        line = line.strip()
-        if not line or line[0] in "#;":
-            continue
-        key, sign, value = (part.strip() for part in line.partition("="))
-        if line.startswith("[") and line.endswith("]"):
-            sections.append(Section(line[1:-1], {}))
-        elif sign and sections:
-            sections[-1].values[key] = value
-        else:
-            raise UserError(f"'{path}', line {number}: expected [section] or key=value; received '{line[:60]}'.")
-    if not sections or sections[0].kind not in ("net", "network"):
-        raise UserError(f"'{path}' is not a .cfg file of darknet: it does not begin with [net].")
-    return sections
-
-
-def identify(sections: Sequence[Section], path: str | Path) -> tuple[DetectorSettings, ResNetSpec, int]:
-    """The settings, the backbone and the number of classes of a network of the zoo with the same layers."""
-    outputs = [section.values for section in sections if section.kind == "yolo"]
-    try:
-        num_classes = int(outputs[0]["classes"])
-        anchors = tuple(float(value) for value in str(outputs[0]["anchors"]).split(","))
-        ignore_iou = float(outputs[0].get("ignore_thresh", 0.5))
-    except (IndexError, KeyError, ValueError):
-        raise UserError(f"'{path}' has no section [yolo] with classes and anchors.") from None
-    given = [_comparable(section) for section in sections[1:]]
-    num_sums = sum(kind == "shortcut" for kind, _ in given)
-    for name in zoo.list_models("yolov3_*"):
-        settings, backbone = zoo.get(name)
-        if num_sums != (sum(backbone.num_blocks) if backbone.block == "residual" else 0):
-            continue
-        settings = replace(settings, anchors=anchors, ignore_iou=ignore_iou)
-        try:
-            with torch.device("meta"):
-                model = build_detector(settings, backbone, num_classes)
-            assert isinstance(model, YOLOv3)
-            expected = layers_of(model).sections
-        except UserError:
-            continue
-        if given == [_comparable(section) for section in expected]:
-            return settings, backbone, num_classes
-    raise UserError(f"'{path}' has the layers of no YOLOv3 of the zoo, such as 'yolov3_resnet18'.")
-
-
-def _comparable(section: Section) -> tuple[str, dict[str, object]]:
-    """What a section says about the layer; numbers as numbers."""
-    values: dict[str, object] = {}
-    for key, value in section.values.items():
-        if section.kind != "yolo" or key in ("mask", "classes", "num"):
-            text = str(value).replace(" ", "")
-            values[key] = tuple(float(part) for part in text.split(",")) if text[:1] in "-0123456789" else text
-    return section.kind, values
-
-
-def _section_lines(sections: Sequence[Section]) -> Iterator[str]:
-    for section in sections:
-        yield f"[{section.kind}]"
-        yield from (f"{key}={value}" for key, value in section.values.items())
-        yield ""
 
 
 def _stored_tensors(model: YOLOv3, layers: DarknetLayers) -> Iterator[dict[str, Tensor]]:

@@ -18,6 +18,7 @@ from resnets.tasks.detection.metrics import reported_objects, summarize
 from resnets.tasks.detection.metrics.error_types import error_types
 from resnets.tasks.detection.records import Records
 from resnets.tasks.detection.report import bar_charts, error_crops, image_gallery, report_content, score_curves
+from resnets.tasks.detection.report.report_sections import Evaluated
 
 BACKGROUND = "(nothing)"
 
@@ -52,7 +53,7 @@ def draw(
     matrix = reported_objects.confusion_matrix(records, reported, len(class_names))
     errors = error_types(records, len(class_names))
     shown = samples, records, errors, threshold, class_names, files.path
-    evaluated = report_content.Evaluated(
+    evaluated = Evaluated(
         rows=summarize.class_rows(records, class_names, threshold),
         matrix=matrix,
         errors=errors,
