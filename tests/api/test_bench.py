@@ -9,6 +9,7 @@ import pytest
 import torch
 
 import resnets
+from resnets.api.bench import bench_rows
 from resnets.cli import main
 from resnets.errors import UserError
 
@@ -34,3 +35,24 @@ def test_the_number_of_threads_and_the_random_state_stay(folder: Path) -> None:
     assert torch.equal(torch.random.get_rng_state(), state)
     with pytest.raises(UserError, match="`batch` must be 1 or more"):
         resnets.bench("tiny", batch=0)
+
+
+@pytest.mark.parametrize("name", ["fasterrcnn_light_tiny", "yolov3_light_tiny"])
+def test_a_detector_is_measured_at_the_size_of_its_images(name: str) -> None:
+    settings = {"backends": ["torch"], "precision": "fp32", "seconds": 0, "threads": 1, "device": "cpu"}
+    result = resnets.bench(name, batch=[1, 3], imgsz=64, **settings)
+    assert (result.settings["weights"], result.settings["imgsz"]) == ("random", 64)
+    assert [(row.backend, row.batch, row.failure) for row in result.rows] == [
+        (backend, batch, "") for batch in (1, 3) for backend in ("reference", "torch")
+    ]
+    agreements = [row.agreement for row in result.rows]
+    assert all(each is not None and (each.images, each.quantity) == (4, "a score") for each in agreements)
+    assert all(row.images_per_second > 0 for row in result.rows)
+
+
+def test_the_usual_size_of_a_detector() -> None:
+    settings, rows = bench_rows("yolov3_light_tiny", backends=["torch"], batch=1)
+    assert (settings["imgsz"], settings["weights"]) == (320, "random")
+    del rows  # which would begin to measure
+    with pytest.raises(UserError, match="There is no network 'tinny'"):
+        bench_rows("yolov3_tinny", batch=1)

@@ -19,13 +19,18 @@ from resnets.inference.device import resolve_device
 from resnets.inference.static_graph import StaticGraph
 from resnets.message_format import suggestion
 from resnets.models import zoo
-from resnets.models.resnet import check_size, find_backbone
+from resnets.models.detection import zoo as detectors
+from resnets.models.detection.build import build_detector
+from resnets.models.resnet import ResNet, check_size, find_backbone
 from resnets.progress import log
 from resnets.tasks import trained_model
 from resnets.tasks.base import Task
 from resnets.tasks.classification.task import Classification
+from resnets.tasks.detection.task import Detection
 
-NUM_IMAGES = 32  # on which the outputs are compared, or one batch if that is more
+NUM_IMAGES = 32  # on which the outputs of a classifier are compared, or one batch if that is more
+NUM_LARGE_IMAGES = 4  # the same for other models, whose images are larger
+NUM_COCO_CLASSES = 80
 DRAWN_SIZE = 96  # side of the drawn images, before they are resized for the network
 
 
@@ -122,7 +127,7 @@ def bench_rows(
     if precision == "bf16" and not names:
         given = f"`backends={','.join(backends)}`"
         raise UserError(f"`precision=bf16` has no effect with {given}: the reference computes in fp32.")
-    graph, images, weights = _load(str(model), imgsz, max(NUM_IMAGES, *sizes), device)
+    graph, images, weights = _load(str(model), imgsz, max(sizes), device)
     settings = {"model": str(model), "weights": weights, "imgsz": images.shape[-1]}
     settings |= hardware.describe(torch.device(device))
     precisions = list(PRECISIONS) if precision == "all" else [precision]
@@ -136,18 +141,17 @@ def bench_rows(
 
 
 def _load(model: str, imgsz: int | None, num_images: int, device: str) -> tuple[StaticGraph, Tensor, str]:
-    """The network for the backends, float32 images (N, C, h, w) for it, and the origin of its weights."""
-    random = model in zoo.entries() and not Path(model).exists()
-    task: Task = Classification()
+    """The network for the backends, at least `num_images` images, float32 (N, C, h, w), and the origin of its weights."""
+    random = not Path(model).exists() and (model in zoo.entries() or detectors.is_detector(model))
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         if random:
-            net: nn.Module = zoo.build(model)
-            preprocess = Preprocess.imagenet(imgsz or zoo.find(model).imgsz)
+            task, net, preprocess = _untrained(model)
         else:
             trained = trained_model.load(model, device, precision="fp32")
             task, net, preprocess = trained.task, trained.model, trained.preprocess
-            preprocess = preprocess.with_size(imgsz) if imgsz else preprocess
+    preprocess = preprocess.with_size(imgsz) if imgsz else preprocess
+    num_images = max(num_images, NUM_IMAGES if isinstance(net, ResNet) else NUM_LARGE_IMAGES)
     drawn = generate_shapes.make_settings(size=DRAWN_SIZE)
     images = torch.stack([preprocess(generate_shapes.draw(index, drawn).pixels) for index in range(num_images)])
     backbone = find_backbone(net)
@@ -159,3 +163,12 @@ def _load(model: str, imgsz: int | None, num_images: int, device: str) -> tuple[
     if random:
         net = benchmark.calibrate_batch_norms_(net, images[:NUM_IMAGES].to(device))
     return task.static_graph(net), images, "random" if random else model
+
+
+def _untrained(name: str) -> tuple[Task, nn.Module, Preprocess]:
+    """A classifier, or a detector of COCO's classes, with random weights, and the usual size of its images."""
+    if not detectors.is_detector(name):
+        return Classification(), zoo.build(name), Preprocess.imagenet(zoo.find(name).imgsz)
+    settings, spec = detectors.get(name)
+    preprocess = Preprocess(size=(settings.usual_imgsz,) * 2, resize="fit", resize_to=None)
+    return Detection(), build_detector(settings, spec, NUM_COCO_CLASSES), preprocess

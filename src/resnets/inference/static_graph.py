@@ -46,10 +46,20 @@ def to_float(outputs: Any) -> Any:
 
 
 def concatenate(parts: Sequence[Any]) -> Any:
-    """One tensor of several, or a tuple of tensors of several such tuples, along the first dimension."""
+    """The outputs of several batches as those of one: tensors along the first dimension and lists one after the other, which may
+    be in tuples and dictionaries.
+    """
+    first = parts[0]
     if len(parts) == 1:
-        return parts[0]
-    return torch.cat(list(parts)) if isinstance(parts[0], Tensor) else tuple(map(torch.cat, zip(*parts, strict=True)))
+        return first
+    if isinstance(first, Tensor):
+        return torch.cat(list(parts))
+    if isinstance(first, list):
+        return [each for part in parts for each in part]
+    if isinstance(first, dict):
+        return {key: concatenate([part[key] for part in parts]) for key in first}
+    fields = [concatenate(values) for values in zip(*parts, strict=True)]
+    return type(first)(*fields) if hasattr(first, "_fields") else tuple(fields)
 
 
 def static_part(graph: StaticGraph) -> StaticGraph:

@@ -18,7 +18,8 @@ COLUMNS = (("images/s", 9), ("ref/s", 8), ("x ref", 6), ("spread", 12), ("build 
 LEGEND = (
     "images/s: from the median time of a batch; ref/s: the same for the reference, in the same rounds; x ref: their ratio; "
     "spread: the lowest and the highest ratio of a round; build s: seconds to build the backend; same: images with the label of "
-    "the reference; diff: largest difference of a probability. --json has the percentiles of the time of a batch (p50, p95, p99)."
+    "the reference; diff: largest difference of a probability, or of an object's score. --json has the percentiles of the time "
+    "of a batch (p50, p95, p99)."
 )
 RANDOM = "The weights are random; measure a trained checkpoint to see how much its predictions differ."
 
