@@ -97,6 +97,16 @@ def test_what_computes_depends_on_the_job_and_on_no_job_before(graph: StaticGrap
 
 
 @pytest.mark.usefixtures("bf16")
+def test_a_batch_is_full_with_as_many_images_as_the_task_computes_together(graph: StaticGraph, images: Tensor) -> None:
+    """A detector divides batches of large images, so that none has half as many as the job's."""
+    limited = replace(graph, largest_batch=lambda height, width: 2 * 32 * 32 // (height * width))
+    for expected, given in (("reference fp32", graph), ("torch bf16", limited)):
+        job = ModelRunner(given).job(MILLION, 32)
+        job.outputs(images[:2])
+        assert [str(each) for each in job.used] == [expected]
+
+
+@pytest.mark.usefixtures("bf16")
 def test_a_repeated_job_gives_the_same_bits(graph: StaticGraph, images: Tensor) -> None:
     for count in (4, MILLION):
         first, second = (ModelRunner(graph).job(count, 4).outputs(images) for _ in range(2))

@@ -103,7 +103,7 @@ class Job:
             precision=self.precision,
             exact=self.exact,
         )
-        if len(images) < self.batch / 2 or len(self.by_shape) >= MAX_SHAPES:  # no batch of this shape will be full
+        if len(images) < self._full_batch(shape) / 2 or len(self.by_shape) >= MAX_SHAPES:  # no batch of it will be full
             return self._for_any_shape(choices[-1])
         self.by_shape[shape] = self._first_accepted(choices, images)
         return self.by_shape[shape]
@@ -113,7 +113,8 @@ class Job:
         runner, failure = self.runner, ""
         chosen_by_user = choices[-1] != REFERENCE
         for choice in choices:
-            key = (choice, (self.batch, *images.shape[1:]))
+            shape = tuple(images.shape[1:])
+            key = (choice, (self._full_batch(shape), *shape))
             is_new = key not in runner.built
             backend = runner.build(*key)
             if isinstance(backend, str):
@@ -133,6 +134,11 @@ class Job:
                 return backend
             log(f"backend {choice} is not used: {agreement}")
         raise JobError(f"The backend {failure}")
+
+    def _full_batch(self, shape: tuple[int, ...]) -> int:
+        """The number of images (C, h, w) of this shape that come together at most."""
+        limit = self.runner.graph.largest_batch
+        return self.batch if limit is None else min(self.batch, limit(shape[-2], shape[-1]))
 
     def _agreement(self, backend: Backend, images: Tensor) -> Agreement:
         reference = self.runner.reference

@@ -38,6 +38,8 @@ class StaticGraph:
     # (outputs, those of the reference) -> how close they are; both on the model's device.
     compare: Callable[[Any, Any], Agreement]
     tolerance: Mapping[str, float]  # the largest accepted `Agreement.difference`, by precision ("fp32", "bf16")
+    # Height and width of images -> how many of them the task computes together at most; it divides larger batches. None: any.
+    largest_batch: Callable[[int, int], int] | None = None
 
 
 def to_float(outputs: Any) -> Any:

@@ -17,7 +17,7 @@ from resnets.errors import UserError
 from resnets.models import zoo
 from resnets.models.detection import zoo as detectors
 from resnets.models.detection.output import DetectorOutput
-from resnets.tasks.detection import task as detection_task
+from resnets.tasks.detection import static_graph
 from resnets.tasks.detection.config import DetectionConfig
 from resnets.tasks.detection.static_graph import compare
 from resnets.tasks.detection.task import Detection
@@ -82,8 +82,8 @@ def test_no_other_image_changes_what_is_found(model: torch.nn.Module) -> None:
 
 
 def test_large_images_are_computed_a_few_at_a_time(model: torch.nn.Module, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The objects are those of the whole batch, given as a tensor or as a list."""
-    monkeypatch.setattr(detection_task, "MAX_PIXELS", 2 * 64 * 64)
+    """The objects are those of the whole batch, given as a tensor or as a list; a backend is built for as many images."""
+    monkeypatch.setattr(static_graph, "MAX_PIXELS", 2 * 64 * 64)
     torch.manual_seed(3)
     images, sizes = torch.randn(5, 3, 64, 64), list[int]()
 
@@ -97,6 +97,9 @@ def test_large_images_are_computed_a_few_at_a_time(model: torch.nn.Module, monke
             for one, other in zip(TASK.forward(count, given).objects, whole.objects, strict=True):
                 torch.testing.assert_close(one["boxes"], other["boxes"], atol=1e-3, rtol=1e-4)
     assert sizes == [2, 2, 1] * 2
+    largest = TASK.static_graph(model).largest_batch
+    assert largest is not None
+    assert [largest(64, 64), largest(64, 33), largest(64, 32), largest(128, 96)] == [2, 2, 4, 1]
 
 
 def test_the_loss_of_a_batch_is_the_sum_of_its_terms(model: torch.nn.Module) -> None:

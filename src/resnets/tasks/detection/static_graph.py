@@ -8,7 +8,9 @@ from torchvision.ops import box_iou
 
 from resnets.inference.static_graph import Agreement, StaticGraph
 from resnets.models.detection.output import DetectorOutput
+from resnets.models.detection.padding import MULTIPLE
 
+MAX_PIXELS = 4 * 800 * 1088  # of the padded images that are computed together: their feature maps are large
 SAME_IOU = 0.9  # of the boxes of an object by two backends
 TOLERANCE = {"fp32": 1e-3, "bf16": 0.05}  # of a score
 MIN_SCORE = 0.3  # lower ones come and go with rounding, at the last place of the list
@@ -25,7 +27,15 @@ class _Dense(nn.Module):
 
 def static_graph(model: Any) -> StaticGraph:
     """Backbone, neck and dense outputs are static; the boxes are made beside them in float32."""
-    return StaticGraph(model, _Dense(model), lambda dense: DetectorOutput({}, model.objects(dense)), compare, TOLERANCE)
+    return StaticGraph(
+        model, _Dense(model), lambda dense: DetectorOutput({}, model.objects(dense)), compare, TOLERANCE, largest_batch
+    )
+
+
+def largest_batch(height: int, width: int) -> int:
+    """How many images of this size are computed together at most."""
+    rows, columns = (-(-side // MULTIPLE) * MULTIPLE for side in (height, width))
+    return max(MAX_PIXELS // (rows * columns), 1)
 
 
 def compare(outputs: DetectorOutput, reference: DetectorOutput) -> Agreement:

@@ -1,6 +1,5 @@
 """Object detection, and instance segmentation: a box, a class and a score for each object, and with Mask R-CNN a mask."""
 
-import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
@@ -27,6 +26,7 @@ from resnets.message_format import pluralize
 from resnets.models.detection import zoo
 from resnets.models.detection.build import build_detector
 from resnets.models.detection.output import DetectorOutput
+from resnets.models.detection.padding import MULTIPLE
 from resnets.models.detection.suppression import check_method, with_method
 from resnets.models.spec import ResNetSpec
 from resnets.nested_tensors import map_tensors
@@ -45,12 +45,11 @@ from resnets.tasks.detection.metrics import summarize as metrics
 from resnets.tasks.detection.prediction import DetectedObject, Prediction
 from resnets.tasks.detection.records import ImageRecord
 from resnets.tasks.detection.report.draw_report import draw
-from resnets.tasks.detection.static_graph import static_graph
+from resnets.tasks.detection.static_graph import largest_batch, static_graph
 from resnets.tasks.input_preprocess import input_preprocess
 from resnets.tasks.measurements import Measurements
 from resnets.weights.checkpoint import Checkpoint
 
-MAX_PIXELS = 8 * 640 * 640  # of the images that are computed together: their feature maps are large
 LOSS = "loss_"  # beginning of the names of the terms, in rows and in `metrics.jsonl`
 SMALL_DATA: Mapping[str, Any] = {
     "augment.scale": (0.35, 1.0), "augment.erase": 0.0, "augment.jitter": 0.2,
@@ -391,12 +390,13 @@ class Detection(Task):
 
 
 def _parts(images: Images) -> Iterator[tuple[list[int], Images]]:
-    """Images that are computed together, with their indices: of one padded size, and of at most `MAX_PIXELS`."""
-    groups: dict[tuple[int, ...], list[int]] = {}
+    """Images that are computed together, with their indices: of one padded size, and no more than `largest_batch`."""
+    groups: dict[tuple[int, int], list[int]] = {}
     for index, image in enumerate(images):
-        groups.setdefault(tuple(-(-side // 32) for side in image.shape[-2:]), []).append(index)
-    for sides, group in groups.items():
-        size = max(MAX_PIXELS // (32 * 32 * math.prod(sides)), 1)
+        height, width = (-(-side // MULTIPLE) * MULTIPLE for side in image.shape[-2:])
+        groups.setdefault((height, width), []).append(index)
+    for (height, width), group in groups.items():
+        size = largest_batch(height, width)
         for indices in (group[start : start + size] for start in range(0, len(group), size)):
             chosen: Any = [images[index] for index in indices]
             yield indices, images[indices[0] : indices[-1] + 1] if isinstance(images, Tensor) else chosen
