@@ -11,7 +11,7 @@ from resnets.errors import UserError
 from resnets.recipes import registry
 from resnets.recipes.override import override
 from resnets.recipes.recipe import tiny
-from resnets.training.run_dir import state_file
+from resnets.training.run_dir import run_dir, run_inputs, state_file
 from resnets.training.run_dir.run_dir import TIMING_COLUMNS
 
 
@@ -51,6 +51,16 @@ def test_a_run_and_its_data_may_be_moved_and_their_content_is_checked(train_run,
     (moved / "red" / "00.png").write_bytes((moved / "red" / "01.png").read_bytes())
     with pytest.raises(UserError, match=r"1 changed \('red/00\.png'\)"):
         resnets.train(moved, resume=run)
+
+
+def test_a_folder_with_the_name_of_a_builtin_dataset_does_not_replace_it_in_a_resumed_run(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    run = tmp_path / "runs" / "run"
+    (tmp_path / "runs" / "shapes").mkdir(parents=True)
+    run_dir.write_environment(run)
+    assert run_inputs.find_data(run, "shapes") == "shapes"
+    run_dir.write_environment(run, data=str(tmp_path / "runs" / "shapes"))  # it began with this folder
+    assert run_inputs.find_data(run, "shapes") == str(tmp_path / "runs" / "shapes")
 
 
 def test_the_initial_weights_may_be_missing_once_a_state_was_saved(train_run, colors):

@@ -41,10 +41,13 @@ def find_data(run: Path, location: str) -> str:
     """Return the path of the data of a run: that of its last start, or the same relative path below the current folder or a
     folder above the run. Only the content of the data is checked, not its path.
     """
-    before = run_dir.read_environment(run).get("data")
+    environment = run_dir.read_environment(run)
+    before = environment.get("data")
     current = Path(location).expanduser()
     if before == str(current.absolute()) and current.exists():
         return location  # as the user typed it: the paths in the files of the run begin with it
+    if environment and before is None and open_dataset.is_builtin(location):
+        return location  # the data were no folder, whatever has that name now
     above = [folder / location for folder in run.resolve().parents] if not Path(location).is_absolute() else []
     candidates = [*([Path(str(before))] if before else []), Path(location), *above]
     if found := next((path for path in candidates if path.exists()), None):
