@@ -6,6 +6,7 @@ import pytest
 
 from resnets.errors import UserError
 from resnets.models import zoo
+from resnets.models.detection import zoo as detectors
 from resnets.recipes import registry
 from resnets.training.optimization.lr_schedule import build_curve
 
@@ -17,7 +18,7 @@ def test_each_recipe_names_itself_its_command_and_a_network(name):
     module = importlib.import_module(f"resnets.recipes.{name}")
     assert "resnets train" in (module.__doc__ or "")
     if name != "finetune":  # which takes the network of its weights
-        zoo.find(recipe.model.name or "")
+        zoo.find(detectors.backbone_name(recipe.model.name or ""))
 
 
 def test_an_unknown_recipe_is_answered_with_the_nearest():

@@ -146,6 +146,8 @@ class Schedule(Section):
 
     name: str = choice("cosine", "constant", "step", "cosine", "one_cycle")
     warmup_epochs: float = number(0.0, low=0)
+    warmup_steps: int | None = number(None, low=1)  # in place of epochs; None: `warmup_epochs` counts
+    warmup_power: float = number(1.0, above=0)  # of the part of the warm-up that is done; 1: the lr rises on a line
     warmup_factor: float = number(0.01, low=0, high=1)  # of the lr, at the first step of the warm-up
     # The 2015 paper's warm-up for 110 layers and more: `warmup_factor` of the lr until the error rate of the
     # last 100 training batches is below this value. None: no such warm-up.
@@ -277,12 +279,14 @@ def tiny(recipe: Recipe) -> Recipe:
     steps = None if recipe.stop.steps is None else min(recipe.stop.steps, 12)
     milestones = tuple(range(4, 4 + 4 * len(recipe.schedule.milestones_steps), 4))
     warmup_epochs = min(recipe.schedule.warmup_epochs, 0.5)
+    warmup_steps = recipe.schedule.warmup_steps and min(recipe.schedule.warmup_steps, 2)
+    schedule = replace(recipe.schedule, warmup_epochs=warmup_epochs, warmup_steps=warmup_steps)
     return replace(
         recipe,
         model=replace(recipe.model, name="tiny", stem=None, shortcut=None),
         data=replace(recipe.data, imgsz=32, batch=32, workers=0),
         augment=replace(recipe.augment, shorter_side=(32, 40)),
-        schedule=replace(recipe.schedule, warmup_epochs=warmup_epochs, milestones_steps=milestones),
+        schedule=replace(schedule, milestones_steps=milestones),
         freeze=replace(recipe.freeze, head_epochs=min(recipe.freeze.head_epochs, 1)),
         stop=replace(recipe.stop, epochs=2, steps=steps),
         speed=replace(recipe.speed, precision="fp32", device="cpu", threads=1),

@@ -4,7 +4,17 @@ from collections.abc import Callable
 
 from resnets.errors import UserError
 from resnets.message_format import suggestion
-from resnets.recipes import finetune, he2015_cifar, he2015_imagenet, notes_cifar, scratch, tutorial_transfer
+from resnets.recipes import (
+    coco_fasterrcnn,
+    finetune,
+    he2015_cifar,
+    he2015_coco,
+    he2015_imagenet,
+    notes_cifar,
+    scratch,
+    tutorial_transfer,
+    yolov3_coco,
+)
 from resnets.recipes.recipe import Recipe
 
 RECIPES: dict[str, Callable[[str | None], Recipe]] = {
@@ -14,6 +24,9 @@ RECIPES: dict[str, Callable[[str | None], Recipe]] = {
     "he2015_imagenet": he2015_imagenet.recipe,
     "tutorial_transfer": tutorial_transfer.recipe,
     "notes_cifar": notes_cifar.recipe,
+    "he2015_coco": he2015_coco.recipe,
+    "coco_fasterrcnn": coco_fasterrcnn.recipe,
+    "yolov3_coco": yolov3_coco.recipe,
 }
 
 

@@ -48,6 +48,14 @@ def test_warmup_is_a_line_and_then_the_curve_from_its_beginning():
     assert curve(100) == pytest.approx(0)
 
 
+def test_a_warmup_may_count_steps_and_rise_with_a_power():
+    section = Schedule(name="constant", warmup_steps=10, warmup_factor=0.0, warmup_power=4.0)
+    curve = build_curve(section, total_steps=100, steps_per_epoch=7)
+    assert [curve(step) for step in (0, 5, 9, 10, 50)] == pytest.approx([0, 0.5**4, 0.9**4, 1, 1])
+    line = build_curve(Schedule(name="constant", warmup_epochs=2, warmup_factor=0.1), total_steps=99, steps_per_epoch=5)
+    assert [line(step) for step in range(10)] == [0.1 + (1 - 0.1) * step / 10 for step in range(10)]  # to the bit
+
+
 def test_hold_comes_before_everything():
     section = Schedule(name="cosine", warmup_epochs=1.0, warmup_factor=0.0)
     curve = build_curve(section, total_steps=100, steps_per_epoch=10, hold_steps=20)

@@ -16,6 +16,7 @@ from resnets.recipes.recipe import Augment, Recipe
 from resnets.tasks.base import ChosenValue
 from resnets.tasks.detection.annotations import has_area, image_size
 from resnets.tasks.detection.config import DetectionConfig
+from resnets.tasks.detection.recipe_values import RECIPE_VALUES
 
 USED = ("flip", "jitter", "crop")  # of `augment`
 SMALL_SIDE = 160  # pixels; up to here a batch of 16 takes little memory
@@ -59,7 +60,8 @@ def plan(dataset: Dataset, recipe: Recipe) -> dict[str, ChosenValue]:
         ],
         dtype=torch.float64,
     ).reshape(-1, 2)
-    return values | _anchors(config, boxes, side)
+    keeps_anchors = "task.anchor_sizes" in RECIPE_VALUES.get(recipe.name, {})
+    return values | _norms(recipe) | ({} if keeps_anchors else _anchors(config, boxes, side))
 
 
 def check_masks(config: DetectionConfig, samples: Sequence[Sample]) -> None:
@@ -92,6 +94,16 @@ def _image_size(config: DetectionConfig, longer: int) -> tuple[int, str]:
             " with a light neck" if config.is_light else ""
         )
     return max(math.ceil(longer / 32) * 32, 64), f"the longer side of the images is {longer}"
+
+
+def _norms(recipe: Recipe) -> dict[str, ChosenValue]:
+    """Norms that keep their statistics need those of weights, and inputs like those that they are of."""
+    if recipe.freeze.norm == "train":
+        return {}
+    if recipe.model.weights != "none":
+        return {"data.normalize": ChosenValue("weights", f"freeze.norm={recipe.freeze.norm}")}
+    reason = "there are no weights"
+    return {"freeze.norm": ChosenValue("train", reason), "freeze.layers": ChosenValue("none", reason)}
 
 
 def _anchors(config: DetectionConfig, boxes: torch.Tensor, side: int) -> dict[str, ChosenValue]:

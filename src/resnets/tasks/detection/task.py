@@ -43,6 +43,7 @@ from resnets.tasks.detection.found_objects import found_objects, select, suppres
 from resnets.tasks.detection.metrics import average_precision, reported_objects, score_threshold
 from resnets.tasks.detection.metrics import summarize as metrics
 from resnets.tasks.detection.prediction import DetectedObject, Prediction
+from resnets.tasks.detection.recipe_values import RECIPE_VALUES
 from resnets.tasks.detection.records import ImageRecord
 from resnets.tasks.detection.report.draw_report import draw
 from resnets.tasks.detection.static_graph import largest_batch, static_graph
@@ -51,12 +52,6 @@ from resnets.tasks.measurements import Measurements
 from resnets.weights.checkpoint import Checkpoint
 
 LOSS = "loss_"  # beginning of the names of the terms, in rows and in `metrics.jsonl`
-SMALL_DATA: Mapping[str, Any] = {
-    "augment.scale": (0.35, 1.0), "augment.erase": 0.0, "augment.jitter": 0.2,
-    "optim.name": "adamw", "optim.lr": 1e-3, "optim.lr_batch": None, "optim.nesterov": False, "optim.weight_decay": 0.05,
-    "optim.decay_norm_and_bias": False, "optim.clip_norm": 10.0,
-    "schedule.warmup_epochs": 1.0,
-}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -69,16 +64,7 @@ class Detection(Task):
     Config: ClassVar[type[TaskConfig]] = DetectionConfig
     monitor: ClassVar[tuple[Monitor, ...]] = (Monitor("box_ap", "max"), Monitor("loss", "min"))
     model_prefixes: ClassVar[tuple[str, ...]] = tuple(zoo.PREFIXES)
-    recipe_values: ClassVar[Mapping[str, Mapping[str, Any]]] = {
-        "scratch": {**SMALL_DATA, "model.zero_init_residual": None},
-        "finetune": {
-            **SMALL_DATA,
-            "optim.lr": 5e-4,
-            "freeze.head_epochs": 0,
-            "freeze.norm": "eval",
-            "ema.decay": 0.998,
-        },
-    }
+    recipe_values: ClassVar[Mapping[str, Mapping[str, Any]]] = RECIPE_VALUES
     selected: ClassVar[str] = "the epoch and the score threshold"
 
     @property
@@ -137,9 +123,13 @@ class Detection(Task):
             values = {"name": model, **vars(zoo.get(model)[0])}
             reason = "a light detector, since none is named"
         default = vars(DetectionConfig())
-        chosen = {f"task.{key}": ChosenValue(each, reason) for key, each in values.items() if key in default}
-        chosen = {key: each for key, each in chosen.items() if each.value != default[key.removeprefix("task.")]}
-        chosen.pop("task.name", None)
+        chosen = {
+            f"task.{key}": ChosenValue(each, reason)
+            for key, each in values.items()
+            if key in default
+            and key != "name"
+            and (each != default[key] or key == "layout")  # a recipe may have another
+        }
         return chosen | ({"model.name": ChosenValue(model, reason)} if "name" in values else {})
 
     @classmethod

@@ -105,7 +105,9 @@ def build_recipe(
     builder = RecipeBuilder(chosen if isinstance(chosen, Recipe) else recipes.find(chosen, network))
     builder.set("data.location", data, "given")
     if model is not None:
-        builder.set("model.name", model, "given: --model")
+        # A recipe for detectors makes one of the name of a backbone.
+        name = builder.recipe.model.name if isinstance(chosen, str) and by_model is None else None
+        builder.set("model.name", name or model, "given: --model")
     if weights != "none":
         name = download_published.imagenet_to_name(weights, network or builder.recipe.model.name)
         builder.set("model.weights", name, "given: --weights" + ("" if name == weights else f" {weights}"))

@@ -18,6 +18,8 @@ ALTERNATIVES: tuple[tuple[str, Any, str, Any], ...] = (
     ("stop.epochs", None, "stop.steps", None),
     ("schedule.milestones_epochs", (), "schedule.milestones_steps", ()),
     ("schedule.warmup_epochs", 0.0, "schedule.warmup_until_error", None),
+    ("schedule.warmup_epochs", 0.0, "schedule.warmup_steps", None),
+    ("schedule.warmup_steps", None, "schedule.warmup_until_error", None),
 )
 
 # Two keys of which only one can be given.
@@ -67,7 +69,11 @@ def _trains_backbone(recipe: Recipe) -> bool:
 
 
 def _warms_up(recipe: Recipe) -> bool:
-    return bool(recipe.schedule.warmup_epochs) or recipe.schedule.warmup_until_error is not None
+    return _rises(recipe) or recipe.schedule.warmup_until_error is not None
+
+
+def _rises(recipe: Recipe) -> bool:
+    return bool(recipe.schedule.warmup_epochs or recipe.schedule.warmup_steps)
 
 
 def _has_plateaus(recipe: Recipe) -> bool:
@@ -95,6 +101,7 @@ REQUIREMENTS = (
     Requirement("schedule.plateau_factor", "schedule.plateau_epochs", _has_plateaus),
     Requirement("schedule.plateau_min_factor", "schedule.plateau_epochs", _has_plateaus),
     Requirement("schedule.warmup_factor", "schedule.warmup_epochs", _warms_up),
+    Requirement("schedule.warmup_power", "schedule.warmup_epochs", _rises),
     Requirement("freeze.head_epochs", "freeze.layers", _trains_backbone),
     Requirement("freeze.backbone_lr_factor", "freeze.layers", _trains_backbone),
     Requirement(
@@ -194,6 +201,7 @@ def check_sizes(builder: RecipeBuilder, num_train: int, num_val: int, world_size
         ("data.batch", batch > num_train, f"is more than the {num_train:,} training images"),
         ("optim.accumulate", recipe.optim.accumulate > batch // world_size, micro_batches),
         ("schedule.warmup_epochs", schedule.warmup_epochs * steps > total // 2 + 1, f"is more than half of {end}"),
+        ("schedule.warmup_steps", (schedule.warmup_steps or 0) > total // 2 + 1, f"is more than half of {end}"),
         (
             "freeze.head_epochs",
             0 < total <= head,

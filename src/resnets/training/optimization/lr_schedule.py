@@ -70,15 +70,16 @@ def _cosine_between(start: float, end: float, fraction: float) -> float:
 
 @dataclass(frozen=True)
 class Warmup:
-    """Linear from `start` to 1 over `steps`, then `after` from its first step."""
+    """From `start` to 1 over `steps`, with a power of the part that is done, then `after` from its first step."""
 
     steps: int
     start: float
     after: Curve
+    power: float = 1.0  # 1: a line
 
     def __call__(self, step: int) -> float:
         if step < self.steps:
-            return self.start + (1 - self.start) * step / self.steps
+            return self.start + (1 - self.start) * step**self.power / self.steps**self.power
         return self.after(step - self.steps)
 
 
@@ -96,7 +97,8 @@ class Hold:
 def build_curve(section: recipe.Schedule, *, total_steps: int, steps_per_epoch: int, hold_steps: int = 0) -> Curve:
     """Return the curve that a recipe's schedule describes, after `hold_steps` at the full rate."""
     # A run that is shorter than its warm-up would never reach its learning rate, so at most half of it is warm-up.
-    warmup = min(round(section.warmup_epochs * steps_per_epoch), (total_steps - hold_steps) // 2)
+    warmup = section.warmup_steps or round(section.warmup_epochs * steps_per_epoch)
+    warmup = min(warmup, (total_steps - hold_steps) // 2)
     left = total_steps - hold_steps - warmup
     curve: Curve = Constant()
     if section.name == "cosine":
@@ -106,7 +108,7 @@ def build_curve(section: recipe.Schedule, *, total_steps: int, steps_per_epoch: 
     elif section.name == "step":
         curve = _step(section, steps_per_epoch, offset=hold_steps + warmup)
     if warmup:
-        curve = Warmup(warmup, section.warmup_factor, curve)
+        curve = Warmup(warmup, section.warmup_factor, curve, section.warmup_power)
     return Hold(hold_steps, curve) if hold_steps else curve
 
 
