@@ -1,5 +1,6 @@
 """Darknet's files: OpenCV's reader of them computes what our network does, and they can be read back."""
 
+import shlex
 from dataclasses import replace
 
 import numpy as np
@@ -7,6 +8,7 @@ import pytest
 import torch
 from torch import nn
 
+from resnets.cli.main import main
 from resnets.errors import UserError
 from resnets.models import zoo as networks
 from resnets.models.build_network import build
@@ -14,6 +16,7 @@ from resnets.models.detection import zoo
 from resnets.models.detection.settings import DetectorSettings
 from resnets.models.detection.yolo.yolov3 import YOLOv3
 from resnets.models.spec import ResNetSpec
+from resnets.weights import find_weights
 from resnets.weights.detection import darknet_files as files
 
 NUM_CLASSES = 3
@@ -153,3 +156,18 @@ def test_sizes_that_darknet_cannot_upsample_to(written, tmp_path):
     _, model = written
     with pytest.raises(UserError, match="multiples of 32; received 64x100"):
         files.write(tmp_path / "net.cfg", model, 64, 100)
+
+
+@pytest.mark.parametrize("suffix", [".cfg", ".weights"])
+def test_where_a_checkpoint_is_needed_the_error_has_the_command_that_converts(written, suffix, monkeypatch, capsys):
+    path, _ = written
+    monkeypatch.chdir(path.parent)
+    name = path.with_suffix(suffix).name
+    with pytest.raises(UserError, match=rf"'{name}' is a file of darknet\. Convert it: resnets ") as caught:
+        find_weights.read(name, task=None)
+    command = str(caught.value).partition("Convert it: resnets ")[2]
+    for words in (["predict", name, "."], ["train", ".", "--weights", name]):
+        assert main(words) == 2
+        assert command in capsys.readouterr().err
+    assert main(shlex.split(command)) == 0
+    assert find_weights.read("NAME.safetensors", task=None).task == "detection"
