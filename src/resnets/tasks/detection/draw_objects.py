@@ -97,8 +97,15 @@ def _blend(image: np.ndarray, masks: Sequence[Any], colors: Sequence[Color]) -> 
                 (np.arange(new) * old // new) for new, old in zip((height, width), covered.shape, strict=True)
             )
             covered = covered[rows[:, None], columns]
-        inside = covered.astype(bool)
-        pixels[inside] = (pixels[inside] * (1 - _OPACITY) + np.array(color) * _OPACITY).astype(np.uint8)
+        ys, xs = (np.flatnonzero(covered.any(axis)) for axis in (1, 0))
+        if not len(ys):
+            continue
+        area = slice(ys[0], ys[-1] + 1), slice(xs[0], xs[-1] + 1)
+        inside = covered[area].astype(bool)
+        for channel, value in enumerate(color):
+            blended = (np.arange(256) * (1 - _OPACITY) + value * _OPACITY).astype(np.uint8)
+            plane = pixels[*area, channel]
+            plane[inside] = blended[plane[inside]]
     return pixels
 
 

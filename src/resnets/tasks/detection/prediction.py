@@ -3,7 +3,6 @@
 import json
 from collections import Counter
 from dataclasses import dataclass
-from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -26,9 +25,9 @@ class DetectedObject:
     box: tuple[float, float, float, float]
     rle: dict[str, Any] | None = None
 
-    @cached_property
+    @property
     def mask(self) -> np.ndarray | None:
-        """bool (height, width) of the image; None without masks."""
+        """bool (height, width) of the image, decoded anew each time, since hundreds would fill the memory; None without masks."""
         return None if self.rle is None else np.asarray(coco_masks.decode(self.rle)).astype(bool)
 
     def to_dict(self) -> dict[str, Any]:

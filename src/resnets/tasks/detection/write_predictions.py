@@ -115,8 +115,9 @@ def mask_images(folder: str, class_names: Sequence[str]) -> Iterator[Sink]:
         assert prediction.size is not None
         numbers = np.zeros(prediction.size, np.uint8 if len(prediction.objects) < 256 else np.uint16)
         for number, each in reversed(list(enumerate(prediction.objects, start=1))):
-            assert each.mask is not None
-            numbers[each.mask] = number
+            mask = each.mask
+            assert mask is not None
+            numbers[mask] = number
         with atomic_write.replace_file(name_of(prediction.path, ".png")) as temporary:
             Image.fromarray(numbers).save(temporary, "PNG")
 
