@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +18,11 @@ from torch import Tensor, nn
 
 import resnets
 from resnets.errors import JobError, UserError
+from resnets.inference.import_openvino import has_openvino
 from resnets.tasks import best_epoch
+from resnets.tasks.detection.prediction import Prediction
+from resnets.tasks.detection.write_predictions import coco_file, yolo_files
+from resnets.tasks.trained_model import TrainedModel
 from resnets.training import distributed, loop
 from resnets.training.configuration.build_recipe import build_recipe
 from resnets.training.evaluation import validate
@@ -35,7 +41,7 @@ COLORS = {"blue": (40, 60, 230), "red": (230, 40, 40)}
 
 
 def write_data(folder: Path, counts: Sequence[int] = (1, 2, 0, 1, 1, 0, 2, 1), ids: Sequence[int] = (1, 2)) -> Path:
-    """COCO JSON of noisy images of 64x64 pixels; that at index i has `counts[i]` squares in one of two colors.
+    """COCO JSON of noisy images of three sizes; that at index i has `counts[i]` squares in one of two colors.
 
     Args:
         ids: of the two categories.
@@ -43,20 +49,24 @@ def write_data(folder: Path, counts: Sequence[int] = (1, 2, 0, 1, 1, 0, 2, 1), i
     random = np.random.default_rng(0)
     for split in ("train", "valid"):
         (folder / split).mkdir(parents=True, exist_ok=True)
+        images: list[dict[str, Any]] = []
         annotations: list[dict[str, Any]] = []
         for index, count in enumerate(counts):
-            pixels = random.normal(110, 12, (64, 64, 3))
+            height, width = ((64, 64), (64, 96), (80, 64))[index % 3]
+            images.append({"id": index, "file_name": f"{index}.png", "height": height, "width": width})
+            pixels = random.normal(110, 12, (height, width, 3))
             for column in range(count):
                 x, y, side = 32 * column + int(random.integers(8)), int(random.integers(40)), 20
                 label = len(annotations) % 2
                 pixels[y : y + side, x : x + side] = list(COLORS.values())[label]
                 annotations.append(
                     {"id": len(annotations) + 1, "image_id": index, "category_id": ids[label], "iscrowd": 0,
-                     "bbox": [x, y, side, side], "area": side * side}
+                     "bbox": [x, y, side, side], "area": side * side,
+                     "segmentation": [[x, y, x + side, y, x + side, y + side, x, y + side]]}
                 )  # fmt: skip
             Image.fromarray(pixels.clip(0, 255).astype(np.uint8)).save(folder / split / f"{index}.png")
         content = {
-            "images": [{"id": i, "file_name": f"{i}.png", "height": 64, "width": 64} for i in range(len(counts))],
+            "images": images,
             "categories": [{"id": id_, "name": name} for id_, name in zip(ids, COLORS, strict=True)],
             "annotations": annotations,
         }
@@ -184,13 +194,100 @@ def test_batch_norms_are_held_only_where_weights_are_given(model: str, data: Pat
     assert all(not torch.equal(after[f"{name}.weight"], tensors(first)[f"{name}.weight"]) for name in moved)
 
 
+NOT_FINITE = r"became (nan|inf) \((loss_\w+ (nan|inf)(, )?)+\) at step \d+ \(epoch 1, lr"
+
+
 @pytest.mark.parametrize("model", MODELS)
-@pytest.mark.parametrize(("batch", "lr", "loss"), [(2, 1000, "loss"), (4, 10, "validation loss")])
 def test_a_rate_that_is_too_high_ends_with_the_term_the_step_and_the_images(
-    model: str, batch: int, lr: float, loss: str, data: Path, tmp_path: Path
+    model: str, data: Path, tmp_path: Path
 ) -> None:
-    rate = ("optim.name=sgd", f"optim.lr={lr}", "optim.clip_norm=none", "schedule.warmup_epochs=0")
-    named = rf"The {loss} became (nan|inf) \((loss_\w+ (nan|inf)(, )?)+\) at step \d+ \(epoch 1"
-    with pytest.raises(JobError, match=named) as caught:
-        train(build(data, model, *rate, epochs=2, batch=batch), tmp_path)
-    assert str(caught.value).count(f"{data}/train/") == batch
+    rate = ("optim.name=sgd", "optim.lr=1000", "optim.clip_norm=none", "schedule.warmup_epochs=0")
+    with pytest.raises(JobError, match=NOT_FINITE) as caught:
+        train(build(data, model, *rate, epochs=2, batch=2), tmp_path)
+    assert str(caught.value).count(f"{data}/train/") == 2
+
+
+def test_the_terms_of_a_validation_loss_that_is_not_finite_are_named(data: Path) -> None:
+    context = build(data, MODELS[1], epochs=1)
+    for parameter in context.net.parameters():
+        parameter.data.fill_(float("nan"))
+    with pytest.raises(JobError, match=f"The validation loss {NOT_FINITE}"):
+        validate.epoch_metrics(context, TrainState(total_step=1), None, [])
+
+
+@pytest.fixture(scope="module", params=["maskrcnn_light_tiny", "yolov3_light_tiny"])
+def weights(request: pytest.FixtureRequest, data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Those of a detector that reports much at random: after an epoch, with larger weights of its scores."""
+    run, _ = train(build(data, request.param, epochs=1), tmp_path_factory.mktemp("trained"))
+    stored = checkpoints.read(run / "weights" / "last.safetensors", task=None)
+    factors = {"cls_score.weight": 30, "cls_logits.weight": 30, "prediction.weight": 30, "prediction.bias": 0}
+    enlarged = {
+        name: tensor * next((factor for end, factor in factors.items() if name.endswith(end)), 1)
+        for name, tensor in stored.tensors.items()
+    }
+    config = {**stored.config, "proposals": 80}
+    checkpoints.save(run / "random.safetensors", replace(stored, tensors=enlarged, config=config))
+    return run / "random.safetensors"
+
+
+def val_paths(data: Path) -> list[str]:
+    return sorted(map(str, (data / "valid").glob("*.png")))
+
+
+def predict(model: TrainedModel, paths: Sequence[str], batch: int = 32) -> list[Prediction]:
+    """All that the detector finds, however low its score is."""
+    return model.predict(paths, score=model.task.settings.score_floor, batch=batch)
+
+
+@pytest.mark.parametrize("backend", ["torch", "openvino"])
+def test_predictions_are_the_detections_of_an_evaluation(weights: Path, backend: str, data: Path) -> None:
+    """Whatever the batch, the order and the backend."""
+    if backend == "openvino" and not has_openvino():
+        pytest.skip("needs openvino")
+    model = resnets.load(weights, "cpu", precision="fp32")
+    samples = model.task.read(data).subset("val")
+    rows = model.measure(samples, batch=8)[0].rows["found"]
+    evaluated = {Path(sample.path).name: found for sample, found in zip(samples, rows, strict=True)}
+    assert sum(map(len, evaluated.values())) > 20
+    model = resnets.load(weights, "cpu", backend=backend, precision="fp32")
+    for paths, batch in ((val_paths(data), 1), (val_paths(data)[::-1], 3)):
+        for prediction in predict(model, paths, batch):
+            found = [(*each.box, each.score, model.class_names.index(each.label)) for each in prediction.objects]
+            expected = evaluated[Path(prediction.path).name]
+            torch.testing.assert_close(torch.tensor(found).view(-1, 6), expected, rtol=1e-5, atol=1e-5)
+
+
+def test_the_files_of_predictions_hold_what_was_evaluated(weights: Path, data: Path, tmp_path: Path) -> None:
+    """COCO JSON has the AP of the evaluation, by pycocotools; YOLO's text is read as the same boxes."""
+    coco, cocoeval = pytest.importorskip("pycocotools.coco"), pytest.importorskip("pycocotools.cocoeval")
+    model = resnets.load(weights, "cpu", precision="fp32")
+    predictions = predict(model, val_paths(data))
+    with coco_file(str(tmp_path / "found.json"), model.class_names) as write:
+        list(map(write, predictions))
+    found = json.loads((tmp_path / "found.json").read_text())
+    truth = coco.COCO(str(data / "valid" / "_annotations.coco.json"))
+    ids = {each["file_name"]: each["id"] for each in truth.dataset["images"]}
+    images = {each["id"]: ids[Path(each["file_name"]).name] for each in found["images"]}
+    categories = {each["name"]: each["id"] for each in truth.dataset["categories"]}
+    names = {each["id"]: categories[each["name"]] for each in found["categories"]}
+    detections = [
+        {**each, "image_id": images[each["image_id"]], "category_id": names[each["category_id"]]}
+        for each in found["annotations"]
+    ]
+    metrics = resnets.evaluate(weights, data, split="val", device="cpu").metrics
+    for kind, key in (("bbox", "box_ap"), ("segm", "mask_ap")):
+        if key in metrics:
+            evaluation = cocoeval.COCOeval(truth, truth.loadRes(detections), kind)
+            evaluation.evaluate(), evaluation.accumulate(), evaluation.summarize()
+            assert metrics[key] > 0
+            assert metrics[key] == pytest.approx(evaluation.stats[0], abs=1e-9)
+            assert metrics[f"{key}50"] == pytest.approx(evaluation.stats[1], abs=1e-9)
+
+    shutil.copytree(data / "valid", tmp_path / "yolo" / "images", ignore=shutil.ignore_patterns("*.json"))
+    with yolo_files(str(tmp_path / "yolo" / "labels"), model.class_names) as write:
+        list(map(write, predictions))
+    (tmp_path / "yolo" / "data.yaml").write_text(f"names: {list(model.class_names)}\ntrain: images\n")
+    again = {Path(sample.path).name: sample.target for sample in model.task.read(tmp_path / "yolo").samples}
+    for prediction in predictions:
+        boxes = [each.box for each in prediction.objects]
+        np.testing.assert_allclose([each.box for each in again[Path(prediction.path).name].objects], boxes, atol=1e-6)

@@ -42,6 +42,7 @@ def test_names_are_a_list_or_a_dictionary(tmp_path: Path, names: str) -> None:
         "0,0.5,0.5,0.25,0.5",
         "0.0 0.5 0.5 0.25 0.5 \n\n",
         "0\t0.5\t0.5\t.25\t5e-1",
+        "0 0.5 0.5 0.25 0.5 0.875",  # with the score of a prediction
     ],
 )
 def test_label_files_of_other_programs_are_read(tmp_path: Path, text: str | bytes) -> None:
@@ -148,7 +149,7 @@ def test_keypoints_are_left_out(tmp_path: Path) -> None:
         ("inf .5 .5 .1 .1", "no-class"),
         ("cat .5 .5 .1 .1", "bad-box"),
         ("0 .5 .5 .1", "bad-box"),
-        ("0 .5 .5 .1 .1 .9", "bad-box"),
+        ("0 .5 .5 .1 .1 nan", "bad-box"),
         ("0 .5 .5 nan .1", "bad-box"),
         ("0 20 12 10 12", "bad-box"),
     ],

@@ -219,11 +219,11 @@ def _object(words: Sequence[str], names: Mapping[int, str]) -> Object:
     label, values = names[int(number)], [read_number(word) for word in words[1:]]
     if not all(abs(value) <= MAX_FRACTION for value in values):
         raise ValueError(f"{' '.join(words)[:60]}: the coordinates are not fractions of the sides")
-    if len(values) == 4:
-        x, y, width, height = read_box(values)
+    if len(values) in (4, 5):  # the fifth is a score, as predictions have it
+        x, y, width, height = read_box(values[:4])
         return Object(label, (x - width / 2, y - height / 2, x + width / 2, y + height / 2))
     if len(values) < 6 or len(values) % 2:
-        raise ValueError(f"{len(words)} values: a box has 5, a polygon an odd number from 7 on")
+        raise ValueError(f"{len(words)} values: a box has 5, or 6 with a score, a polygon an odd number from 7 on")
     mask = read_polygons(values)
     assert mask is not None
     return Object(label, mask.box(), mask)
