@@ -8,7 +8,9 @@ from resnets.tasks import evaluate as evaluation
 from resnets.tasks import write_evaluation
 from resnets.tasks.evaluate import Evaluation
 
-_TASK_OPTIONS: Mapping[str, Any] = {"crops": 1, "scales": (), "nms": "hard"}  # and their defaults
+_TASK_OPTIONS: Mapping[str, Any] = {  # and their defaults
+    "crops": 1, "scales": (), "flip": False, "tile": None, "tile_overlap": None, "nms": "hard",
+}  # fmt: skip
 
 
 def evaluate(
@@ -22,6 +24,9 @@ def evaluate(
     on_bad: str = "error",
     crops: int = 1,
     scales: Sequence[int] = (),
+    flip: bool = False,
+    tile: int | None = None,
+    tile_overlap: float | None = None,
     nms: str = "hard",
     calibrate: bool = False,
     out: str | Path | None = None,
@@ -42,7 +47,11 @@ def evaluate(
         seed: of the split by `val_fraction`; None for 123.
         on_bad: "error", or "skip" to leave out images that cannot be read.
         crops: 1, or 10 to average over the center and the corners, each with its mirror image.
-        scales: or average over whole images with shorter sides of these lengths in pixels.
+        scales: or average over whole images with shorter sides of these lengths in pixels. For a detector: unite what is found in
+            images with longer sides of these lengths.
+        flip: for a detector: look at the mirror image, too.
+        tile: for a detector: look at overlapping squares of this side in pixels of the image, too.
+        tile_overlap: of two tiles, as a fraction of `tile`; None for 0.2.
         nms: how a detector suppresses overlapping boxes of a class: "hard", "soft" or "soft-linear".
         calibrate: fit the temperature of the checkpoint to these images and store it in the file.
         out: a folder for tables, figures, predictions and a report.
@@ -76,6 +85,9 @@ def compare(
     on_bad: str = "error",
     crops: int = 1,
     scales: Sequence[int] = (),
+    flip: bool = False,
+    tile: int | None = None,
+    tile_overlap: float | None = None,
     nms: str = "hard",
     out: str | Path | None = None,
     batch: int = 32,

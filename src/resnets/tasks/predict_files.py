@@ -36,6 +36,10 @@ def predict_files(
     score: float | None = None,
     agnostic_nms: float | None = None,
     nms: str | None = None,
+    scales: Sequence[int] | None = None,
+    flip: bool | None = None,
+    tile: int | None = None,
+    tile_overlap: float | None = None,
     batch: int = 32,
     workers: int | None = None,
     device: str = "auto",
@@ -48,7 +52,7 @@ def predict_files(
     Predictions are printed to stdout as lines, unless they are written to a table or the images are copied into folders.
 
     Args:
-        score, agnostic_nms, nms, top_k: options of tasks; see their `check_options`.
+        top_k, score, agnostic_nms, nms, scales, flip, tile, tile_overlap: options of tasks; see their `check_options`.
         outputs: files or folders for what the task writes, by the names of its `writers`, such as `draw` for detection.
 
     Raises:
@@ -67,7 +71,10 @@ def predict_files(
     model = trained_model.load(checkpoint, device, backend=backend, precision=precision)
     if top_k is not None and top_k > len(model.class_names) > 0:
         raise UserError(f"`top_k={top_k}` is more than the {len(model.class_names)} classes of '{checkpoint}'.")
-    given = {"top_k": top_k, "score": score, "agnostic_nms": agnostic_nms, "nms": nms}
+    given = {
+        "top_k": top_k, "score": score, "agnostic_nms": agnostic_nms, "nms": nms, "scales": scales, "flip": flip, "tile": tile,
+        "tile_overlap": tile_overlap,
+    }  # fmt: skip
     options = {name: value for name, value in given.items() if value is not None}
     model.task.check_options(options)
     written = {name: path for name, path in outputs.items() if path is not None}

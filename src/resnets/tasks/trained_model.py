@@ -14,7 +14,6 @@ from PIL import Image
 from torch import Tensor, nn
 
 from resnets.data.datasets.dataset import Sample
-from resnets.data.image.decode import to_upright_rgb
 from resnets.data.image.placement import Placement
 from resnets.data.image.preprocess import Preprocess
 from resnets.data.loading.thread_pool import ordered_map
@@ -30,12 +29,11 @@ from resnets.progress import log, progress_bar
 from resnets.tasks import registry
 from resnets.tasks.base import Prediction, Task
 from resnets.tasks.inputs.batching import Prepared, check_options, chunks
+from resnets.tasks.inputs.read_image import ImageInput, name_of, read_image
 from resnets.tasks.measurements import Measurements, concatenate
 from resnets.weights import checkpoint as checkpoints
 from resnets.weights import find_weights
 from resnets.weights.checkpoint import Checkpoint
-
-ImageInput = str | Path | np.ndarray | Image.Image
 
 
 class TrainedModel:
@@ -281,30 +279,13 @@ class TrainedModel:
 
     def _prepare(self, indexed: tuple[int, ImageInput]) -> Prepared:
         index, image = indexed
-        name = str(image) if isinstance(image, (str, Path)) else f"[{index}]"
+        name = name_of(image, index)
         try:
-            pixels, placement = self._input(image, name)
+            pixels, placement = self.preprocess.place(*read_image(image, name, self.preprocess))
             self.check_size(pixels)
         except ImageError as error:
             return Prepared(name, [], error.reason)
         return Prepared(name, [[pixels]], placement=placement)
-
-    def _input(self, image: ImageInput, name: str) -> tuple[Tensor, Placement]:
-        if isinstance(image, (str, Path)):
-            return self.preprocess.load_placed(image)
-        if isinstance(image, Image.Image):
-            upright = to_upright_rgb(image, name=name, background=self.preprocess.background)
-            return self.preprocess(upright), self.preprocess.placement(upright.height, upright.width)
-        if isinstance(image, np.ndarray) and image.dtype == np.uint8:
-            if image.ndim == 2:
-                image = np.repeat(image[:, :, None], 3, axis=2)
-            if image.ndim == 3 and image.shape[2] == 3 and image.size:
-                return self.preprocess(image), self.preprocess.placement(*image.shape[:2])
-        kind = f"{image.dtype} {image.shape}" if isinstance(image, np.ndarray) else type(image).__name__
-        raise UserError(
-            f"Image {name} has the type {kind}; give a path, a Pillow image, or a uint8 array (H, W, 3) in RGB or (H, W) "
-            "in gray."
-        )
 
 
 def load(path: str | Path, device: str = "auto", *, backend: str = "auto", precision: str = "auto") -> TrainedModel:

@@ -1,12 +1,13 @@
 """Objects in pixels of the original image."""
 
 import numpy as np
+import pytest
 import torch
 from faster_coco_eval.core import mask as coco_masks
 from torchvision.models.detection.roi_heads import paste_masks_in_image
 
 from resnets.data.image.preprocess import Preprocess
-from resnets.tasks.detection.found_objects import found_objects, select, suppress_across_classes
+from resnets.tasks.detection.found_objects import encode_mask, found_objects, select, suppress_across_classes
 from resnets.tasks.detection.records import Found
 
 
@@ -24,6 +25,27 @@ def test_boxes_and_masks_are_those_of_the_original_image() -> None:
     expected = paste_masks_in_image(masks[:, None], torch.from_numpy(found.boxes), (150, 201))[:, 0] >= 0.5
     for mask, wanted in zip(found.masks, expected, strict=True):
         assert np.array_equal(coco_masks.decode(mask).astype(bool), wanted.numpy())
+
+
+@pytest.mark.parametrize(
+    "box",
+    [
+        (3.2, 4.1, 17.9, 20.0),
+        (0.0, 0.0, 30.0, 24.0),
+        (25.0, 0.0, 30.0, 24.0),
+        (0.0, 0.0, 0.4, 0.3),
+        (30.0, 24.0, 30.0, 24.0),
+    ],
+)
+@pytest.mark.parametrize("value", [0.0, 0.5, None])
+def test_the_runs_of_a_mask_are_those_of_the_whole_image(box: tuple[float, ...], value: float | None) -> None:
+    """Also at the borders, and of masks that are empty or full."""
+    mask = (
+        torch.rand(28, 28, generator=torch.Generator().manual_seed(1)) if value is None else torch.full((28, 28), value)
+    )
+    pasted = paste_masks_in_image(mask[None, None], torch.tensor([box]), (24, 30))[0, 0] >= 0.5
+    expected = coco_masks.encode(np.asfortranarray(pasted.numpy().astype(np.uint8)))
+    assert encode_mask(mask, torch.tensor(box), (24, 30)) == expected
 
 
 def test_a_box_ends_at_the_border() -> None:

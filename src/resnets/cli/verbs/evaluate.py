@@ -39,9 +39,17 @@ def evaluate(
     on_bad: Annotated[str, images(help="Unreadable images: error or skip.")] = "error",
     crops: Annotated[int, method(help="1 or 10 (center and corners, each also mirrored).")] = 1,
     scales: Annotated[
-        str, method(help="Average over whole images with these shorter sides, such as 224,256,384.")
+        str,
+        method(
+            help="Average over whole images with these shorter sides, such as 224,256,384; longer sides for detectors."
+        ),
     ] = "",
-    nms: Annotated[str, method(help="Overlapping boxes of a class: hard, soft or soft-linear.")] = "hard",
+    flip: Annotated[bool, method("--flip", help="Detectors: also look at the mirror image.")] = False,
+    tile: Annotated[
+        int | None, method(help="Detectors: also look at overlapping squares of this side, in pixels of the image.")
+    ] = None,
+    tile_overlap: Annotated[float | None, method(help="Of two tiles, as a fraction.  [default: 0.2]")] = None,
+    nms: Annotated[str, method(help="Detectors: overlapping boxes of a class, hard, soft or soft-linear.")] = "hard",
     compare: Annotated[bool, method("--compare", help="Compare two checkpoints by a paired test.")] = False,
     calibrate: Annotated[
         bool, method("--calibrate", help="Fit the temperature, or the thresholds, on val and store it.")
@@ -65,7 +73,7 @@ def evaluate(
         del options[name]
     from resnets.api import evaluate as api
     from resnets.tasks import evaluation_table, write_evaluation
-    from resnets.tasks.classification import test_time_augmentation
+    from resnets.tasks.inputs.parse_scales import parse_scales
 
     if compare and len(checkpoints) != 2:
         raise UserError(f"--compare needs two checkpoints before the data; received {len(checkpoints)}.")
@@ -73,7 +81,7 @@ def evaluate(
         raise UserError("--calibrate fits one checkpoint, --compare needs two: leave one of them out.")
     if out is not None:
         write_evaluation.check_output(out)
-    options["scales"] = test_time_augmentation.parse_scales(scales)
+    options["scales"] = parse_scales(scales)
     if compare:
         results = api.compare(checkpoints[0], checkpoints[1], data, **options)
     else:

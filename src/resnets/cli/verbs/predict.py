@@ -30,6 +30,14 @@ def predict(
     nms: Annotated[
         str | None, detection(help="Overlapping boxes of a class: hard, soft or soft-linear.  [default: hard]")
     ] = None,
+    scales: Annotated[
+        str, detection(help="Longer sides of the image in pixels, such as 480,640,800, in place of that of training.")
+    ] = "",
+    flip: Annotated[bool, detection("--flip", help="Also look at the mirror image.")] = False,
+    tile: Annotated[
+        int | None, detection(help="Also look at overlapping squares of this side, in pixels of the image.")
+    ] = None,
+    tile_overlap: Annotated[float | None, detection(help="Of two tiles, as a fraction.  [default: 0.2]")] = None,
     draw: Annotated[str | None, detection(help="Folder for images with boxes.")] = None,
     coco_json: Annotated[str | None, detection(help="File in COCO's format.")] = None,
     yolo_labels: Annotated[str | None, detection(help="Folder for YOLO's text files.")] = None,
@@ -51,5 +59,7 @@ def predict(
     """
     options = {name: value for name, value in locals().items() if name not in ("checkpoint", "paths")}
     from resnets.tasks import predict_files
+    from resnets.tasks.inputs.parse_scales import parse_scales
 
+    options |= {"scales": parse_scales(scales) or None, "flip": flip or None}
     predict_files.predict_files(checkpoint, paths, **options)

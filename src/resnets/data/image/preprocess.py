@@ -193,11 +193,23 @@ class Preprocess:
 
     def load_placed(self, path_or_bytes: str | Path | bytes, *, name: str | None = None) -> tuple[Tensor, Placement]:
         """As `load`, and where the image of the file lies in the input."""
-        image, original = decode_sized(
-            path_or_bytes, name=name, background=self.background, min_side=self._min_decode_side
-        )
+        return self.place(*self.read_sized(path_or_bytes, name=name))
+
+    def place(self, image: np.ndarray | Image.Image, original: tuple[int, int]) -> tuple[Tensor, Placement]:
+        """The input for an image as of `read_sized`, and where the image lies in it."""
         placement = self.placement(*original)
         return self.normalize(self._resize_crop(image, placement.size)), placement
+
+    def read_sized(
+        self, path_or_bytes: str | Path | bytes, *, name: str | None = None, full_size: bool = False
+    ) -> tuple[Image.Image, tuple[int, int]]:
+        """The decoded image of mode RGB, and the height and width of that in the file. Raises as `load`.
+
+        Args:
+            full_size: whether a large JPEG is decoded at its full size in any case.
+        """
+        min_side = None if full_size else self._min_decode_side
+        return decode_sized(path_or_bytes, name=name, background=self.background, min_side=min_side)
 
     def read(self, path_or_bytes: str | Path | bytes, *, name: str | None = None) -> np.ndarray:
         """The decoded image, uint8 (H, W, 3), not much larger than what the resize needs. Raises as `load`."""

@@ -21,19 +21,6 @@ from resnets.models.resnet import Backbone
 CROPS = (1, 10)
 
 
-def parse_scales(text: str) -> tuple[int, ...]:
-    """The sides in `224,256,384`; none for an empty text.
-
-    Raises:
-        UserError: one of them is not a number of pixels.
-    """
-    words = [word.strip() for word in text.split(",")] if text else []
-    for word in words:
-        if not (word.isascii() and word.isdigit() and int(word) > 0):
-            raise UserError(f"`scales` is a list of sides in pixels, such as 224,256,384; received '{word}'.")
-    return tuple(map(int, words))
-
-
 def check_arguments(crops: int, scales: Sequence[int]) -> None:
     """Raise UserError for views that no network has."""
     if crops not in CROPS:

@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from faster_coco_eval.core import mask as coco_masks
 from torch import Tensor
-from torchvision.models.detection.roi_heads import paste_masks_in_image
+from torchvision.models.detection.roi_heads import expand_boxes, expand_masks, paste_mask_in_image
 from torchvision.ops import nms
 
 from resnets.data.image.placement import Placement
@@ -30,10 +30,19 @@ def encode_mask(mask: Tensor, box: Tensor, size: tuple[int, int]) -> dict[str, A
         mask: (28, 28), probabilities within the box; half and more belongs to the object.
         box: (4,), x1, y1, x2, y2.
     """
-    pasted = paste_masks_in_image(mask[None, None].float(), box[None].float(), size)[0, 0] >= 0.5
-    encoded = coco_masks.encode(np.asfortranarray(pasted.numpy().astype(np.uint8)))
-    counts = encoded["counts"]
-    return {"size": list(size), "counts": counts.encode() if isinstance(counts, str) else counts}
+    height, width = size
+    padded, scale = expand_masks(mask[None, None].float(), padding=1)
+    left, top, right, bottom = expand_boxes(box[None].float(), scale).to(torch.int64)[0].tolist()
+    # The columns of the box only, of which the runs of the whole image follow: it may be large, with many objects.
+    start, end = min(max(left, 0), width), min(max(right + 1, 0), width)
+    shifted = torch.tensor([left - start, top, right - start, bottom])
+    columns = paste_mask_in_image(padded[0, 0], shifted, height, end - start) >= 0.5
+    pixels = np.pad(columns.numpy().T.ravel(), 1).astype(np.int8)
+    changes = np.flatnonzero(np.diff(pixels)) + start * height
+    counts = np.diff([0, *changes, height * width])
+    runs = counts[:-1] if len(counts) > 1 and counts[-1] == 0 else counts
+    encoded = coco_masks.frPyObjects({"size": list(size), "counts": runs.tolist()}, height, width)
+    return {"size": list(size), "counts": encoded["counts"]}
 
 
 def select(found: Found, keep: np.ndarray) -> Found:

@@ -2,11 +2,14 @@
 
 import json
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from faster_coco_eval.core import mask as coco_masks
+
+from resnets.tasks.detection.records import Found
 
 
 @dataclass(frozen=True)
@@ -66,3 +69,17 @@ class Prediction:
         counts = Counter(each.label for each in self.objects)
         found = ", ".join(f"{count} {label}" for label, count in sorted(counts.items()))
         return f"{self.path}  {self.error or found or 'nothing'}"
+
+
+def describe(path: str, found: Found, size: tuple[int, int], class_names: Sequence[str]) -> Prediction:
+    """The prediction of objects that are in descending order of the score."""
+    masks: list[dict[str, Any] | None] = [None] * len(found.scores) if found.masks is None else [*found.masks]
+    objects = [
+        DetectedObject(class_names[label], float(score), (box[0], box[1], box[2], box[3]), mask and _with_text(mask))
+        for label, score, box, mask in zip(found.labels, found.scores, found.boxes.tolist(), masks, strict=True)
+    ]
+    return Prediction(path, tuple(objects), size)
+
+
+def _with_text(mask: dict[str, Any]) -> dict[str, Any]:
+    return {"size": mask["size"], "counts": mask["counts"].decode("ascii")}

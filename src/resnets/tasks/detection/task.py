@@ -27,7 +27,6 @@ from resnets.models.detection import zoo
 from resnets.models.detection.build import build_detector
 from resnets.models.detection.output import DetectorOutput
 from resnets.models.detection.padding import MULTIPLE
-from resnets.models.detection.suppression import check_method, with_method
 from resnets.models.spec import ResNetSpec
 from resnets.nested_tensors import map_tensors
 from resnets.progress import log
@@ -42,11 +41,13 @@ from resnets.tasks.detection.config import DetectionConfig
 from resnets.tasks.detection.found_objects import found_objects, select, suppress_across_classes
 from resnets.tasks.detection.metrics import average_precision, reported_objects, score_threshold
 from resnets.tasks.detection.metrics import summarize as metrics
-from resnets.tasks.detection.prediction import DetectedObject, Prediction
+from resnets.tasks.detection.prediction import Prediction, describe
 from resnets.tasks.detection.recipe_values import RECIPE_VALUES
-from resnets.tasks.detection.records import ImageRecord
+from resnets.tasks.detection.records import Found, ImageRecord
 from resnets.tasks.detection.report.draw_report import draw
 from resnets.tasks.detection.static_graph import largest_batch, static_graph
+from resnets.tasks.detection.views.image_views import Views
+from resnets.tasks.detection.views.use_views import measure_views, predict_views, with_nms
 from resnets.tasks.input_preprocess import input_preprocess
 from resnets.tasks.measurements import Measurements
 from resnets.weights.checkpoint import Checkpoint
@@ -208,14 +209,21 @@ class Detection(Task):
         placements: Sequence[Placement],
     ) -> Measurements:
         """The rows of `records`, and in a training those of the losses: float32 (n,)."""
+        found = [found_objects(each, place) for each, place in zip(outputs.objects, placements, strict=True)]
+        measured = self._measure_found(found, [place.original for place in placements], samples)
+        return Measurements({**measured.rows, **{f"{LOSS}{key}": each for key, each in outputs.losses.items()}})
+
+    def _measure_found(
+        self, found: Sequence[Found], sizes: Sequence[tuple[int, int]], samples: Sequence[Sample]
+    ) -> Measurements:
+        """The rows of objects that were found in images of these sizes, height and width."""
         indices = {nfc(name): index for index, name in enumerate(self.class_names)}
         images = [
-            ImageRecord(found_objects(found, place), truth(sample, indices, masks=self.has_masks), place.original)
-            for found, sample, place in zip(outputs.objects, samples, placements, strict=True)
+            ImageRecord(each, truth(sample, indices, masks=self.has_masks), size)
+            for each, size, sample in zip(found, sizes, samples, strict=True)
         ]
         unit = torch.tensor([bootstrap.unit_of(sample) for sample in samples], dtype=torch.int64)
-        losses = {f"{LOSS}{key}": each for key, each in outputs.losses.items()}
-        return Measurements({**records.rows(images), "unit": unit, **losses})
+        return Measurements({**records.rows(images), "unit": unit})
 
     def validation_metrics(self, measurements: Measurements) -> dict[str, float]:
         """The loss and its terms, and AP."""
@@ -231,15 +239,31 @@ class Detection(Task):
         return remap_classes(replace(dataset, samples=known), self.class_names)
 
     def check_evaluation(self, models: Sequence[Any], options: Mapping[str, Any]) -> None:
-        """`nms` is an option."""
-        check_method(options.get("nms", "hard"))
-        super().check_evaluation(models, {name: value for name, value in options.items() if name != "nms"})
+        """The attributes of `Views` are options."""
+        super().check_evaluation(models, Views.from_options(options)[1])
 
     def measure_models(
-        self, models: Sequence[Any], samples: Sequence[Sample], *, nms: str = "hard", **options: Any
+        self,
+        models: Sequence[Any],
+        samples: Sequence[Sample],
+        *,
+        batch: int,
+        workers: int | None,
+        on_bad: str,
+        **options: Any,
     ) -> Measured:
-        """As of any task, with overlapping boxes suppressed by `nms`."""
-        return super().measure_models([with_nms(model, nms) for model in models], samples, **options)
+        """One model, with the views of the options."""
+        views, _ = Views.from_options(options)
+        models = [with_nms(model, views.nms) for model in models]
+        if views.is_single:
+            return super().measure_models(models, samples, batch=batch, workers=workers, on_bad=on_bad)
+        measurements, computed = measure_views(
+            models, samples, views, self._measure_image, batch=batch, workers=workers, on_bad=on_bad
+        )
+        return Measured(self, measurements, computed, str(views))
+
+    def _measure_image(self, found: Found, size: tuple[int, int], sample: Sample) -> Measurements:
+        return self._measure_found([found], [size], [sample])
 
     def fit(self, measurements: Measurements) -> dict[str, Any]:
         """The score threshold with the largest F1 at an IoU of 0.5, over all classes."""
@@ -311,55 +335,46 @@ class Detection(Task):
 
     def check_options(self, options: Mapping[str, Any]) -> dict[str, Any]:
         """`score`, the threshold in place of the fitted one; `agnostic_nms`, the IoU above which the object with the lower
-        score is dropped, whatever the classes are; and `nms`, see `models/detection/suppression.py`.
+        score is dropped, whatever the classes are; and the attributes of `Views`.
         """
-        own = {key: options[key] for key in ("score", "agnostic_nms", "nms") if options.get(key) is not None}
-        super().check_options({key: value for key, value in options.items() if key not in own and value is not None})
-        check_method(own.get("nms", "hard"))
-        for key in ("score", "agnostic_nms"):
-            if not 0 <= own.get(key, 0) <= 1:
-                raise UserError(f"`{key}` is a number from 0 to 1; received {own[key]}.")
+        views, others = Views.from_options(options)
+        own: dict[str, Any] = {key: others.pop(key) for key in ("score", "agnostic_nms") if key in others}
+        super().check_options(others)
+        for key, value in own.items():
+            if not 0 <= value <= 1:
+                raise UserError(f"`{key}` is a number from 0 to 1; received {value}.")
         if own.get("score", 1.0) < self.settings.score_floor:
             floor = self.settings.score_floor
             raise UserError(f"`score={own['score']}` is below {floor:g}, the least score that this detector gives.")
-        return own
+        return {**own, "views": views}
 
     def predict_models(
-        self,
-        models: Sequence[Any],
-        images: Iterable[Any],
-        *,
-        batch: int,
-        workers: int | None,
-        nms: str = "hard",
-        **options: Any,
+        self, models: Sequence[Any], images: Iterable[Any], *, batch: int, workers: int | None, **options: Any
     ) -> Iterator[Any]:
-        """As of any task, with overlapping boxes suppressed by `nms`."""
-        models = [with_nms(model, nms) for model in models]
-        return super().predict_models(models, images, batch=batch, workers=workers, **options)
+        """One model, with the views of the options."""
+        views: Views = options.pop("views")
+        models = [with_nms(model, views.nms) for model in models]
+        if views.is_single:
+            return super().predict_models(models, images, batch=batch, workers=workers, **options)
+        return predict_views(models, images, views, partial(self._report, **options), batch=batch, workers=workers)
 
-    def predict(
-        self,
-        path: str,
-        outputs: Any,
-        placement: Placement,
-        *,
-        score: float | None = None,
-        agnostic_nms: float | None = None,
-    ) -> Prediction:
+    def predict(self, path: str, outputs: Any, placement: Placement, **options: Any) -> Prediction:
         """The objects that reach the score threshold."""
         objects = outputs.objects[0]
-        reported = objects["scores"] >= (self.score_threshold if score is None else score)
+        reported = objects["scores"] >= self._threshold(options)
         found = found_objects({name: each[reported] for name, each in objects.items()}, placement)
-        if agnostic_nms is not None:
-            found = suppress_across_classes(found, agnostic_nms)
+        return self._report(path, found, placement.original, **options)
+
+    def _threshold(self, options: Mapping[str, Any]) -> float:
+        return float(options.get("score", self.score_threshold))
+
+    def _report(self, path: str, found: Found, size: tuple[int, int], **options: Any) -> Prediction:
+        """The prediction for an image of that size, height and width."""
+        found = select(found, found.scores >= self._threshold(options))
+        if "agnostic_nms" in options:
+            found = suppress_across_classes(found, options["agnostic_nms"])
         found = select(found, np.argsort(-found.scores, kind="stable"))
-        masks = [None] * len(found.scores) if found.masks is None else list(map(_with_text, found.masks))
-        described = [
-            DetectedObject(self.class_names[label], float(value), (box[0], box[1], box[2], box[3]), mask)
-            for label, value, box, mask in zip(found.labels, found.scores, found.boxes.tolist(), masks, strict=True)
-        ]
-        return Prediction(path, tuple(described), placement.original)
+        return describe(path, found, size, self.class_names)
 
     def writers(self) -> Mapping[str, Callable[[str], AbstractContextManager[Callable[[Any], Any]]]]:
         """`draw`, `coco_json`, `yolo_labels`, `crops`, and `masks` if the detector finds masks."""
@@ -392,19 +407,10 @@ def _parts(images: Images) -> Iterator[tuple[list[int], Images]]:
             yield indices, images[indices[0] : indices[-1] + 1] if isinstance(images, Tensor) else chosen
 
 
-def with_nms(model: Any, nms: str) -> Any:
-    """A `TrainedModel` whose detector suppresses overlapping boxes by `nms`."""
-    return model if nms == model.model.nms else model.with_network(with_method(model.model, nms))
-
-
 def _losses(measurements: Measurements) -> dict[str, Tensor]:
     return {
         name: rows for name, rows in measurements.rows.items() if name.startswith(LOSS) and isinstance(rows, Tensor)
     }
-
-
-def _with_text(mask: dict[str, Any]) -> Any:
-    return {"size": mask["size"], "counts": mask["counts"].decode("ascii")}
 
 
 TASK = Detection

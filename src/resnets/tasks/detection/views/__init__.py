@@ -1,0 +1,1 @@
+"""Prediction of objects from several views of an image, and by several detectors."""

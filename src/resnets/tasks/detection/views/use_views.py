@@ -1,0 +1,75 @@
+"""Predictions and measurements of detectors that are given several views of each image."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence, Sized
+from typing import Any
+
+import torch
+
+from resnets.data.datasets.dataset import Sample
+from resnets.errors import UserError
+from resnets.models.detection.suppression import with_method
+from resnets.progress import progress_bar
+from resnets.tasks.detection.records import Found
+from resnets.tasks.detection.views.find_objects import ViewDetector, computed_by, find_objects
+from resnets.tasks.detection.views.image_views import Views
+from resnets.tasks.measurements import Measurements, concatenate
+from resnets.tasks.trained_model import TrainedModel, report_unreadable
+
+Size = tuple[int, int]  # height and width
+
+
+def with_nms(model: TrainedModel, nms: str) -> TrainedModel:
+    """The model with a detector that suppresses overlapping boxes by `nms`; itself if it does so already."""
+    return model if nms == model.model.nms else model.with_network(with_method(model.model, nms))
+
+
+def predict_views(
+    models: Sequence[TrainedModel],
+    images: Iterable[Any],
+    views: Views,
+    report: Callable[[str, Found, Size], Any],
+    *,
+    batch: int,
+    workers: int | None,
+) -> Iterator[Any]:
+    """The prediction for each image: that of `report` for its path, its objects and its size."""
+    count = len(images) if isinstance(images, Sized) else None
+    detectors = [ViewDetector(model, views, batch=batch, count=count) for model in models]
+    for name, found, size, error in find_objects(detectors, images, workers=workers):
+        if found is None or size is None:
+            yield models[0].task.unreadable(name, error or "")
+        else:
+            yield report(name, found, size)
+
+
+def measure_views(
+    models: Sequence[TrainedModel],
+    samples: Sequence[Sample],
+    views: Views,
+    measure: Callable[[Found, Size, Sample], Measurements],
+    *,
+    batch: int,
+    workers: int | None,
+    on_bad: str,
+) -> tuple[Measurements, dict[str, str]]:
+    """As `TrainedModel.measure`; `measure` gives the measurements of one image."""
+    if not samples:
+        raise UserError("There are no images to evaluate on.")
+    detectors = [ViewDetector(model, views, batch=batch, count=len(samples), precision="fp32") for model in models]
+    errors: dict[int, str] = {}
+    measured: list[Measurements] = []
+    images = find_objects(detectors, [sample.path for sample in samples], workers=workers)
+    images = progress_bar(images, description="evaluating", total=len(samples), unit="images")
+    for index, (sample, (_, found, size, error)) in enumerate(zip(samples, images, strict=True)):
+        if found is None or size is None:
+            errors[index] = error or ""
+        else:
+            measured.append(measure(found, size, sample))
+    report_unreadable(samples, errors, on_bad)
+    merged = concatenate(measured)
+    if errors:
+        kept = torch.tensor([index for index in range(len(samples)) if index not in errors])
+        merged = Measurements({**merged.rows, "index": kept}, merged.sums)
+    return merged, computed_by(detectors)

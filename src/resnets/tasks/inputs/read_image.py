@@ -1,0 +1,43 @@
+"""An image of any kind that a user gives, decoded."""
+
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from resnets.data.image.decode import to_upright_rgb
+from resnets.data.image.preprocess import Preprocess
+from resnets.errors import UserError
+
+ImageInput = str | Path | np.ndarray | Image.Image
+
+
+def name_of(image: ImageInput, index: int) -> str:
+    """Its path, or for an image in memory its index among the images that were given."""
+    return str(image) if isinstance(image, (str, Path)) else f"[{index}]"
+
+
+def read_image(
+    image: ImageInput, name: str, preprocess: Preprocess, *, full_size: bool = False
+) -> tuple[np.ndarray | Image.Image, tuple[int, int]]:
+    """The pixels for `Preprocess.place`, and the height and width of the image; see `Preprocess.read_sized`.
+
+    Raises:
+        UserError: it is not an image.
+        ImageError: it cannot be read.
+    """
+    if isinstance(image, (str, Path)):
+        return preprocess.read_sized(image, full_size=full_size)
+    if isinstance(image, Image.Image):
+        upright = to_upright_rgb(image, name=name, background=preprocess.background)
+        return upright, (upright.height, upright.width)
+    if isinstance(image, np.ndarray) and image.dtype == np.uint8:
+        if image.ndim == 2:
+            image = np.repeat(image[:, :, None], 3, axis=2)
+        if image.ndim == 3 and image.shape[2] == 3 and image.size:
+            return image, (image.shape[0], image.shape[1])
+    kind = f"{image.dtype} {image.shape}" if isinstance(image, np.ndarray) else type(image).__name__
+    raise UserError(
+        f"Image {name} has the type {kind}; give a path, a Pillow image, or a uint8 array (H, W, 3) in RGB or (H, W) "
+        "in gray."
+    )
