@@ -9,6 +9,7 @@ from pathlib import Path
 from resnets.data.datasets.dataset import Sample
 from resnets.data.split import lineage
 from resnets.data.split.lineage import Lineage
+from resnets.weights.hub import bundled
 
 
 def run(root: Path, rows: dict[str, str], **facts: object) -> Path:
@@ -64,9 +65,10 @@ def test_weights_without_a_run_are_called_what_they_are(tmp_path: Path) -> None:
 
 
 def test_the_training_images_of_bundled_weights_are_named() -> None:
+    assert {name.partition(".")[2] for name in bundled.names()} == lineage.BUNDLED_TRAINING_SETS.keys()
     folder = Path(lineage.__file__).parents[2] / "weights" / "hub" / "bundled_weights"
-    bundled = lineage.lineage_of(folder / "cifar_resnet20.cifar10.safetensors", {"split_sha256": "0"})
-    assert bundled.seen_message(images("aa"), "val images", "it") == (
+    classifier = lineage.lineage_of(folder / "cifar_resnet20.cifar10.safetensors", {"split_sha256": "0"})
+    assert classifier.seen_message(images("aa"), "val images", "it") == (
         "whether some of the val images were used to train it is not known: 'cifar_resnet20.cifar10' is part of the package, "
         "trained on the 50,000 training images of CIFAR-10, whose files it does not list"
     )

@@ -24,7 +24,10 @@ PACKAGE = Path(__file__).resolve().parents[2]
 LINEAGE_FILE = "lineage.json"
 AHEAD = 64  # files that are hashed before they are asked for
 # The training images of the weights in the package, by the end of their name.
-BUNDLED_TRAINING_SETS = {"cifar10": "the 50,000 training images of CIFAR-10"}
+BUNDLED_TRAINING_SETS = {
+    "cifar10": "the 50,000 training images of CIFAR-10",
+    "digit_scenes": "the 1,200 training images of the built-in digit-scenes",
+}
 
 
 @dataclass(frozen=True)

@@ -64,7 +64,7 @@ def _entry(name: str) -> BundledWeights:
     with safe_open(path, framework="numpy") as file:
         header = header_format.upgrade(json.loads(file.metadata()[header_format.KEY]))
     metrics = header["metrics"]
-    measured = {key: round(100 * metrics[key], 2) if key in metrics else None for key in ACCURACIES}
+    measured: dict[str, Any] = {key: round(100 * metrics[key], 2) if key in metrics else None for key in ACCURACIES}
     return BundledWeights(
         name,
         format="resnets",
