@@ -12,7 +12,7 @@ DEMO := build/demo
 help:
 	@echo "make demo    train on handwritten digits, evaluate, predict, and write a report (about 2 minutes)"
 	@echo "make test    the linter, the type checker and all tests"
-	@echo "make soak    the long tests: 30 killed runs, the coverage of intervals, 102,000 damaged annotations, every converted network at every size, two hosts (about half an hour)"
+	@echo "make soak    the long tests: 40 killed runs, the coverage of intervals, 102,000 damaged annotations, every converted network at every size, two hosts (about half an hour)"
 	@echo "make bench   measure this project beside its peers (about two hours; nothing else should run)"
 	@echo "make docs    build the documentation site into build/docs"
 	@echo "make lint    the linter and the type checker only"
@@ -47,7 +47,7 @@ test: lint
 	OMP_NUM_THREADS=1 $(BIN)/pytest -n $(JOBS) --dist worksteal
 
 soak: .venv/.installed-dev
-	OMP_NUM_THREADS=1 $(BIN)/python tests/soak/killed_runs.py --kills 30
+	OMP_NUM_THREADS=1 $(BIN)/python tests/soak/killed_runs.py --kills 40
 	OMP_NUM_THREADS=1 $(BIN)/python tests/soak/coverage.py --trials 2000 --kinds uneven
 	OMP_NUM_THREADS=1 $(BIN)/python tests/soak/fuzz_annotations.py --count 17000
 	OMP_NUM_THREADS=1 RESNETS_EVERY_SIZE=1 $(BIN)/pytest -n $(JOBS) tests/contracts/test_weights.py tests/contracts/test_zoo.py \

@@ -7,10 +7,10 @@ import pytest
 from resnets.cli import main
 
 
-@pytest.mark.parametrize("job", ["sgd", "adamw", "he2015"])
+@pytest.mark.parametrize("job", ["sgd", "adamw", "he2015", "yolov3"])
 def test_killed_runs_start_trainings_that_are_accepted(program, job, tmp_path, capsys):
     killed_runs = program("killed_runs")
-    assert set(killed_runs.JOBS) == {"sgd", "adamw", "he2015"}
+    assert set(killed_runs.JOBS) == {"sgd", "adamw", "he2015", "yolov3"}
     images = str(tmp_path / "images")
     assert main.main(["data", "get", "shapes", images, "--count", "200", "--size", "32"]) == 0
     words = [

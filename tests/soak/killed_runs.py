@@ -1,6 +1,6 @@
 """Kill training runs with SIGKILL at random moments, resume them, and compare the end with a run that was never killed.
 
-    python tests/soak/killed_runs.py --kills 30 --seed 0
+    python tests/soak/killed_runs.py --kills 40 --seed 0
 
 A run is killed up to three times, each time either at a random moment or in the middle of writing a file after a
 random moment, and then resumed until it ends. `best`, `last`, the predictions and the metrics must have the same bytes
@@ -33,14 +33,17 @@ from resnets.training.run_dir.run_dir import TIMING_COLUMNS
 
 MOST_KILLS = 3  # of one run
 PATIENCE = 300  # seconds for one process, which needs five
-COMMON = "--model tiny --imgsz 32 --batch 16 --epochs 3 --precision fp32 --set speed.threads=1 --set speed.deterministic=true"
+COMMON = "--batch 16 --epochs 3 --precision fp32 --set speed.threads=1 --set speed.deterministic=true"
 # Between them everything that a next step may depend on is in use.
 JOBS = {
-    "sgd": "--workers 1 --set model.drop_path_rate=0.3 --set ema.decay=0.9 --set augment.crop=random_resized "
-    "--set augment.mixup_alpha=0.2",
-    "adamw": "--workers 0 --set optim.name=adamw --set optim.lr=0.003 --set schedule.name=one_cycle "
+    "sgd": "--model tiny --imgsz 32 --workers 1 --set model.drop_path_rate=0.3 --set ema.decay=0.9 "
+    "--set augment.crop=random_resized --set augment.mixup_alpha=0.2",
+    "adamw": "--model tiny --imgsz 32 --workers 0 --set optim.name=adamw --set optim.lr=0.003 --set schedule.name=one_cycle "
     "--set augment.crop=pad --set augment.cutmix_alpha=1 --set model.drop_path_rate=0.2 --patience 2",
-    "he2015": "--workers 0 --recipe he2015_cifar --set schedule.milestones_steps=8,14 --set data.balance=sampler",
+    "he2015": "--model tiny --imgsz 32 --workers 0 --recipe he2015_cifar --set schedule.milestones_steps=8,14 "
+    "--set data.balance=sampler",
+    "yolov3": "--model yolov3_light_tiny --imgsz 64 --workers 1 --set task.mosaic=0.5 --set task.multiscale=true "
+    "--set ema.decay=0.9 --set task.neck_channels=32",
 }
 BEGINS, ENDS = "prepared images are kept", "\nepoch 3:"  # lines between which a run trains
 MOMENTS = ("3", "1", "0.1s", "300s")  # values of --save-every
@@ -211,7 +214,7 @@ def soak(folder: Path, kills: int, seed: int, jobs: list[str], device: str) -> i
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--kills", type=int, default=30)
+    parser.add_argument("--kills", type=int, default=40)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--jobs", nargs="+", choices=list(JOBS), default=list(JOBS))
     parser.add_argument("--device", default="cpu")
