@@ -341,3 +341,19 @@ def test_small_images_and_pngs_are_never_scaled():
     image.save(file, "JPEG", quality=90)
     assert _drafted(file.getvalue()).max() == 0
     assert _drafted(png(photograph(1200, 1600))).max() == 0
+
+
+@pytest.mark.parametrize("orientation", [1, 3, 5, 6])
+def test_a_jpeg_at_a_smaller_scale_is_not_shifted(orientation: int) -> None:
+    """At 1/8, 2,057 pixels are decoded as 258, the last of which reaches 7 pixels beyond the image."""
+    pixels = np.zeros((2057, 2065, 3), np.uint8)
+    pixels[:, 2000:], pixels[2000:, :, 2] = 255, 255
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    file = io.BytesIO()
+    Image.fromarray(pixels).save(file, "JPEG", quality=95, exif=exif)
+    fit = Preprocess(size=(96, 96), resize="fit", mean=(0.0,) * 3, std=(1.0,) * 3)
+    fast, placement = fit.load_placed(file.getvalue())
+    exact, same = replace(fit, fast_jpeg=False).load_placed(file.getvalue())
+    assert placement == same
+    torch.testing.assert_close(fast, exact, rtol=0, atol=0.02)

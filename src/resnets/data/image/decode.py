@@ -43,6 +43,14 @@ _TRANSPOSE = {
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
+_REMAINDER_FIRST = (
+    2,
+    3,
+    4,
+    6,
+    7,
+    8,
+)  # orientations that turn the right or the lower end of the stored image to the left or up
 _BAND = 64  # rows that are converted at a time: they stay in the processor's cache, which is 6 times as fast as a whole image
 
 
@@ -72,7 +80,7 @@ def decode(
         name: the name of bytes in an error.
         background: RGB, 0 to 255, behind transparent pixels.
         min_side: a JPEG may be decoded at the smallest scale of 1, 1/2, 1/4 and 1/8 whose shorter side has at least as many
-            pixels.
+            pixels; one that EXIF turns only if its sides are multiples of 8.
         max_pixels: an image whose header states more is refused before memory is allocated.
 
     Returns:
@@ -122,7 +130,9 @@ def decode_sized(
         size = None
         if min_side and image.format == "JPEG":
             size = image.size
-            image.draft(None, (min_side, min_side))
+            # At a smaller scale the last pixels may reach beyond the image; see `resizing.decoded_region`.
+            if not any(side % 8 for side in size) or _orientation(image) not in _REMAINDER_FIRST:
+                image.draft(None, (min_side, min_side))
         raw_mode = color.raw_mode(image)
         image.load()
         orientation = _orientation(image)  # after loading, since Pillow applies that of a TIFF while it loads it

@@ -198,7 +198,7 @@ class Preprocess:
     def place(self, image: np.ndarray | Image.Image, original: tuple[int, int]) -> tuple[Tensor, Placement]:
         """The input for an image as of `read_sized`, and where the image lies in it."""
         placement = self.placement(*original)
-        return self.normalize(self._resize_crop(image, placement.size)), placement
+        return self.normalize(self._resize_crop(image, placement)), placement
 
     def read_sized(
         self, path_or_bytes: str | Path | bytes, *, name: str | None = None, full_size: bool = False
@@ -336,8 +336,8 @@ class Preprocess:
             raise UserError(f"An image is a uint8 array (H, W, 3) in RGB, or a Pillow image; received {kind}.")
         return image
 
-    def _resize_crop(self, image: np.ndarray | Image.Image, fitted: tuple[int, int] | None = None) -> Tensor:
-        """Resized and cropped, (3, height, width): uint8, or float without antialias; `fitted` is the size for "fit" of an image
+    def _resize_crop(self, image: np.ndarray | Image.Image, placement: Placement | None = None) -> Tensor:
+        """Resized and cropped, (3, height, width): uint8, or float without antialias; `placement` is needed for "fit" of an image
         that was decoded at a smaller scale.
         """
         if not self.antialias:
@@ -346,8 +346,10 @@ class Preprocess:
             return torch.nn.functional.interpolate(floats, size=self.size, mode=mode, align_corners=corners)[0]
         if self.resize == "fit":
             frame = resizing.to_pillow(image)
-            size = fitted or self._fitted((frame.height, frame.width))
-            return resizing.to_chw(frame.resize(size[::-1], resizing.METHODS[self.interpolation]))
+            own = frame.height, frame.width
+            placement = placement or self.placement(*own)
+            region = resizing.decoded_region(own, placement.original)
+            return resizing.to_chw(frame.resize(placement.size[::-1], resizing.METHODS[self.interpolation], region))
         image = self._resize(image)
         if self.crop == "center" and (image.height, image.width) != self.size:
             image = resizing.center_crop(image, self.size)

@@ -80,6 +80,16 @@ def center_strip_box(size: tuple[int, int], side: int) -> tuple[int, int, int, i
     return left, top, left + min(width, longest), top + min(height, longest)
 
 
+def decoded_region(size: tuple[int, int], original: tuple[int, int]) -> tuple[float, float, float, float]:
+    """The box (left, top, right, bottom) that an image of `original` (height, width) covers of what was decoded of it, of `size`.
+
+    At a scale of 1/8, a JPEG that is 2,057 pixels wide is decoded as 258 pixels, of which the last reaches beyond the image.
+    """
+    scale = next((each for each in (1, 2, 4, 8) if size == tuple(-(-side // each) for side in original)), None)
+    height, width = size if scale is None else (side / scale for side in original)
+    return 0.0, 0.0, width, height
+
+
 def to_pillow(image: np.ndarray | Image.Image) -> Image.Image:
     return image if isinstance(image, Image.Image) else Image.fromarray(image)
 
