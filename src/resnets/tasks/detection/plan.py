@@ -101,7 +101,7 @@ def _norms(recipe: Recipe) -> dict[str, ChosenValue]:
     if recipe.freeze.norm == "train":
         return {}
     if recipe.model.weights != "none":
-        return {"data.normalize": ChosenValue("weights", f"freeze.norm={recipe.freeze.norm}")}
+        return {"data.normalize": ChosenValue("weights", "the norms that are kept saw such inputs")}
     reason = "there are no weights"
     return {"freeze.norm": ChosenValue("train", reason), "freeze.layers": ChosenValue("none", reason)}
 
