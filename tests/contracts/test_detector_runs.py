@@ -35,7 +35,7 @@ from resnets.weights import checkpoint as checkpoints
 MODELS = ["fasterrcnn_light_tiny", "yolov3_light_tiny"]
 SMALL = [
     *("speed.threads=1", "ema.decay=0", "task.neck_channels=16", "task.box_head_dim=32", "task.proposals=32"),
-    *("task.train_proposals=32", "task.proposal_samples=32"),
+    *("task.train_proposals=32", "task.proposal_samples=32", "task.mask_channels=16"),
 ]
 COLORS = {"blue": (40, 60, 230), "red": (230, 40, 40)}
 
