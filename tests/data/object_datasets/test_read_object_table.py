@@ -60,6 +60,25 @@ def test_json_lines_may_hold_masks(root: Path) -> None:
     assert sample.target.objects[0].mask.box() == sample.target.objects[0].box == (4, 6, 20.5, 18)
 
 
+@pytest.mark.parametrize(
+    ("value", "crowd"),
+    [(True, True), (1, True), ("True", True), (1.0, True), (False, False), (0, False), (None, False)],
+)
+def test_a_crowd_is_a_number_or_a_truth_value(root: Path, value: object, crowd: bool) -> None:
+    row = {"path": "a.png", "label": "cat", "x1": 4, "y1": 6, "x2": 20, "y2": 18, "crowd": value}
+    (root / "boxes.jsonl").write_text(json.dumps(row) + "\n")
+    sample = read_object_table.read(root / "boxes.jsonl").samples[0]
+    assert (sample.target.objects[0].crowd, sample.labels) == (crowd, () if crowd else ("cat",))
+
+
+def test_a_mask_that_cannot_be_read_leaves_the_box(root: Path) -> None:
+    row = {"path": "a.png", "label": "cat", "x1": 4, "y1": 6, "x2": 20, "y2": 18, "segmentation": [[4, 6]]}
+    (root / "boxes.jsonl").write_text(json.dumps(row) + "\n")
+    target = read_object_table.read(root / "boxes.jsonl").samples[0].target
+    assert [(each.box, each.mask) for each in target.objects] == [((4, 6, 20, 18), None)]
+    assert [(each.number, each.kind, each.note[:7]) for each in target.faults] == [(1, "bad-mask", "line 1:")]
+
+
 def test_roboflow_has_a_table_in_each_split(tmp_path: Path) -> None:
     for split in ("train", "valid"):
         save_image(tmp_path / split / "a.png")
@@ -94,6 +113,7 @@ def test_rows_that_cannot_be_read_are_faults(root: Path, row: str, fault: str) -
             "has 'train', 'val' as its split",
         ),
         ("path,label,x1,y1,x2,y2\n,cat,1,2,3,4\n", "line 2: the path is empty"),
+        ("path,label,x1,y1,x2,y2,crowd\na.png,cat,1,2,3,4,yes\n", "line 2: crowd is 'yes'"),
     ],
 )
 def test_a_table_that_contradicts_itself_is_refused(root: Path, text: str, message: str) -> None:

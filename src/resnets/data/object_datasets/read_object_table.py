@@ -34,7 +34,8 @@ _NAMES: Mapping[str, Sequence[str]] = {
     "crowd": ("iscrowd", "isgroupof"),
 }
 _BOX = ("x1", "y1", "x2", "y2")
-_TRUE = ("1", "1.0", "true")
+_CROWD = {"1": True, "1.0": True, "true": True, "": False, "0": False, "0.0": False, "false": False}
+_CROWD |= {"-1": False}  # Open Images: it is not known
 UNITS = ("pixel", "fraction")
 
 
@@ -44,7 +45,7 @@ def recognizes(path: Path) -> bool:
 
 
 def read(path: Path) -> Dataset:
-    """Read tables with the columns path, label, x1, y1, x2, y2, and optionally split, group, crowd (0 or 1), unit (`pixel`, or
+    """Read tables with the columns path, label, x1, y1, x2, y2, and optionally split, group, crowd (0, 1, true, false), unit (`pixel`, or
     `fraction` of the sides of the image), and in .jsonl files segmentation, as in COCO's format.
 
     A row without label and box is that of an image without objects. The coordinates of Open Images (a column ImageID) are
@@ -95,10 +96,14 @@ def _sample(file: Path, path: str, rows: Sequence[Row], split: str | None, fract
     objects, faults = [], []
     annotated = [(line, values) for line, values in rows if any(_word(values, name) for name in ("label", *_BOX))]
     for number, (line, values) in enumerate(annotated, 1):
-        kind = "no-class"
+        crowd, mask, kind = _crowd(file, line, values), None, "no-class"
+        try:
+            mask = read_segmentation(values.get("segmentation") or None)
+        except ValueError as error:
+            faults.append(Fault(number, "bad-mask", f"line {line}: {error}"))
         try:
             label, kind = read_class(values.get("label")), "bad-box"
-            objects.append(_object(label, values))
+            objects.append(Object(label, read_box([_word(values, name) for name in _BOX]), mask, crowd=crowd))
         except ValueError as error:
             faults.append(Fault(number, kind, f"line {line}: {error}"))
     unit = _common(file, rows, "unit") or UNITS[fractions]
@@ -112,10 +117,12 @@ def _sample(file: Path, path: str, rows: Sequence[Row], split: str | None, fract
     return make_sample(path, target, split=split_from_name(word) or split, group=_common(file, rows, "group") or None)
 
 
-def _object(label: str, values: Mapping[str, object]) -> Object:
-    box = read_box([_word(values, name) for name in _BOX])
-    crowd = _word(values, "crowd").lower() in _TRUE
-    return Object(label, box, read_segmentation(values.get("segmentation") or None), crowd=crowd)
+def _crowd(file: Path, line: int, values: Mapping[str, object]) -> bool:
+    value = values.get("crowd")
+    word = "" if value is None else str(value).strip().lower()
+    if word not in _CROWD:
+        raise UserError(f"'{file}', line {line}: crowd is {word[:40]!r}, and not 0, 1, true or false.")
+    return _CROWD[word]
 
 
 def _common(file: Path, rows: Sequence[Row], column: str) -> str:
