@@ -65,6 +65,7 @@ def test_pycocotools_reads_the_same_boxes(tmp_path: Path) -> None:
     for each, other in zip(found, expected, strict=True):
         x, y, width, height = each["bbox"]
         assert (x, y, x + width, y + height) == other.box
+        assert each["area"] == (width * height if other.mask is None else coco.annToMask(each).sum())
         if other.mask is not None:
             np.testing.assert_array_equal(coco.annToMask(each), other.mask.decode(HEIGHT, WIDTH))
 

@@ -39,6 +39,8 @@ def test_coco_json_is_read_again(predictions: list[Prediction], tmp_path: Path) 
     content = json.loads(path.read_text())
     assert content["annotations"][0]["bbox"] == [3.25, 2.5, 16.875, 28.25]
     assert [each["score"] for each in content["annotations"]] == [0.75] * 3
+    masks = [each.mask for prediction in predictions for each in prediction.objects]
+    assert [each["area"] for each in content["annotations"]] == [mask.sum() for mask in masks if mask is not None]
     assert content["categories"] == [{"id": 1, "name": "cat"}, {"id": 2, "name": "dog"}]
     samples = {sample.path: sample.target for sample in open_object_dataset.read(path).samples}
     for prediction in predictions:

@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 from resnets.atomic_write import check_folder_writable
 from resnets.data.datasets.builtin import staged_folder
 from resnets.data.datasets.dataset import SPLITS, Dataset
-from resnets.data.object_datasets.object_masks import Mask, Polygons
+from resnets.data.object_datasets.object_masks import Mask, Polygons, area
 from resnets.data.object_datasets.objects import ImageObjects, Object
 from resnets.errors import JobError, UserError
 from resnets.message_format import format_list, pluralize, suggestion
@@ -119,14 +119,16 @@ def _write_coco(folder: Path, written: Sequence[_Written], class_names: Sequence
                 if row["category_id"] is None:  # only crowds are of this class
                     row["category_id"] = ids[each.label] = len(ids) + 1
                     content["categories"].append({"id": ids[each.label], "name": each.label})
-                content["annotations"].append({**row, **_coco_object(each)})
+                content["annotations"].append({**row, **_coco_object(each, height, width)})
         (folder / (split or "") / "_annotations.coco.json").write_text(json.dumps(content) + "\n", encoding="utf-8")
 
 
-def _coco_object(each: Object) -> dict[str, Any]:
+def _coco_object(each: Object, height: int, width: int) -> dict[str, Any]:
     x1, y1, x2, y2 = each.box
-    area = (x2 - x1) * (y2 - y1) if each.area is None else each.area
-    values: dict[str, Any] = {"bbox": [x1, y1, x2 - x1, y2 - y1], "area": area, "iscrowd": int(each.crowd)}
+    size = each.area
+    if size is None:
+        size = (x2 - x1) * (y2 - y1) if each.mask is None else area(each.mask, height, width)
+    values: dict[str, Any] = {"bbox": [x1, y1, x2 - x1, y2 - y1], "area": size, "iscrowd": int(each.crowd)}
     return values if each.mask is None else {**values, "segmentation": _segmentation(each.mask)}
 
 

@@ -63,6 +63,11 @@ class RunLengths:
 Mask = Polygons | RunLengths
 
 
+def area(mask: Mask, height: int, width: int) -> int:
+    """The number of its pixels in an image (height, width)."""
+    return int(_library().area(mask.to_coco(height, width)))
+
+
 def encode(mask: np.ndarray) -> RunLengths:
     """The run lengths of a mask, bool (H, W)."""
     text = _with_text(_library().encode(np.asfortranarray(mask, dtype=np.uint8)))["counts"]

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from faster_coco_eval.core import mask as coco_masks
 from PIL import Image
 
 from resnets import atomic_write
@@ -53,10 +54,11 @@ def coco_file(path: str, class_names: Sequence[str]) -> Iterator[Sink]:
         for each in prediction.objects:
             x1, y1, x2, y2 = each.box
             mask = {} if each.rle is None else {"segmentation": each.rle}
+            area = (x2 - x1) * (y2 - y1) if each.rle is None else int(coco_masks.area(each.rle))
             annotations.append(
                 {
                     "id": len(annotations) + 1, "image_id": len(images), "category_id": numbers[each.label],
-                    "bbox": [x1, y1, x2 - x1, y2 - y1], "area": (x2 - x1) * (y2 - y1), "iscrowd": 0, "score": each.score,
+                    "bbox": [x1, y1, x2 - x1, y2 - y1], "area": area, "iscrowd": 0, "score": each.score,
                     **mask,
                 }
             )  # fmt: skip
