@@ -45,8 +45,8 @@ def recognizes(path: Path) -> bool:
 
 
 def read(path: Path) -> Dataset:
-    """Read tables with the columns path, label, x1, y1, x2, y2, and optionally split, group, crowd (0, 1, true, false), unit (`pixel`, or
-    `fraction` of the sides of the image), and in .jsonl files segmentation, as in COCO's format.
+    """Read tables with the columns path, label, x1, y1, x2, y2, and optionally split, group, crowd (0, 1, true or false),
+    unit (`pixel`, or `fraction` of the sides of the image), and in .jsonl files segmentation, as in COCO's format.
 
     A row without label and box is that of an image without objects. The coordinates of Open Images (a column ImageID) are
     fractions. Paths are relative to the table; a path without suffix is that of the image with this name there.

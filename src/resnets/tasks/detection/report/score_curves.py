@@ -47,9 +47,9 @@ def draw_f1(records: Records, class_names: Sequence[str], threshold: float, out:
         axes = page.subplots()
         for label in labels:
             curve = score_curve(records, label)
-            axes.plot(curve.scores, curve.f1, drawstyle="steps-pre", **_style(label, len(labels), class_names))
+            axes.plot(curve.scores, curve.f1, drawstyle="steps-post", **_style(label, len(labels), class_names))
         curve = score_curve(records)
-        axes.plot(curve.scores, curve.f1, drawstyle="steps-pre", color=canvas.TEXT, linewidth=3, label="all objects")
+        axes.plot(curve.scores, curve.f1, drawstyle="steps-post", color=canvas.TEXT, linewidth=3, label="all objects")
         axes.axvline(
             threshold, color=canvas.VALIDATION, linestyle=(0, (4, 3)), label=f"threshold used: {threshold:.2f}"
         )
