@@ -11,7 +11,8 @@ import numpy as np
 from resnets.report.figures import canvas, font_fallback
 from resnets.report.number_formats import percent
 from resnets.tasks.detection.draw_objects import class_color
-from resnets.tasks.detection.metrics.score_threshold import score_curve
+from resnets.tasks.detection.metrics.average_precision import average_precisions, mean
+from resnets.tasks.detection.metrics.score_threshold import ScoreCurve, score_curve
 from resnets.tasks.detection.records import Records
 
 WIDTH, HEIGHT = 1200, 800
@@ -21,41 +22,46 @@ _RECALLS = np.linspace(0, 1, 101)
 
 
 def draw_precision_recall(records: Records, class_names: Sequence[str], out: Path) -> Path:
-    """Draw, for each class with objects, the largest precision at each recall or a higher one, and the mean over the classes."""
+    """Draw, for each class with objects, the largest precision at each recall or a higher one, and the mean over the classes.
+
+    The legend has the AP50 of the evaluation, in which objects with equal scores count one after the other.
+    """
+    with canvas.figure(out, WIDTH, HEIGHT, "Precision and recall at every threshold") as page:
+        plot_precision_recall(page.subplots(), records, class_names)
+    return out
+
+
+def plot_precision_recall(axes: Any, records: Records, class_names: Sequence[str]) -> None:
     labels = np.unique(records.truth.labels[~records.truth.crowd]).tolist()
     curves = [_envelope(records, label) for label in labels]
-    with canvas.figure(out, WIDTH, HEIGHT, "Precision and recall at every threshold") as page:
-        axes = page.subplots()
-        for label, curve in zip(labels, curves, strict=True):
-            axes.plot(_RECALLS, curve, **_style(label, len(labels), class_names, percent(float(curve.mean()))))
-        if curves:
-            mean = np.mean(curves, axis=0)
-            text = f"mean of {len(labels)} classes: AP50 {percent(float(mean.mean()))}"
-            axes.plot(_RECALLS, mean, color=canvas.TEXT, linewidth=3, label=text)
-        axes.set(
-            xlabel="recall: part of the objects that are found",
-            ylabel="precision: part of what is reported that is right",
-        )
-        _finish(axes)
-    return out
+    precisions = average_precisions(records, len(class_names))[:, :1]
+    for label, curve in zip(labels, curves, strict=True):
+        axes.plot(_RECALLS, curve, **_style(label, len(labels), class_names, percent(float(precisions[label, 0]))))
+    if curves:
+        text = f"mean of {len(labels)} classes: AP50 {percent(float(mean(precisions)))}"
+        axes.plot(_RECALLS, np.mean(curves, axis=0), color=canvas.TEXT, linewidth=3, label=text)
+    axes.set(
+        xlabel="recall: part of the objects that are found",
+        ylabel="precision: part of what is reported that is right",
+    )
+    _finish(axes)
 
 
 def draw_f1(records: Records, class_names: Sequence[str], threshold: float, out: Path) -> Path:
     """Draw the F1 of all objects, and of each class, over the threshold, and mark the one that is used."""
-    labels = np.unique(records.truth.labels[~records.truth.crowd]).tolist()
     with canvas.figure(out, WIDTH, HEIGHT, "F1 at every threshold") as page:
-        axes = page.subplots()
-        for label in labels:
-            curve = score_curve(records, label)
-            axes.plot(curve.scores, curve.f1, drawstyle="steps-post", **_style(label, len(labels), class_names))
-        curve = score_curve(records)
-        axes.plot(curve.scores, curve.f1, drawstyle="steps-post", color=canvas.TEXT, linewidth=3, label="all objects")
-        axes.axvline(
-            threshold, color=canvas.VALIDATION, linestyle=(0, (4, 3)), label=f"threshold used: {threshold:.2f}"
-        )
-        axes.set(xlabel="threshold: objects with at least this score are reported", ylabel="F1")
-        _finish(axes)
+        plot_f1(page.subplots(), records, class_names, threshold)
     return out
+
+
+def plot_f1(axes: Any, records: Records, class_names: Sequence[str], threshold: float) -> None:
+    labels = np.unique(records.truth.labels[~records.truth.crowd]).tolist()
+    for label in labels:
+        axes.plot(*_f1_steps(score_curve(records, label)), **_style(label, len(labels), class_names))
+    axes.plot(*_f1_steps(score_curve(records)), color=canvas.TEXT, linewidth=3, label="all objects")
+    axes.axvline(threshold, color=canvas.VALIDATION, linestyle=(0, (4, 3)), label=f"threshold used: {threshold:.2f}")
+    axes.set(xlabel="threshold: objects with at least this score are reported", ylabel="F1")
+    _finish(axes)
 
 
 def draw_histogram(records: Records, threshold: float, out: Path) -> Path:
@@ -77,6 +83,11 @@ def draw_histogram(records: Records, threshold: float, out: Path) -> Path:
         axes.yaxis.set_major_formatter("{x:,.0f}")
         axes.legend(loc="upper right", fontsize=10)
     return out
+
+
+def _f1_steps(curve: ScoreCurve) -> tuple[np.ndarray, np.ndarray]:
+    """The corners of the line: what is reported at a score stays the same down to the next lower one."""
+    return np.append(curve.scores, 0.0).repeat(2)[1:-1], curve.f1.repeat(2)
 
 
 def _envelope(records: Records, label: int) -> np.ndarray:
