@@ -6,6 +6,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
+from pycocotools.coco import COCO
+from pycocotools.cocoeval import COCOeval
 
 from resnets.data.object_datasets import open_object_dataset
 from resnets.data.object_datasets.object_masks import encode
@@ -48,6 +50,20 @@ def test_coco_json_is_read_again(predictions: list[Prediction], tmp_path: Path) 
         assert [each.label for each in again] == [each.label for each in prediction.objects]
         for one, other in zip(again, prediction.objects, strict=True):
             np.testing.assert_allclose(one.box, other.box, atol=1e-6)
+
+
+def test_pycocotools_takes_the_annotations_as_results(predictions: list[Prediction], tmp_path: Path) -> None:
+    path = tmp_path / "found.json"
+    with write_predictions.coco_file(str(path), CLASSES) as write:
+        list(map(write, predictions))
+    truth = COCO(path)  # everything that was found is annotated, so that the AP is 1
+    results = truth.loadRes(json.loads(path.read_text())["annotations"])
+    for kind in ("bbox", "segm"):
+        evaluation = COCOeval(truth, results, kind)
+        evaluation.evaluate()
+        evaluation.accumulate()
+        evaluation.summarize()
+        assert evaluation.stats[0] == pytest.approx(1)
 
 
 def test_yolo_labels_give_the_boxes_again(predictions: list[Prediction], tmp_path: Path) -> None:

@@ -39,7 +39,7 @@ def predict(
     ] = None,
     tile_overlap: Annotated[float | None, detection(help="Of two tiles, as a fraction.  [default: 0.2]")] = None,
     draw: Annotated[str | None, detection(help="Folder for images with boxes.")] = None,
-    coco_json: Annotated[str | None, detection(help="File in COCO's format.")] = None,
+    coco_json: Annotated[str | None, detection(help="File of annotations in COCO's format, with scores.")] = None,
     yolo_labels: Annotated[str | None, detection(help="Folder for YOLO's text files.")] = None,
     crops: Annotated[str | None, detection(help="Folder for the pixels of each object.")] = None,
     masks: Annotated[str | None, detection(help="Folder for images of the masks.")] = None,

@@ -41,7 +41,10 @@ def drawn_images(folder: str, class_names: Sequence[str]) -> Iterator[Sink]:
 
 @contextlib.contextmanager
 def coco_file(path: str, class_names: Sequence[str]) -> Iterator[Sink]:
-    """One file in COCO's format of annotations, each with its "score". Images and classes are numbered from 1."""
+    """One file in COCO's format of annotations, each with its "score". Images and classes are numbered from 1.
+
+    pycocotools' `loadRes` takes the list "annotations", for annotated images with the same numbers.
+    """
     atomic_write.check_file_writable(path)
     images: list[dict[str, Any]] = []
     annotations: list[dict[str, Any]] = []
