@@ -57,7 +57,20 @@ def test_coordinates_may_be_fractional(root: Path) -> None:
 def test_a_box_that_begins_at_0_says_that_pixels_are_counted_from_0(root: Path) -> None:
     write(root / "Annotations" / "a.xml", box(), box(0, 5, 8, 9))
     assert boxes(root) == [(11, 3, 20, 12), (0, 5, 8, 9)]
-    assert "counted from 0" in read_voc.read(root).layout_warnings[0]
+    assert (
+        read_voc.read(root).layout_warnings[0].startswith("of 2 boxes 1 begin at 0: pixels are taken as counted from 0")
+    )
+
+
+def test_a_dataset_says_that_pixels_are_taken_as_counted_from_1(root: Path) -> None:
+    write(root / "Annotations" / "a.xml", box())
+    assert (
+        read_voc.read(root)
+        .layout_warnings[0]
+        .startswith("of 1 boxes none begins at 0: pixels are taken as counted from 1")
+    )
+    write(root / "Annotations" / "a.xml")
+    assert read_voc.read(root).layout_warnings == ()
 
 
 def test_difficult_objects_are_crowds(root: Path) -> None:
