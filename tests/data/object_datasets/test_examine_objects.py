@@ -13,7 +13,7 @@ from resnets.data.object_datasets import open_object_dataset
 from resnets.data.object_datasets.convert import FORMATS, convert
 from resnets.data.object_datasets.examine_objects import ACTIONS, ERRORS, TITLES, AnnotationFault, examine
 from resnets.data.object_datasets.object_masks import Polygons, encode
-from resnets.data.object_datasets.objects import Box, Fault, ImageObjects, Object, make_sample
+from resnets.data.object_datasets.objects import FRACTIONS, Box, Fault, ImageObjects, Object, make_sample
 
 GOOD = Object("cat", (1, 2, 20, 12))
 
@@ -101,11 +101,26 @@ def test_boxes_of_the_stored_image_turn_with_it_and_those_of_the_upright_one_sta
         examined, faults = examine(build_dataset(tmp_path, [sample]))
         assert examined.samples[0].target.size == upright
         if annotated == upright:
-            assert (kept(examined), faults) == ([GOOD.box], [])
+            assert kept(examined) == [GOOD.box]
+            assert kinds(faults) == [(0, "unknown-turn")] * (2 <= orientation <= 4)  # both have the same size
         else:
             x1, y1, x2, y2 = kept(examined)[0]
             assert (x2 - x1, y2 - y1) == (10, 19)
             assert kinds(faults) == [(0, "turned")]
+
+
+@pytest.mark.parametrize("size", [None, FRACTIONS])
+def test_annotations_without_a_size_are_those_of_the_upright_image(
+    tmp_path: Path, size: tuple[int, int] | None
+) -> None:
+    for orientation in (1, 6):
+        image = save_image(tmp_path / f"{orientation}.jpg", orientation=orientation)
+        box = (0.5, 0.25, 1.0, 0.5) if size else (12, 10, 24, 20)
+        sample = make_sample(str(image), ImageObjects((Object("cat", box),), size))
+        examined, faults = examine(build_dataset(tmp_path, [sample]))
+        assert kinds(faults) == [(0, "unknown-turn")] * (orientation == 6)
+    assert kept(examined) == [(12, 10, 24, 20)]
+    assert faults[0].note == "EXIF orientation 6"
 
 
 def test_exchanged_corners_are_an_error_in_turned_and_scaled_annotations(tmp_path: Path) -> None:

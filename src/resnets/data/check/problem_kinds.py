@@ -82,7 +82,9 @@ KINDS = {
         "warning", "The same file twice", "Each copy counts in training; all copies stay in one split."
     ),
     # layout, class names and number of images
-    "ambiguous-layout": _Kind("warning", "Ambiguous folders", "Rename or move them."),
+    "ambiguous-layout": _Kind(
+        "warning", "Ambiguous data", "Each says how they are read; change them if that is wrong."
+    ),
     "unicode-forms": _Kind(
         "warning", "One class name in two forms of Unicode", "They are taken as one class; rename the folders."
     ),

@@ -45,7 +45,10 @@ WARNINGS = {
     "from-one": "none; subtract 1 from the left and upper coordinates if they are",
     "corners": "none; write width and height if they are",
 }
-NOTES = {"many-objects": "none; an evaluation by COCO's rules counts 100 detections in an image"}
+NOTES = {
+    "many-objects": "none; an evaluation by COCO's rules counts 100 detections in an image",
+    "unknown-turn": "none; the annotations are taken as those of the upright image",
+}
 ACTIONS = {**ERRORS, **WARNINGS, **NOTES}
 TITLES = {
     "not-annotated": "images without annotations",
@@ -60,6 +63,7 @@ TITLES = {
     "two-labels": "boxes with two labels",
     "small-box": f"boxes of less than {SMALL:g} pixels",
     "turned": "images that EXIF turns, but not their annotations",
+    "unknown-turn": "images that EXIF turns or mirrors, whose annotations may be those before or after it",
     "other-size": "annotations of an image of another size",
     "other-shape": "annotations of an image of another shape",
     "from-one": "boxes that seem to be counted from 1",
@@ -129,6 +133,8 @@ def _examine_image(sample: Sample, header: ImageInfo) -> tuple[Sample, list[Anno
     objects, fault = _to_size(target, stored, size, header.orientation)
     if fault:
         faults.append(AnnotationFault(sample.path, 0, *fault))
+    if header.orientation > 1 and objects and (target.size in (None, FRACTIONS) or size == stored):
+        faults.append(AnnotationFault(sample.path, 0, "unknown-turn", f"EXIF orientation {header.orientation}"))
     # An object that the reader could not read has no place in `objects`, but a number.
     unread = {each.number for each in target.faults if each.kind in ERRORS}
     numbers = [number for number in range(1, len(objects) + len(unread) + 1) if number not in unread]
