@@ -111,8 +111,3 @@ def _draw_training(files: RunFiles, monitors: Sequence[Monitor]) -> None:
         panels=panels,
         best_epoch=best["epoch"] if best else None,
     )
-
-
-def _of_term(column: str) -> str:
-    """ "loss_proposal_box" as "loss: proposal box"."""
-    return column.replace("_", ": ", 1).replace("_", " ")
