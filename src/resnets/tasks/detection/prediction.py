@@ -3,7 +3,7 @@
 import json
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -26,7 +26,7 @@ class DetectedObject:
     label: str
     score: float
     box: tuple[float, float, float, float]
-    rle: dict[str, Any] | None = None
+    rle: dict[str, Any] | None = field(default=None, hash=False)
 
     @property
     def mask(self) -> np.ndarray | None:
