@@ -13,6 +13,8 @@ two images, flips, and non-maximum suppression at 0.3 in evaluation.
 What differs: proposals and detection are trained together ("approximate joint training" of Ren et al.) and not one
 after the other, both with 16 images, where the paper has 8 for the proposals; RoIAlign pools the regions instead of
 RoI max pooling; anchors across the border of an image are trained, too; the losses are weighted as torchvision does.
+Regions of the background are all with an IoU below 0.5, where fast_rcnn_config.m has 0.1 to 0.5. The convolution of
+the proposals keeps the 1,024 channels of the map; that of Ren et al. on VGG-16 has 512.
 The paper does not say which layers keep their weights; here none does. It trains on train2014 and evaluates on
 val2014. Keras' file is of the same network. Without `weights` the norms are trained. Nothing here has been run on
 COCO.

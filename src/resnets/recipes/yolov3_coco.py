@@ -9,10 +9,11 @@ tenth from step 400,000 and a hundredth from step 450,000 on; 500,200 steps; the
 examples/detector.c: the rate is in proportion to the number of images; sizes of 320 to 608 pixels, another one every
 ten steps. src/data.c: flips; the whole image.
 
-What differs: the backbone is a ResNet-50 and not Darknet-53, and its input is normalized. Saturation, brightness and
-contrast change by factors of 0.5 to 1.5; in darknet, saturation and exposure by 1/1.5 to 1.5 and the hue by 0.1. The
-aspect ratio (`jitter=.3`) and the place of an image in front of the gray do not change. The last 200 steps do not
-have 608 pixels. Nothing here has been run on COCO.
+What differs: the backbone is a ResNet-50 and not Darknet-53, and its input is normalized. An evaluation sees the
+images with a longer side of 416 pixels and no gray around them; the file has 608 (`width`, `height`), and gray.
+Saturation, brightness and contrast change by factors of 0.5 to 1.5; in darknet, saturation and exposure by 1/1.5 to
+1.5 and the hue by 0.1. The aspect ratio (`jitter=.3`) and the place of an image in front of the gray do not change.
+The last 200 steps do not have 608 pixels. Nothing here has been run on COCO.
 """
 
 from resnets.recipes.recipe import Augment, Data, Model, Optim, Recipe, Schedule, Stop

@@ -108,6 +108,18 @@ def test_round_trip(written):
             assert torch.equal(tensor, expected[name]), name
 
 
+@pytest.mark.parametrize(("height", "width"), [(20, 60), (60, 20)])
+def test_images_are_letterboxed(written, height, width):
+    """darknet (src/image.c): as large as fits, in the middle of an image of the size in the .cfg, around it 0.5."""
+    preprocess = files.read_checkpoint(written[0]).preprocess
+    found = preprocess(np.full((height, width, 3), 255, np.uint8))
+    fitted = (32, 96) if width > height else (64, 21)
+    top, left = (64 - fitted[0]) // 2, (96 - fitted[1]) // 2
+    expected = torch.full((3, 64, 96), 0.5)
+    expected[:, top : top + fitted[0], left : left + fitted[1]] = 1
+    torch.testing.assert_close(found, expected, rtol=0, atol=0.5 / 255 + 1e-6)
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [

@@ -30,7 +30,7 @@ from resnets.weights.detection.torchvision import default_class_names
 
 VERSION = (0, 2, 0)
 EPS = 1e-6  # which darknet adds to the standard deviation and OpenCV to the variance
-
+GRAY = (128,) * 3  # 0.5 of 255
 
 SUFFIXES = (".cfg", ".weights")
 
@@ -42,7 +42,7 @@ class DarknetDetector(NamedTuple):
     backbone: ResNetSpec
     num_classes: int
     tensors: dict[str, Tensor]
-    imgsz: int  # the longer side of the images, in pixels
+    size: tuple[int, int]  # height and width of the images, in pixels
 
 
 def write(cfg: str | Path, model: YOLOv3, height: int, width: int) -> None:
@@ -81,10 +81,10 @@ def read(cfg: str | Path) -> DarknetDetector:
     weights = Path(cfg).with_suffix(".weights")
     sides = [sections[0].values.get(key, 416) for key in ("width", "height")]
     try:
-        imgsz = max(int(side) for side in sides)
+        width, height = map(int, sides)
     except ValueError:
         raise UserError(f"'{cfg}' has a size that is no number of pixels: {sides[0]}x{sides[1]}.") from None
-    return DarknetDetector(settings, backbone, num_classes, _read_tensors(weights, model), imgsz)
+    return DarknetDetector(settings, backbone, num_classes, _read_tensors(weights, model), (height, width))
 
 
 def write_checkpoint(out: str | Path, checkpoint: Checkpoint) -> list[Path]:
@@ -110,7 +110,8 @@ def write_checkpoint(out: str | Path, checkpoint: Checkpoint) -> list[Path]:
 def read_checkpoint(path: Path, class_names: Sequence[str] = ()) -> Checkpoint:
     """The detector of a `.cfg` and the `.weights` beside it. Its classes are those of `class_names` or of a `.names` file.
 
-    Images are resized to the size in the `.cfg` and scaled to 0 to 1, as darknet does.
+    As in darknet, images are fitted into the size in the `.cfg` in front of gray, and scaled to 0 to 1 (`letterbox_image` in its
+    `src/image.c`). Unlike there, their sides are rounded instead of cut off, and a smaller image is smoothed.
 
     Raises:
         UserError: as `read` does, or the names do not fit the number of classes.
@@ -126,7 +127,7 @@ def read_checkpoint(path: Path, class_names: Sequence[str] = ()) -> Checkpoint:
     return Checkpoint(
         spec=found.backbone,
         preprocess=Preprocess(
-            size=(found.imgsz, found.imgsz), resize="fit", resize_to=None, mean=(0.0,) * 3, std=(1.0,) * 3
+            size=found.size, resize="pad", resize_to=None, mean=(0.0,) * 3, std=(1.0,) * 3, background=GRAY
         ),
         class_names=class_names,
         tensors=found.tensors,
