@@ -58,6 +58,20 @@ def test_a_box_ends_at_the_border() -> None:
     assert found_objects(objects, placement).boxes.tolist() == [[0, 0, 64, 32]]
 
 
+def test_what_lies_beside_the_image_is_left_out() -> None:
+    placement = Preprocess(size=(64, 64), resize="pad", resize_to=None).placement(32, 64)  # rows 16 to 48
+    objects = {
+        "boxes": torch.tensor([[0.0, 0, 64, 16], [8, 10, 20, 26], [8, 50, 20, 60]]),
+        "scores": torch.tensor([0.9, 0.8, 0.7]),
+        "labels": torch.arange(3),
+        "masks": torch.ones(3, 28, 28),
+    }
+    found = found_objects(objects, placement)
+    assert (found.boxes.tolist(), found.labels.tolist()) == ([[8, 0, 20, 10]], [1])
+    assert found.masks is not None
+    assert len(found.masks) == 1
+
+
 def test_of_two_classes_at_one_place_the_more_certain_one_is_kept() -> None:
     boxes = np.array([[0, 0, 10, 10], [0, 0, 10, 9.5], [20, 20, 30, 30]], np.float32)
     found = Found(boxes, np.array([0.6, 0.9, 0.5], np.float32), np.array([0, 1, 0]))

@@ -15,8 +15,13 @@ from resnets.tasks.detection.records import Found
 
 
 def found_objects(objects: Mapping[str, Tensor], placement: Placement) -> Found:
-    """The objects of one image, as of `DetectorOutput`; their masks become run lengths one after the other, to save memory."""
+    """The objects of one image, as of `DetectorOutput`, without those that lie in the background around it.
+
+    Their masks become run lengths one after the other, to save memory.
+    """
     boxes = placement.to_original(objects["boxes"].double()).float()
+    in_image = (boxes[:, 2:] > boxes[:, :2]).all(dim=1)
+    boxes, objects = boxes[in_image], {key: each[in_image] for key, each in objects.items()}
     masks = None
     if "masks" in objects:
         masks = [encode_mask(mask, box, placement.original) for mask, box in zip(objects["masks"], boxes, strict=True)]
