@@ -156,14 +156,19 @@ def _identified(path: Path, request: Request) -> LoadedWeights:
 def _detector(path: Path, weights_file: WeightsFile, request: Request) -> LoadedWeights:
     """The weights of a detector of torchvision's."""
     backbone = f"`prefix='{torchvision_detector.BODY}'` takes the backbone alone."
-    _refuse(request, f"'{path}' is a detector of torchvision's", backbone)
-    checkpoint = torchvision_detector.to_checkpoint(weights_file.tensors, request.class_names)
+    settings = dict(request.settings)
+    norm_eps = settings.pop("norm_eps", None)
+    _refuse(dataclasses.replace(request, settings=settings), f"'{path}' is a detector of torchvision's", backbone)
+    checkpoint = torchvision_detector.to_checkpoint(weights_file.tensors, request.class_names, norm_eps)
     provenance = _provenance(path, torchvision_detector.FORMAT, checkpoint.spec)
     checkpoint = dataclasses.replace(checkpoint, provenance=provenance)
     name = torchvision_detector.detector_of(torchvision_detector.renamed(weights_file.tensors))[0]
-    notes = [f"{path}: torchvision, {name} on {checkpoint.spec.name}. {backbone}"]
-    if checkpoint.spec.norm_eps == torchvision_detector.FROZEN_EPS:
-        notes.append("assumed: trained from torchvision's weights for COCO, whose frozen norms have eps 0")
+    notes = [f"{path}: torchvision, the heads of {name} on {checkpoint.spec.name}. {backbone}"]
+    if norm_eps is None and checkpoint.spec.norm_eps == torchvision_detector.FROZEN_EPS:
+        notes.append(
+            "assumed: trained from torchvision's weights for COCO, whose frozen norms have eps 0; `settings` with "
+            "norm_eps=1e-5 is that of other frozen norms"
+        )
     if not request.class_names:
         notes.append(f"class names: {format_list(checkpoint.class_names, 4)}; `class_names` gives others")
     return LoadedWeights(checkpoint, torchvision_detector.FORMAT, tuple(notes), weights_file, has_preprocess=False)

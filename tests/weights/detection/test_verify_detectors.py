@@ -10,7 +10,9 @@ import pytest
 import torch
 from tests.data.object_datasets.object_images import save_image
 from tests.weights.detection.saved_detector import saved
+from torch import nn
 from torchvision.models import detection as library
+from torchvision.models.detection.backbone_utils import resnet_fpn_backbone
 
 import resnets
 from resnets.cli.main import main
@@ -20,9 +22,13 @@ from resnets.models.detection import zoo
 
 def torchvision_file(path: Path, name: str) -> None:
     """torchvision's own detector of two classes with random weights and statistics."""
-    torch.manual_seed(2)
     with torch.device("meta"):  # its own initialization takes seconds
         net = getattr(library, name)(weights=None, weights_backbone=None, num_classes=3)
+    save_random(path, net)
+
+
+def save_random(path: Path, net: nn.Module) -> None:
+    torch.manual_seed(2)
     tensors = net.to_empty(device="cpu").state_dict()
     for key, tensor in tensors.items():
         if key.endswith("running_var"):
@@ -44,6 +50,30 @@ def test_torchvisions_own_network_and_the_converted_file_agree(name: str, tmp_pa
     assert [each.second.partition(" by ")[2][:11] for each in found.comparisons] == ["torchvision", "resnets"]
     assert found.equal
     assert all(each.agreement == 1 and each.relative < 1e-5 and each.unit == "regions" for each in found.comparisons)
+
+
+def test_a_detector_on_another_network_with_frozen_norms(tmp_path: Path) -> None:
+    """As torchvision's programs make them: the norms are `FrozenBatchNorm2d` with an eps of 1e-5."""
+    with torch.device("meta"):
+        net = library.FasterRCNN(resnet_fpn_backbone(backbone_name="resnet18", weights=None), num_classes=3)
+    save_random(tmp_path / "net.pth", net)
+    notes = resnets.convert(
+        tmp_path / "net.pth", to="resnets", out=tmp_path / "net.safetensors", settings={"norm_eps": 1e-5}
+    ).notes
+    assert any("on resnet18" in note for note in notes)
+    assert not any("assumed" in note for note in notes)
+    net.load_state_dict(torch.load(tmp_path / "net.pth"), assign=True)
+    model = resnets.create_model("fasterrcnn_resnet18", weights=tmp_path / "net.safetensors")
+    image = torch.rand(1, 3, 64, 64)
+    with torch.inference_mode():
+        expected = list(net.eval().backbone(image).values())[:4]  # of the pyramid that regions are pooled from
+        for one, other in zip(model.dense(image)[:4], expected, strict=True):
+            torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-5)
+    image_file = save_image(tmp_path / "image.png", 60, 40)
+    files = tmp_path / "net.pth", tmp_path / "net.safetensors"
+    found = resnets.verify(*files, imgsz=64, images=[image_file], settings={"norm_eps": 0.1})
+    assert found.comparisons[0].relative < 1e-5  # torchvision's own network with this eps
+    assert not found.equal  # the converted file has another
 
 
 def test_darknets_files_by_the_commands(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

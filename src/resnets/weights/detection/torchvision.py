@@ -74,7 +74,10 @@ def keymap(settings: DetectorSettings, spec: ResNetSpec, num_classes: int) -> Ke
 
 
 def detector_of(tensors: Mapping[str, Tensor]) -> tuple[str, ResNetSpec, int]:
-    """torchvision's name, the backbone and the number of classes, without the background, of tensors by their present names.
+    """torchvision's function on ResNet-50 that has these heads, the backbone, and the number of classes without the background.
+
+    Args:
+        tensors: by their present names.
 
     Raises:
         UserError: the backbone is none of torchvision's.
@@ -95,8 +98,13 @@ def detector_of(tensors: Mapping[str, Tensor]) -> tuple[str, ResNetSpec, int]:
     raise UserError("The backbone of this detector is none of torchvision's.")
 
 
-def to_checkpoint(tensors: Mapping[str, Tensor], class_names: Sequence[str] = ()) -> Checkpoint:
+def to_checkpoint(
+    tensors: Mapping[str, Tensor], class_names: Sequence[str] = (), norm_eps: float | None = None
+) -> Checkpoint:
     """The tensors of a file of torchvision's as a checkpoint of the task detection.
+
+    Args:
+        norm_eps: of the backbone; None: `FROZEN_EPS` for frozen norms, else torchvision's.
 
     Raises:
         UserError: tensors are missing, left over or of another shape, or the names do not fit the number of classes.
@@ -104,6 +112,8 @@ def to_checkpoint(tensors: Mapping[str, Tensor], class_names: Sequence[str] = ()
     tensors = renamed(tensors)
     name, spec, num_classes = detector_of(tensors)
     settings = detectors.TORCHVISION[name]
+    if norm_eps is not None:
+        spec = zoo.get_spec(spec.name, norm_eps=norm_eps)
     if class_names and len(class_names) != num_classes:
         raise UserError(f"{len(class_names)} class names do not fit a detector of {num_classes} classes.")
     found = keymap(settings, spec, num_classes).to_resnets(tensors)
@@ -164,17 +174,23 @@ def architecture(settings: DetectorSettings, spec: ResNetSpec) -> str:
     )
 
 
-def reference_model(tensors: Mapping[str, Tensor]) -> nn.Module:
+def reference_model(tensors: Mapping[str, Tensor], norm_eps: float) -> nn.Module:
     """torchvision's own detector with all tensors of a file, loaded strictly.
 
     Its norms are not frozen, which is the same function in eval mode.
     """
-    import torchvision.models.detection as library
+    import torchvision.models as library
+    from torchvision.models.detection.backbone_utils import BackboneWithFPN
 
     name, spec, num_classes = detector_of(renamed(tensors))
     with torch.device("meta"):
-        net = getattr(library, name)(weights=None, weights_backbone=None, num_classes=num_classes + 1)
+        net = getattr(library.detection, name)(weights=None, weights_backbone=None, num_classes=num_classes + 1)
+        body = getattr(library, spec.name)()
+        levels = {f"layer{number}": str(number - 1) for number in (1, 2, 3, 4)}
+        norm = nn.BatchNorm2d if name.endswith("_v2") else None
+        channels = list(spec.out_channels)
+        net.backbone = BackboneWithFPN(body, levels, channels, net.backbone.out_channels, norm_layer=norm)
     for module in net.backbone.body.modules():
         if isinstance(module, nn.BatchNorm2d):
-            module.eps = spec.norm_eps
+            module.eps = norm_eps
     return library_files.load_strictly(net, renamed(tensors))

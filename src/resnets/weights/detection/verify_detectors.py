@@ -63,7 +63,7 @@ def compare(
     for path, loaded in loaded_files:
         pipelines.append(_Pipeline(f"{path.name} by resnets", _outputs_of(network(loaded.checkpoint).float())))
         if loaded.weights_file is not None:
-            own: Any = torchvision.reference_model(loaded.weights_file.tensors)
+            own: Any = torchvision.reference_model(loaded.weights_file.tensors, loaded.checkpoint.spec.norm_eps)
             name = f"{path.name} by torchvision {importlib.metadata.version('torchvision')}"
             pipelines.append(_Pipeline(name, partial(_of_torchvision, own)))
     images = [preprocess.load(path)[None] for path in files]
