@@ -29,6 +29,7 @@ def predict_files(
     checkpoint: str,
     paths: Sequence[str],
     *,
+    ensemble: Sequence[str] = (),
     csv: str | None = None,
     jsonl: str | None = None,
     sort_into: str | None = None,
@@ -52,6 +53,7 @@ def predict_files(
     Predictions are printed to stdout as lines, unless they are written to a table or the images are copied into folders.
 
     Args:
+        ensemble: further checkpoints, whose predictions are combined with those of the first.
         top_k, score, agnostic_nms, nms, scales, flip, tile, tile_overlap: options of tasks; see their `check_options`.
         outputs: files or folders for what the task writes, by the names of its `writers`, such as `draw` for detection.
 
@@ -68,7 +70,9 @@ def predict_files(
             atomic_write.check_file_writable(table)
     if sort_into:
         atomic_write.check_folder_writable(sort_into)
-    model = trained_model.load(checkpoint, device, backend=backend, precision=precision)
+    model, *others = (
+        trained_model.load(each, device, backend=backend, precision=precision) for each in (checkpoint, *ensemble)
+    )
     if top_k is not None and top_k > len(model.class_names) > 0:
         raise UserError(f"`top_k={top_k}` is more than the {len(model.class_names)} classes of '{checkpoint}'.")
     given = {
@@ -88,7 +92,7 @@ def predict_files(
     for name, folder in {"sort_into": sort_into, **written}.items():
         if folder and not Path(folder).suffix:
             _check_apart(name, folder, paths, images)
-    predictions = model.stream(images, batch=batch, workers=workers, **options)
+    predictions = model.stream(images, batch=batch, workers=workers, ensemble=others, **options)
     to_stdout = STDOUT in (csv, jsonl) or not (csv or jsonl or sort_into or written)
     counts: Counter[str] = Counter()
     bad: list[Any] = []

@@ -98,6 +98,7 @@ class TrainedModel:
         *,
         batch: int = 32,
         workers: int | None = None,
+        ensemble: Sequence[TrainedModel] = (),
         **options: Any,
     ) -> list[Any]:
         """The prediction for one image or many.
@@ -106,6 +107,7 @@ class TrainedModel:
             images: paths, Pillow images, or uint8 arrays (H, W, 3) in RGB or (H, W) in gray.
             batch: number of images that go through the network together.
             workers: number of threads that read images; None for one per processor, 0 for none of their own.
+            ensemble: further models of the same classes, for tasks that combine predictions, such as detection.
             options: those of the task, such as `top_k` for classification.
 
         Returns:
@@ -117,10 +119,16 @@ class TrainedModel:
         """
         if isinstance(images, (str, Path, Image.Image)) or (isinstance(images, np.ndarray) and images.ndim < 4):
             images = [images]
-        return list(self.stream(images, batch=batch, workers=workers, **options))
+        return list(self.stream(images, batch=batch, workers=workers, ensemble=ensemble, **options))
 
     def stream(
-        self, images: Iterable[ImageInput], *, batch: int = 32, workers: int | None = None, **options: Any
+        self,
+        images: Iterable[ImageInput],
+        *,
+        batch: int = 32,
+        workers: int | None = None,
+        ensemble: Sequence[TrainedModel] = (),
+        **options: Any,
     ) -> Iterator[Any]:
         """As `predict`, one prediction after the other; memory does not grow with the number of images.
 
@@ -130,7 +138,7 @@ class TrainedModel:
         """
         check_options(batch, workers)
         checked = self.task.check_options(options)
-        return self.task.predict_models([self], images, batch=batch, workers=workers, **checked)
+        return self.task.predict_models([self, *ensemble], images, batch=batch, workers=workers, **checked)
 
     def with_network(self, model: nn.Module) -> TrainedModel:
         """The same with another network, which is presented the same inputs."""

@@ -20,7 +20,7 @@ def evaluate(
         list[str],
         Argument(
             metavar="CHECKPOINT",
-            help="Checkpoints or run directories; several are an ensemble, whose probabilities are averaged.",
+            help="Checkpoints or run directories; several are an ensemble: probabilities are averaged, boxes fused.",
         ),
     ],
     data: Annotated[

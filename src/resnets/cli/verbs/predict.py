@@ -38,6 +38,9 @@ def predict(
         int | None, detection(help="Also look at overlapping squares of this side, in pixels of the image.")
     ] = None,
     tile_overlap: Annotated[float | None, detection(help="Of two tiles, as a fraction.  [default: 0.2]")] = None,
+    ensemble: Annotated[
+        list[str] | None, detection(help="A further checkpoint, whose boxes are fused with those of the first.")
+    ] = None,
     draw: Annotated[str | None, detection(help="Folder for images with boxes.")] = None,
     coco_json: Annotated[str | None, detection(help="File of annotations in COCO's format, with scores.")] = None,
     yolo_labels: Annotated[str | None, detection(help="Folder for YOLO's text files.")] = None,
@@ -61,5 +64,5 @@ def predict(
     from resnets.tasks import predict_files
     from resnets.tasks.inputs.parse_scales import parse_scales
 
-    options |= {"scales": parse_scales(scales) or None, "flip": flip or None}
+    options |= {"scales": parse_scales(scales) or None, "flip": flip or None, "ensemble": ensemble or ()}
     predict_files.predict_files(checkpoint, paths, **options)

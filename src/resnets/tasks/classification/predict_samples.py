@@ -11,12 +11,12 @@ from resnets.data.image.preprocess import Preprocess
 from resnets.data.loading.thread_pool import ordered_map
 from resnets.errors import ImageError, UserError
 from resnets.inference.model_runner import Job
-from resnets.message_format import format_list
 from resnets.progress import progress_bar
 from resnets.tasks.classification import test_time_augmentation
 from resnets.tasks.classification.class_indices import class_indices
 from resnets.tasks.classification.prediction_set import Predictions, average, log_softmax
 from resnets.tasks.inputs.batching import Prepared, check_options, chunks
+from resnets.tasks.inputs.class_orders import class_orders
 from resnets.tasks.trained_model import TrainedModel, check_finite, report_unreadable
 
 
@@ -52,7 +52,7 @@ def predict_samples(
     check_options(batch, workers, on_bad)
     if not samples:
         raise UserError("There are no images to evaluate on.")
-    orders = column_orders(classifiers)
+    orders = class_orders(classifiers)
     true = class_indices(samples, classifiers[0].class_names)
     prepare = partial(_prepare, classifiers, crops, scales)
     size = max(batch // test_time_augmentation.num_views(crops, scales), 1)
@@ -91,29 +91,6 @@ def predict_samples(
 def temperature_of(model: TrainedModel) -> float:
     """The number that divides the logits of a classifier before the softmax."""
     return float(model.task.fitted.get("temperature", 1.0))
-
-
-def column_orders(classifiers: Sequence[TrainedModel]) -> list[list[int]]:
-    """For each classifier, the indices of its outputs in the order of the first one's classes.
-
-    Raises:
-        UserError: the classes differ; the message names what differs.
-    """
-    first = classifiers[0]
-    orders = []
-    for classifier in classifiers:
-        missing = [name for name in first.class_names if name not in classifier.class_names]
-        extra = [name for name in classifier.class_names if name not in first.class_names]
-        if missing or extra:
-            differences = [f"does not have {format_list(missing, 5)}"] if missing else []
-            differences += [f"also has {format_list(extra, 5)}"] if extra else []
-            raise UserError(
-                f"Models that are evaluated together need the same classes: unlike '{first.name}', "
-                f"'{classifier.name}' {' and '.join(differences)}."
-            )
-        indices = {name: index for index, name in enumerate(classifier.class_names)}
-        orders.append([indices[name] for name in first.class_names])
-    return orders
 
 
 def _prepare(classifiers: Sequence[TrainedModel], crops: int, scales: Sequence[int], sample: Sample) -> Prepared:

@@ -5,7 +5,7 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self
 
 import numpy as np
 import torch
@@ -46,8 +46,9 @@ from resnets.tasks.detection.recipe_values import RECIPE_VALUES
 from resnets.tasks.detection.records import Found, ImageRecord
 from resnets.tasks.detection.report.draw_report import draw
 from resnets.tasks.detection.static_graph import largest_batch, static_graph
+from resnets.tasks.detection.views.fuse_detectors import label_maps
 from resnets.tasks.detection.views.image_views import Views
-from resnets.tasks.detection.views.use_views import measure_views, predict_views, with_nms
+from resnets.tasks.detection.views.use_views import describe_views, measure_views, predict_views, with_nms
 from resnets.tasks.input_preprocess import input_preprocess
 from resnets.tasks.measurements import Measurements
 from resnets.weights.checkpoint import Checkpoint
@@ -239,8 +240,9 @@ class Detection(Task):
         return remap_classes(replace(dataset, samples=known), self.class_names)
 
     def check_evaluation(self, models: Sequence[Any], options: Mapping[str, Any]) -> None:
-        """The attributes of `Views` are options."""
-        super().check_evaluation(models, Views.from_options(options)[1])
+        """The attributes of `Views` are options, and several models are an ensemble."""
+        super().check_evaluation(models[:1], Views.from_options(options)[1])
+        label_maps(models)
 
     def measure_models(
         self,
@@ -252,15 +254,19 @@ class Detection(Task):
         on_bad: str,
         **options: Any,
     ) -> Measured:
-        """One model, with the views of the options."""
+        """One model or an ensemble, with the views of the options."""
         views, _ = Views.from_options(options)
         models = [with_nms(model, views.nms) for model in models]
-        if views.is_single:
+        if views.is_single and len(models) == 1:
             return super().measure_models(models, samples, batch=batch, workers=workers, on_bad=on_bad)
         measurements, computed = measure_views(
             models, samples, views, self._measure_image, batch=batch, workers=workers, on_bad=on_bad
         )
-        return Measured(self, measurements, computed, str(views))
+        return Measured(self._of_ensemble(models), measurements, computed, describe_views(models, views))
+
+    def _of_ensemble(self, models: Sequence[Any]) -> Self:
+        """The task with the mean of the score thresholds of the models."""
+        return self.with_fitted({"score_threshold": float(np.mean([each.task.score_threshold for each in models]))})
 
     def _measure_image(self, found: Found, size: tuple[int, int], sample: Sample) -> Measurements:
         return self._measure_found([found], [size], [sample])
@@ -351,12 +357,14 @@ class Detection(Task):
     def predict_models(
         self, models: Sequence[Any], images: Iterable[Any], *, batch: int, workers: int | None, **options: Any
     ) -> Iterator[Any]:
-        """One model, with the views of the options."""
+        """One model or an ensemble, with the views of the options."""
         views: Views = options.pop("views")
         models = [with_nms(model, views.nms) for model in models]
-        if views.is_single:
+        if views.is_single and len(models) == 1:
             return super().predict_models(models, images, batch=batch, workers=workers, **options)
-        return predict_views(models, images, views, partial(self._report, **options), batch=batch, workers=workers)
+        label_maps(models)
+        report = partial(self._of_ensemble(models)._report, **options)
+        return predict_views(models, images, views, report, batch=batch, workers=workers)
 
     def predict(self, path: str, outputs: Any, placement: Placement, **options: Any) -> Prediction:
         """The objects that reach the score threshold."""

@@ -22,7 +22,7 @@ SIDE = 320  # of its input
 
 
 class BrightObjects(nn.Module):
-    """Finds connected bright pixels whose sides are at least `MIN_SIDE`; red ones are of class 0, others of class 1. The score is
+    """Finds connected bright pixels whose sides are at least `MIN_SIDE`; red ones and others are of two classes. The score is
     higher for a larger object.
     """
 
@@ -31,6 +31,7 @@ class BrightObjects(nn.Module):
     def __init__(self) -> None:
         super().__init__()
         self.backbone = zoo.build("tiny").backbone()
+        self.labels = [0, 1]  # of red objects and of others
         self.most_images = 0  # in one call
 
     def forward(self, images: Tensor | list[Tensor]) -> DetectorOutput:
@@ -47,7 +48,7 @@ class BrightObjects(nn.Module):
             own = labeled[rows, columns] == number
             boxes.append([columns.start, rows.start, columns.stop, rows.stop])
             scores.append(1 - 1 / own.size**0.5)
-            labels.append(int(image[1, rows, columns][own].mean() > 0.5))
+            labels.append(self.labels[int(image[1, rows, columns][own].mean() > 0.5)])
             masks.append(F.interpolate(torch.from_numpy(own)[None, None].float(), size=(28, 28), mode="bilinear")[0, 0])
         order = np.argsort(-np.array(scores), kind="stable").tolist()
         return {

@@ -67,6 +67,28 @@ def test_an_evaluation_measures_what_is_predicted(make_finder: Finder, scenes: l
         model.task.measure_models([model], samples, on_bad="error", **settings, **options)
 
 
+def test_detectors_are_an_ensemble(make_finder: Finder, scenes: list[Sample]) -> None:
+    """Classes in another order; the threshold is the mean of both; in an evaluation as in predictions."""
+    one, other = make_finder(threshold=0.9), make_finder(("white", "red"), threshold=0.5)
+    other.model.labels = [1, 0]
+    paths = [sample.path for sample in scenes]
+    together = one.predict(paths, ensemble=[other])
+    alone = make_finder(threshold=0.7).predict(paths)
+    for found, expected in zip(together, alone, strict=True):
+        assert [each.label for each in found.objects] == [each.label for each in expected.objects]
+        assert [each.score for each in found.objects] == pytest.approx([each.score for each in expected.objects])
+        for each, wanted in zip(found.objects, expected.objects, strict=True):
+            assert each.box == pytest.approx(wanted.box, abs=1e-3)
+            assert each.rle == wanted.rle
+    one.task.check_evaluation([one, other], {})
+    measured = one.task.measure_models([one, other], scenes, batch=2, workers=1, on_bad="error")
+    assert measured.task.fitted == {"score_threshold": pytest.approx(0.7)}
+    assert measured.protocol == "one view with a longer side of 320, weighted boxes fusion"
+    assert validation_metrics(records.of(measured.measurements), 2)["box_ap50"] == 1
+    with pytest.raises(UserError, match="also has 'dog'"):
+        one.predict(paths, ensemble=[make_finder(("red", "dog"))])
+
+
 def test_options_of_an_evaluation_are_checked(make_finder: Finder) -> None:
     model = make_finder()
     model.task.check_evaluation([model], {"flip": True, "tile": 640})

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from itertools import islice
 from typing import Any, NamedTuple
@@ -20,12 +21,13 @@ from resnets.inference.model_runner import Job
 from resnets.models.detection.settings import DetectorSettings
 from resnets.tasks.detection.found_objects import encode_mask
 from resnets.tasks.detection.records import Found
+from resnets.tasks.detection.views.fuse_detectors import fuse, label_maps
 from resnets.tasks.detection.views.image_views import Region, View, Views
 from resnets.tasks.detection.views.unite_views import Candidates, unite
 from resnets.tasks.inputs.read_image import ImageInput, name_of, read_image
 from resnets.tasks.trained_model import TrainedModel, check_finite
 
-MAX_PIXELS = 2 * 640 * 640  # of the views that are prepared and computed together: these bound the memory
+MAX_PIXELS = 640 * 640  # of the views that are prepared and computed together: these bound the memory
 AHEAD = 2  # images that are read before they are needed, where there are no tiles
 
 
@@ -92,14 +94,16 @@ class ViewDetector:
 def find_objects(
     detectors: Sequence[ViewDetector], images: Iterable[ImageInput], *, workers: int | None
 ) -> Iterator[FoundImage]:
-    """The objects of each image, one image after the other.
+    """The objects of each image, one image after the other; those of several detectors are fused.
 
     Args:
         workers: number of threads that read images; with tiles there is one image in memory.
     """
     is_tiled = detectors[0].views.tile is not None
+    maps = label_maps([each.model for each in detectors])
     largest = max((each.largest for each in detectors), key=_side)
-    open_image = partial(_open, preprocess=largest, full_size=is_tiled)
+    full_size = is_tiled or not all(each.largest.fast_jpeg for each in detectors)
+    open_image = partial(_open, preprocess=largest, full_size=full_size)
     for name, pixels, size, error in ordered_map(
         open_image, enumerate(images), workers=workers, ahead=0 if is_tiled else AHEAD
     ):
@@ -107,11 +111,12 @@ def find_objects(
             yield FoundImage(name, error=error)
             continue
         try:
-            (found,) = [each.find(pixels, size, name) for each in detectors]
+            parts = [each.find(pixels, size, name) for each in detectors]
         except ImageError as problem:
             yield FoundImage(name, error=problem.reason)
         else:
-            yield FoundImage(name, found, size)
+            parts = [replace(part, labels=own[part.labels]) for part, own in zip(parts, maps, strict=True)]
+            yield FoundImage(name, parts[0] if len(parts) == 1 else fuse(parts), size)
 
 
 def computed_by(detectors: Sequence[ViewDetector]) -> dict[str, str]:

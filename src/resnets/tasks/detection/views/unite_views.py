@@ -84,7 +84,7 @@ def _is_repeated(found: Candidates, index: int, kept: list[int], iou: float) -> 
     """
     others = np.array(kept, np.int64)
     others = others[(found.labels[others] == found.labels[index]) & (found.views[others] != found.views[index])]
-    return bool((_iou(found.boxes[index], found.boxes[others]) > iou).any())
+    return bool((iou_of(found.boxes[index], found.boxes[others]) > iou).any())
 
 
 def _parts(found: Candidates, cut: list[int], whole: list[int], shown: np.ndarray, iou: float) -> list[list[int]]:
@@ -117,7 +117,7 @@ def _are_same(found: Candidates, index: int, others: np.ndarray, shown: np.ndarr
     return (
         (found.labels[others] == found.labels[index])
         & (found.views[others] != found.views[index])
-        & (_iou(*clipped) > np.where(is_one_region, iou, SAME_PART))
+        & (iou_of(*clipped) > np.where(is_one_region, iou, SAME_PART))
     )
 
 
@@ -131,6 +131,7 @@ def _intersection(box: np.ndarray, boxes: np.ndarray) -> np.ndarray:
     return _area(np.concatenate([low, high], 1))
 
 
-def _iou(box: np.ndarray, boxes: np.ndarray) -> np.ndarray:
+def iou_of(box: np.ndarray, boxes: np.ndarray) -> np.ndarray:
+    """The IoU (n,) of boxes (n, 4) with one box, or with as many others."""
     both = _intersection(box, boxes)
     return both / np.maximum(_area(box) + _area(boxes) - both, 1e-9)

@@ -25,6 +25,12 @@ def with_nms(model: TrainedModel, nms: str) -> TrainedModel:
     return model if nms == model.model.nms else model.with_network(with_method(model.model, nms))
 
 
+def describe_views(models: Sequence[TrainedModel], views: Views) -> str:
+    """How an image is presented to the models, in words."""
+    inputs = [model.describe_input() for model in models] if views.is_single else [str(views)]
+    return " and ".join(dict.fromkeys(inputs)) + (", weighted boxes fusion" if len(models) > 1 else "")
+
+
 def predict_views(
     models: Sequence[TrainedModel],
     images: Iterable[Any],
