@@ -43,7 +43,7 @@ def create_model(
     Returns:
         A network in training mode, or in evaluation mode if it has weights: images (N, in_channels, H, W), float, to logits
         (N, num_classes). A detector (`RegionDetector`, `YOLOv3`) returns a `DetectorOutput`, and is in training mode if only
-        its backbone has weights.
+        its backbone has weights; nothing of it is frozen.
 
     Raises:
         UserError: an unknown name or override, weights of another network, or a value that does not fit.

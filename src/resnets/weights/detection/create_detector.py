@@ -61,7 +61,10 @@ def create_detector(
 
 
 def _on_backbone(settings: DetectorSettings, parent: Checkpoint, num_classes: int) -> nn.Module:
-    """A new detector, in training mode, on the network of a checkpoint of another task."""
+    """A new detector, in training mode, on the network of a checkpoint of another task.
+
+    Nothing is frozen: its norms follow the batches, where torchvision freezes those, the stem and the first stage.
+    """
     model: Any = build_detector(settings, parent.spec, num_classes)
     expected = model.backbone.state_dict()
     tensors = {key: each for key, each in parent.tensors.items() if not key.startswith("head.")}
