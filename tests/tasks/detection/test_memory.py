@@ -34,7 +34,7 @@ def _predict_in_memory(folder: Path) -> int:
     much memory.
     """
     generator = torch.Generator().manual_seed(0)
-    placement = Preprocess(size=(640, 640), resize="fit").placement(HEIGHT, WIDTH)
+    placement = Preprocess(size=(640, 640), resize="fit", resize_to=None).placement(HEIGHT, WIDTH)
     corners = torch.rand(COUNT, 2, generator=generator) * torch.tensor([600.0, 440.0])
     boxes = torch.cat([corners, corners + 5 + 35 * torch.rand(COUNT, 2, generator=generator)], dim=1)
     boxes[:3] = torch.tensor([0.0, 0.0, 640.0, 480.0])
