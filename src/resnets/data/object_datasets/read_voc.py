@@ -44,13 +44,14 @@ def read(path: Path) -> Dataset:
     samples = [sample for split, place in _find_folders(path) for sample in _read_folder(path, place, split)]
     boxes = [each.box for sample in samples if sample.target for each in sample.target.objects]
     at_zero = sum(any(0 <= value < 1 for value in box[:2]) for box in boxes)
-    if at_zero:
-        taken = f"{at_zero:,} begin at 0: pixels are taken as counted from 0, and not from 1 as in Pascal VOC"
-    else:
+    if not at_zero:
         samples = [replace(sample, target=_from_zero(sample.target)) for sample in samples]
-        taken = "none begins at 0: pixels are taken as counted from 1, as in Pascal VOC"
-    note = f"of {len(boxes):,} boxes {taken}. Parts of a dataset that are opened apart may be taken differently"
-    return build_dataset(path, samples, layout_warnings=[note] if boxes else [])
+        return build_dataset(path, samples)
+    note = (
+        f"of {len(boxes):,} boxes {at_zero:,} begin at 0: pixels are taken as counted from 0, and not from 1 as in Pascal VOC. "
+        "Parts of a dataset that are opened apart may be taken differently"
+    )
+    return build_dataset(path, samples, layout_warnings=[note])
 
 
 def _find_folders(path: Path) -> Iterator[tuple[str | None, Path]]:

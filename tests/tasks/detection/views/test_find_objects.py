@@ -5,10 +5,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
-from resnets.tasks.detection.views.find_objects import ViewDetector, find_objects
-from resnets.tasks.detection.views.image_views import Views
+from resnets.data.image.placement import Placement
+from resnets.tasks.detection.views.find_objects import ViewDetector, find_objects, in_image
+from resnets.tasks.detection.views.image_views import View, Views
 from resnets.tasks.trained_model import TrainedModel
 
 Finder = Callable[..., TrainedModel]
@@ -44,6 +46,15 @@ def test_every_view_shows_an_object_where_it_is(make_finder: Finder) -> None:
             assert each.mask is not None
             shown = pixels & (image[..., 0] > 0)
             assert (each.mask & shown).sum() > 0.9 * (each.mask | shown).sum()
+
+
+def test_what_lies_in_the_background_around_a_view_is_no_object() -> None:
+    placement = Placement((50, 100), (100, 100), scale=(1.0, 1.0), offset=(25.0, 0.0))
+    view = View(torch.zeros(3, 100, 100), placement, (0, 0, 100, 50), mirrored=True)
+    boxes = torch.tensor([[10.0, 30, 20, 40], [10.0, 0, 20, 20]])
+    found = in_image({"boxes": boxes, "scores": torch.tensor([0.9, 0.8])}, view)
+    assert found["scores"].tolist() == pytest.approx([0.9])
+    assert found["boxes"].tolist() == [[80, 5, 90, 15]]
 
 
 def test_small_objects_of_a_large_image_are_found_in_tiles_only(make_finder: Finder) -> None:

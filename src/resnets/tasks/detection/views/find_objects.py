@@ -142,7 +142,9 @@ def _open(indexed: tuple[int, ImageInput], preprocess: Preprocess, full_size: bo
 
 
 def in_image(objects: Mapping[str, Tensor], view: View) -> dict[str, Tensor]:
-    """The objects that were found in a view, with boxes, float64, in pixels of the image, and masks as in the image."""
+    """The objects that were found in a view, with boxes, float64, in pixels of the image, and masks as in the image; without
+    those that lie in the background around it.
+    """
     boxes = objects["boxes"].double()
     if view.mirrored:
         boxes = boxes * torch.tensor([-1.0, 1, -1, 1]) + torch.tensor(
@@ -151,7 +153,8 @@ def in_image(objects: Mapping[str, Tensor], view: View) -> dict[str, Tensor]:
         boxes = boxes[:, [2, 1, 0, 3]]
     region = torch.tensor(view.region, dtype=torch.float64)
     boxes = view.placement.to_original(boxes).maximum(region[[0, 1, 0, 1]]).minimum(region[[2, 3, 2, 3]])
-    found = {**objects, "boxes": boxes}
+    kept = (boxes[:, 2:] > boxes[:, :2]).all(dim=1)
+    found = {key: each[kept] for key, each in {**objects, "boxes": boxes}.items()}
     if view.mirrored and "masks" in found:
         found["masks"] = found["masks"].flip(-1)
     return found
