@@ -1,5 +1,7 @@
 """Annotated objects as targets of the network, and as what an evaluation compares with."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -30,6 +32,23 @@ def test_targets_are_learned_objects_within_the_image() -> None:
     assert second["masks"].shape == (0, 16, 16)
     assert [len(each["labels"]) for each in targets[1:]] == [0]
     assert "masks" not in ObjectTargets(SAMPLES, ("cat", "dog"), masks=False)[0]
+
+
+def test_masks_are_never_fewer_than_boxes() -> None:
+    without = make_sample("a.png", ImageObjects((replace(OBJECTS[0], mask=None), *OBJECTS[1:]), (20, 30)))
+    with pytest.raises(UserError, match=r"'a.png' has 1 object without a mask"):
+        ObjectTargets([without], ("cat", "dog"), masks=True)[0]
+    found = truth(without, {"cat": 0, "dog": 1}, masks=True)
+    assert found.masks is None
+    assert len(found.boxes) == 3
+
+
+def test_the_mask_of_a_crowd_without_one_is_its_box() -> None:
+    crowd = Object("cat", (2.0, 3.0, 12.0, 9.0), crowd=True)
+    found = truth(make_sample("a.png", ImageObjects((crowd, OBJECTS[0]), (20, 30))), {"cat": 0}, masks=True)
+    assert found.masks is not None
+    assert object_masks.RunLengths(20, 30, found.masks[0]["counts"]).box() == crowd.box
+    assert found.area.tolist() == [60.0, 36.0]
 
 
 def test_a_class_that_the_model_does_not_have_is_named() -> None:

@@ -73,3 +73,11 @@ def test_settings_without_an_effect_are_refused() -> None:
 def test_mask_rcnn_needs_masks() -> None:
     with pytest.raises(UserError, match="1 object without a mask"):
         planned(dataset((60, 90), 12.0), DetectionConfig(architecture="maskrcnn"))
+
+
+def test_mask_rcnn_needs_the_masks_of_all_splits() -> None:
+    """Those of val decide the epoch."""
+    no_objects = make_sample("a.png", ImageObjects((), (60, 90)), split="train")
+    no_mask = make_sample("b.png", ImageObjects((Object("cat", (2.0, 3.0, 9.0, 9.0)),), (60, 90)), split="val")
+    with pytest.raises(UserError, match=r"'b.png' has 1 object without a mask"):
+        planned(Dataset(Path(), [no_objects, no_mask], ("cat",)), DetectionConfig(architecture="maskrcnn"))

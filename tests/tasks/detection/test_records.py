@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import faster_coco_eval.core.mask as coco_masks
 import numpy as np
 import torch
@@ -73,3 +75,12 @@ def test_rows_survive_as_tensors() -> None:
     }
 
     assert records.of(Measurements(stored)).found.masks == [MASK] * 2
+
+
+def test_there_are_no_masks_where_an_object_has_none() -> None:
+    """Else the masks of later images would be those of other objects."""
+    without = ONE._replace(truth=replace(ONE.truth, masks=None))
+    for images in ([without, ONE], [EMPTY, ONE, without]):
+        found = records.of(Measurements(records.rows(images)))
+        assert (found.found.masks, found.truth.masks, found.mask_matches) == (None, None, None)
+        assert found.matches.object.tolist() == [0, -1, 1, -1]

@@ -8,9 +8,10 @@ import torch
 from torchvision import tv_tensors
 
 from resnets.data.datasets.dataset import Sample, nfc
+from resnets.data.object_datasets.object_masks import Mask, Polygons
 from resnets.data.object_datasets.objects import ImageObjects, Object
 from resnets.errors import UserError
-from resnets.message_format import format_list
+from resnets.message_format import format_list, pluralize
 from resnets.tasks.detection.records import Truth
 
 Target = dict[str, Any]  # "boxes", "labels" and, with masks, "masks"; see `ObjectTargets`
@@ -56,18 +57,24 @@ class ObjectTargets(Sequence[Target]):
             "labels": torch.tensor([self.indices[nfc(each.label)] for each in learned], dtype=torch.int64),
         }
         if self.masks:
-            masks = [each.mask.decode(height, width) for each in learned if each.mask is not None]
+            if missing := missing_masks(learned):
+                raise UserError(f"'{sample.path}' has {pluralize(missing, 'object')} without a mask.")
+            masks = [mask.decode(height, width) for mask in _masks(learned)]
             stacked = np.stack(masks) if masks else np.zeros((0, height, width), bool)
             target["masks"] = tv_tensors.Mask(torch.from_numpy(stacked))
         return target
 
 
 def truth(sample: Sample, indices: dict[str, int], *, masks: bool) -> Truth:
-    """The annotated objects of a sample, crowds too; `indices` are those of the classes by name."""
+    """The annotated objects of a sample, crowds too; `indices` are those of the classes by name.
+
+    The mask of a crowd without one is its box. There are no masks if another object has none.
+    """
     height, width = image_size(sample)
     objects = [each for each in _objects(sample) if each.crowd or has_area(each, height, width)]
     boxes = np.array([each.box for each in objects], np.float64).reshape(-1, 4)
-    encoded = [each.mask.to_coco(height, width) for each in objects if each.mask is not None] if masks else None
+    complete = masks and not missing_masks(objects)
+    encoded = [mask.to_coco(height, width) for mask in _masks(objects)] if complete else None
     areas = np.prod(boxes[:, 2:] - boxes[:, :2], axis=1)
     if encoded:
         from faster_coco_eval.core import mask as coco_masks
@@ -96,6 +103,20 @@ def has_area(each: Object, height: int, width: int) -> bool:
     """Whether the box is at least partly within the image."""
     x1, y1, x2, y2 = each.box
     return min(x2, width) > max(x1, 0) and min(y2, height) > max(y1, 0)
+
+
+def missing_masks(objects: Sequence[Object]) -> int:
+    """The number of objects without a mask, of those that are not crowds."""
+    return sum(each.mask is None and not each.crowd for each in objects)
+
+
+def _masks(objects: Sequence[Object]) -> list[Mask]:
+    """The mask of each object, which is its box if it has none."""
+    return [
+        Polygons(((x1, y1, x2, y1, x2, y2, x1, y2),)) if each.mask is None else each.mask
+        for each in objects
+        for x1, y1, x2, y2 in [each.box]
+    ]
 
 
 def _objects(sample: Sample) -> Sequence[Object]:

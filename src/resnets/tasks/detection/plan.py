@@ -14,7 +14,7 @@ from resnets.message_format import pluralize
 from resnets.models.detection.yolo.anchors import fit_anchors
 from resnets.recipes.recipe import Augment, Recipe
 from resnets.tasks.base import ChosenValue
-from resnets.tasks.detection.annotations import has_area, image_size
+from resnets.tasks.detection.annotations import has_area, image_size, missing_masks
 from resnets.tasks.detection.config import DetectionConfig
 from resnets.tasks.detection.recipe_values import RECIPE_VALUES
 
@@ -33,7 +33,7 @@ def plan(dataset: Dataset, recipe: Recipe) -> dict[str, ChosenValue]:
     assert isinstance(config, DetectionConfig)
     check_unused(recipe)
     samples = [sample for sample in dataset.subset("train") or dataset.samples if sample.target is not None]
-    check_masks(config, samples)
+    check_masks(config, dataset.samples)
     sizes = np.array([image_size(sample) for sample in samples])  # (N, 2)
     side, reason = recipe.data.imgsz, ""
     values = {
@@ -69,7 +69,7 @@ def check_masks(config: DetectionConfig, samples: Sequence[Sample]) -> None:
     if config.architecture != "maskrcnn":
         return
     for sample in samples:
-        if missing := sum(each.mask is None and not each.crowd for each in sample.target.objects):
+        if missing := 0 if sample.target is None else missing_masks(sample.target.objects):
             raise UserError(
                 f"'{sample.path}' has {pluralize(missing, 'object')} without a mask. Mask R-CNN needs masks, "
                 "`model=fasterrcnn_NAME` does not."

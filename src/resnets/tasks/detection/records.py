@@ -55,7 +55,7 @@ class Truth:
         crowd: bool (n,): regions in which objects are not annotated one by one; what is found there counts neither as right nor
             as wrong.
         area: float64 (n,): in pixels, as annotated, or else that of the mask or of the box; it decides which objects are small.
-        masks: as those of `Found`, one for each object; None where there are none.
+        masks: as those of `Found`, one for each object; None where an object has none.
     """
 
     boxes: np.ndarray
@@ -74,7 +74,7 @@ class ImageRecord(NamedTuple):
 
 
 def rows(images: Sequence[ImageRecord]) -> dict[str, Rows]:
-    """The rows of some images, whose objects are matched here. All of them have masks, found and annotated, or none has."""
+    """The rows of some images, whose objects are matched here. The found objects of all of them have masks, or of none."""
     found, masks, table = [], [], dict[str, Rows]()
     for each, _, _ in images:
         order = np.argsort(-each.scores, kind="stable")
@@ -94,11 +94,11 @@ def rows(images: Sequence[ImageRecord]) -> dict[str, Rows]:
         torch.from_numpy(match_boxes(each.boxes, each.labels, truth.boxes, truth.labels, truth.crowd))
         for each, truth in pairs
     ]
-    if images and masks[0] is not None and truths[0].masks is not None:
+    if images and masks[0] is not None:
         table["found_masks"] = [_join(each or ()) for each in masks]
         table["truth_masks"] = [_join(each.masks or ()) for each in truths]
         table["mask_matches"] = [
-            torch.from_numpy(match_masks(mask or (), each.labels, truth.masks or (), truth.labels, truth.crowd))
+            torch.from_numpy(_match_masks(mask or (), each.labels, truth))
             for mask, (each, truth) in zip(masks, pairs, strict=True)
         ]
     return table
@@ -141,14 +141,15 @@ class Records:
 
 
 def of(measurements: Measurements) -> Records:
-    """The rows of `measurements`, made by `rows`, as flat arrays."""
+    """The rows of `measurements`, made by `rows`, as flat arrays; without masks if an annotated object has none."""
     table = measurements.rows
     found, truth = _flat(table["found"], 6, np.float32), _flat(table["truth"], 7, np.float64)
     counts = [np.array([len(each) for each in table[name]], dtype=np.int64) for name in ("found", "truth")]
     images = [np.repeat(np.arange(len(count)), count) for count in counts]
     starts = np.repeat(np.cumsum(counts[1]) - counts[1], counts[0])
     sizes = np.asarray(table["size"], dtype=np.int64)
-    has_masks = "found_masks" in table
+    truth_masks = _split(table["truth_masks"], sizes) if "truth_masks" in table else []
+    has_masks = "truth_masks" in table and len(truth_masks) == len(truth)
     return Records(
         Found(
             found[:, :4],
@@ -161,7 +162,7 @@ def of(measurements: Measurements) -> Records:
             truth[:, 4].astype(np.int64),
             truth[:, 5] > 0,
             truth[:, 6],
-            _split(table["truth_masks"], sizes) if has_masks else None,
+            truth_masks if has_masks else None,
         ),
         images[0],
         images[1],
@@ -178,6 +179,12 @@ def _flat(arrays: Sequence[Tensor] | Tensor, columns: int, dtype: type) -> np.nd
 def _matches(arrays: Sequence[Tensor] | Tensor, starts: np.ndarray) -> Matches:
     hits, ignored, index = _flat(arrays, 3, np.int32).T
     return Matches(hits, ignored, np.where(index >= 0, index + starts, -1))
+
+
+def _match_masks(masks: Sequence[dict[str, Any]], labels: np.ndarray, truth: Truth) -> np.ndarray:
+    if truth.masks is None:
+        return np.full((len(labels), 3), -1, np.int32)  # not used: see `of`
+    return match_masks(masks, labels, truth.masks, truth.labels, truth.crowd)
 
 
 def _join(masks: Sequence[dict[str, Any]]) -> Tensor:

@@ -36,7 +36,7 @@ from resnets.tasks import bootstrap
 from resnets.tasks.base import ChosenValue, CrossFitted, Losses, Measured, Monitor, Task
 from resnets.tasks.comparison import Comparison, Exposure
 from resnets.tasks.detection import adapt, augment, draw_objects, metrics_table, plan, records, write_predictions
-from resnets.tasks.detection.annotations import ObjectTargets, truth
+from resnets.tasks.detection.annotations import ObjectTargets, missing_masks, truth
 from resnets.tasks.detection.config import DetectionConfig
 from resnets.tasks.detection.found_objects import found_objects, select, suppress_across_classes
 from resnets.tasks.detection.metrics import average_precision, reported_objects, score_threshold
@@ -237,6 +237,9 @@ class Detection(Task):
         known = [sample for sample in dataset.samples if sample.target is not None]
         if left_out := len(dataset.samples) - len(known):
             log(f"left out {pluralize(left_out, 'image')} without annotations")
+        objects = [each for sample in known for each in sample.target.objects]
+        if self.has_masks and (missing := missing_masks(objects)):
+            log(f"{pluralize(missing, 'object')} without a mask: masks are evaluated only where all objects have one")
         return remap_classes(replace(dataset, samples=known), self.class_names)
 
     def check_evaluation(self, models: Sequence[Any], options: Mapping[str, Any]) -> None:

@@ -107,6 +107,8 @@ def mask_loss(
         drawn: the regions of each image.
         targets: "masks" of each image, bool (n, h, w).
     """
+    for target in targets:  # torchvision's pooling reads past the masks without an error
+        assert len(target["masks"]) == len(target["boxes"]), "as many masks as boxes"
     positive = [torch.where(image.labels > 0)[0] for image in drawn]
     counts = [len(index) for index in positive]
     boxes = [image.boxes[index] for image, index in zip(drawn, positive, strict=True)]
