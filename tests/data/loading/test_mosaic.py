@@ -50,6 +50,16 @@ def test_where_the_images_lie():
     assert (result[:, 50:, :20] == torch.tensor(FILL)[:, None, None]).all()
 
 
+def test_slivers_of_objects_are_dropped():
+    """Of the objects above the center one shows 1 of 20 rows, the other 2 of 20."""
+    above = scene(40, 30, [(0, 0, 10, 20), (10, 1, 20, 21)], 0)
+    images, targets = zip(above, *[scene(20, 20, [], 2) for _ in range(3)], strict=True)
+    _, target = mosaic(images, targets, size=(42, 60), center=(0.5, 0.5), fill=FILL)  # the first 19 rows are cut off
+    assert target["boxes"].tolist() == [[10, 0, 20, 2]]
+    assert target["labels"].tolist() == [1]
+    assert target["masks"].shape == (1, 42, 60)
+
+
 def test_where_the_objects_lie():
     images, targets = four_scenes()
     _, target = mosaic(images, targets, size=(60, 80), center=(0.5, 0.25), fill=FILL)

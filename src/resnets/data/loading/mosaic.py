@@ -12,6 +12,9 @@ from resnets.data.loading.augmentation import derive_seed, visible_objects
 
 CENTER = (0.3, 0.7)  # where the four images meet, in fractions of the height and of the width
 
+# Of the area of a box: less of an object does not show its class, and its box would be learned as a whole object.
+MIN_VISIBLE = 0.1
+
 Target = dict[str, Any]
 
 
@@ -53,7 +56,7 @@ def mosaic(
         fill: the color where there is no image.
 
     Returns:
-        The image, and the target with the objects of which something is left, as `visible_objects` has it.
+        The image, and the target with the objects of which at least `MIN_VISIBLE` is left, cut as `visible_objects` does.
     """
     y, x = (round(fraction * side) for fraction, side in zip(center, size, strict=True))
     canvas = torch.tensor(fill, dtype=images[0].dtype)[:, None, None].repeat(1, *size)
@@ -68,12 +71,16 @@ def mosaic(
             _paste(part["masks"], target["masks"], top, left)
         parts.append(part)
     boxes = torch.cat([part["boxes"] for part in parts])
+    height, width = size
+    inside = torch.minimum(boxes.clamp(min=0), torch.tensor([width, height, width, height]))
+    areas = [(each[:, 2:] - each[:, :2]).prod(1) for each in (inside, boxes)]
+    seen = areas[0] >= MIN_VISIBLE * areas[1]
     joined: Target = {
-        "boxes": tv_tensors.BoundingBoxes(boxes, format="XYXY", canvas_size=size),
-        "labels": torch.cat([part["labels"] for part in parts]),
+        "boxes": tv_tensors.BoundingBoxes(boxes[seen], format="XYXY", canvas_size=size),
+        "labels": torch.cat([part["labels"] for part in parts])[seen],
     }
     if all("masks" in part for part in parts):
-        joined["masks"] = tv_tensors.Mask(torch.cat([part["masks"] for part in parts]))
+        joined["masks"] = tv_tensors.Mask(torch.cat([part["masks"] for part in parts])[seen])
     return visible_objects()(tv_tensors.Image(canvas), joined)
 
 

@@ -25,7 +25,7 @@ from torchvision.models.detection.rpn import RPNHead
 from resnets.models.detection import zoo
 from resnets.models.detection.build import build_detector
 from resnets.models.detection.rcnn.detector import RegionDetector
-from resnets.models.detection.rcnn.sampling import sample
+from resnets.models.detection.rcnn.sampling import generators, sample
 from resnets.weights.formats import torchvision
 
 CLASSES, WIDTH, UNITS = 4, 16, 32
@@ -144,6 +144,18 @@ def test_the_boxes_of_regions_are_torchvisions_to_the_bit() -> None:
     assert len(found["scores"]) > 10
     for ours, (theirs,) in zip((found["boxes"], found["scores"], found["labels"] + 1), expected, strict=True):
         assert torch.equal(ours, theirs)
+
+
+def test_without_seeds_each_training_step_draws_again() -> None:
+    def numbers(*, training: bool) -> list[int]:
+        return [int(torch.randint(1 << 40, (), generator=each)) for each in generators(None, 2, training=training)]
+
+    torch.manual_seed(0)
+    first, second = numbers(training=True), numbers(training=True)
+    assert len({*first, *second}) == 4
+    torch.manual_seed(0)
+    assert numbers(training=True) == first
+    assert numbers(training=False) == numbers(training=False)
 
 
 class OwnSampler:

@@ -20,6 +20,7 @@ from resnets.models.detection.rcnn.anchors import anchors, inside_image
 from resnets.models.detection.rcnn.losses import anchor_losses, box_losses, draw_regions, mask_loss
 from resnets.models.detection.rcnn.sampling import generators
 from resnets.models.detection.suppression import suppress
+from resnets.models.detection.targets import check_targets
 from resnets.models.resnet import Backbone
 
 MIN_SIDE = 1e-2  # of a box, in pixels, as torchvision has it
@@ -66,6 +67,11 @@ class RegionDetector(nn.Module):
         self.roi_heads = roi_heads
         self.layers_of_regions = tuple(layers_of_regions)
 
+    @property
+    def num_classes(self) -> int:
+        count: int = self.roi_heads.box_predictor.cls_score.out_features
+        return count - 1  # without the background
+
     def dense(self, x: Tensor) -> tuple[Tensor, ...]:
         """The part without boxes: backbone, neck and the outputs of the region proposal network, a static graph.
 
@@ -103,8 +109,10 @@ class RegionDetector(nn.Module):
             images: normalized, (B, 3, H, W), or B tensors (3, h, w) of several sizes.
             targets: for each image "boxes" (n, 4), x1 y1 x2 y2 in pixels, "labels" int64 (n,) from 0, and for Mask R-CNN
                 "masks" bool (n, h, w).
-            seeds: of the choice of anchors and regions of each image; None for 0.
+            seeds: of the choice of anchors and regions of each image; None: random ones in train mode, 0 in eval mode.
         """
+        if targets is not None:
+            check_targets(targets, self.num_classes)
         x, sizes = padding.batch(images)
         regions = self._regions((*self.dense(x)[:-1], sizes))
         losses = {} if targets is None else self._losses(regions, targets, seeds)
@@ -132,7 +140,7 @@ class RegionDetector(nn.Module):
     def _losses(
         self, regions: Regions, targets: Sequence[dict[str, Tensor]], seeds: Sequence[int] | None
     ) -> dict[str, Tensor]:
-        draws = generators(seeds, len(targets))
+        draws = generators(seeds, len(targets), training=self.training)
         losses = anchor_losses(
             self.rpn, regions.anchors, regions.inside, regions.objectness, regions.deltas, targets, draws
         )

@@ -6,9 +6,13 @@ import torch
 from torch import Tensor
 
 
-def generators(seeds: Sequence[int] | None, count: int) -> list[torch.Generator]:
-    """One generator for each image, so that the choice depends neither on the batch nor on a global state."""
-    seeds = [0] * count if seeds is None else seeds
+def generators(seeds: Sequence[int] | None, count: int, *, training: bool) -> list[torch.Generator]:
+    """One generator for each image, so that the choice does not depend on the batch.
+
+    Without seeds they are drawn from torch's generator if `training`, and are 0 otherwise.
+    """
+    if seeds is None:
+        seeds = torch.randint(1 << 62, (count,)).tolist() if training else [0] * count
     return [torch.Generator().manual_seed(int(seed)) for seed in seeds]
 
 

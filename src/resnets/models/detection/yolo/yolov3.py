@@ -11,6 +11,7 @@ from resnets.models.detection.levels import Levels
 from resnets.models.detection.output import DetectorOutput
 from resnets.models.detection.settings import DetectorSettings
 from resnets.models.detection.suppression import suppress
+from resnets.models.detection.targets import check_targets
 from resnets.models.detection.yolo.anchors import COCO_ANCHORS
 from resnets.models.detection.yolo.grid import YOLOGrid, decode, flatten_predictions, make_grid
 from resnets.models.detection.yolo.loss import image_losses
@@ -40,6 +41,7 @@ class YOLOv3(nn.Module):
         self.backbone = backbone
         self.levels = Levels(backbone, STRIDES)
         self.settings = settings
+        self.num_classes = num_classes
         anchors = torch.tensor(settings.anchors or COCO_ANCHORS, dtype=torch.float32, device="cpu").view(
             len(STRIDES), -1, 2
         )
@@ -54,6 +56,8 @@ class YOLOv3(nn.Module):
         seeds: Sequence[int] | None = None,
     ) -> DetectorOutput:
         """The losses with targets, and in eval mode the objects; nothing is drawn at random, so that `seeds` has no effect."""
+        if targets is not None:
+            check_targets(targets, self.num_classes)
         padded, sizes = padding.batch(images)
         raw, grid = self._predict(padded)
         losses: dict[str, Tensor] = {}
