@@ -116,8 +116,14 @@ class Detection(Task):
     def model_settings(cls, model: str, parent: Checkpoint | None) -> dict[str, ChosenValue]:
         """The settings of the detector of that name; else of the detector that the weights are of; else of a light one."""
         values, reason = dict[str, Any](), f"as {model} has it"
+        kept = dict[str, Any]()
         if zoo.is_detector(model):
-            values = vars(zoo.get(model)[0])
+            values = dict(vars(zoo.get(model)[0]))
+            config: Mapping[str, Any] = parent.config if parent is not None and parent.task == cls.name else {}
+            if all(config.get(key) == values[key] for key in ("architecture", "layout")):
+                # The heads that are kept were trained with these anchors.
+                kept = {key: config[key] for key in ("anchors", "anchor_sizes", "anchor_ratios") if key in config}
+                values |= kept
         elif parent is not None and parent.task == cls.name:
             values, reason = dict(parent.config), "as the weights have it"
         else:
@@ -126,7 +132,7 @@ class Detection(Task):
             reason = "a light detector, since none is named"
         default = vars(DetectionConfig())
         chosen = {
-            f"task.{key}": ChosenValue(each, reason)
+            f"task.{key}": ChosenValue(each, "as the weights have it" if key in kept else reason)
             for key, each in values.items()
             if key in default
             and key != "name"
