@@ -46,6 +46,11 @@ def test_a_typing_error_gets_a_suggestion(typed, meant):
         zoo.build(typed)
 
 
+def test_a_misspelled_architecture_of_a_detector_is_suggested() -> None:
+    with pytest.raises(UserError, match=r"no network 'fasterrcn_light_tiny'\. Did you mean 'fasterrcnn_light_tiny'\?"):
+        zoo.find("fasterrcn_light_tiny")
+
+
 def test_an_unknown_name_without_a_suggestion_refers_to_the_list():
     with pytest.raises(UserError, match="`resnets models` lists them"):
         zoo.find("vgg")

@@ -48,3 +48,10 @@ def test_a_run_that_does_not_exist_names_those_that_do(tmp_path: Path) -> None:
     with pytest.raises(UserError) as caught:
         local_file.find(tmp_path / "runs" / "nothing-like-it")
     assert str(caught.value).endswith(f"Trained runs: '{tmp_path / 'runs' / 'first'}'.")
+
+
+def test_a_misspelled_name_of_weights_is_not_taken_for_a_network() -> None:
+    with pytest.raises(UserError, match=r"Did you mean 'fasterrcnn_light_tiny\.digit_scenes'\?$"):
+        local_file.find("fasterrcnn_light_tiny.digit_scene")
+    with pytest.raises(UserError, match="is the name of a network, not of trained weights"):
+        local_file.find("fasterrcnn_light_tiny")

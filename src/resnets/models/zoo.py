@@ -84,9 +84,19 @@ def find(name: str) -> Entry:
                 f"'{name}' is the name of a detector, not of a network alone: `create_model`, `summary` and `train` take it."
             )
         near = _near(name)
-        hint = f" Did you mean '{near}'?" if near else suggestion(name.lower(), entries())
+        hint = (
+            f" Did you mean '{near}'?" if near else suggestion(name.lower(), entries()) or _near_detector(name.lower())
+        )
         raise UserError(f"There is no network '{name}'.{hint or ' `resnets models` lists them all.'}")
     return entries()[name]
+
+
+def _near_detector(name: str) -> str:
+    """A suggestion for a misspelled architecture of a detector, before the first underscore."""
+    architecture, _, rest = name.partition("_")
+    return suggestion(
+        architecture, CHOICES["architecture"], {each: f"{each}_{rest}" for each in CHOICES["architecture"]}
+    )
 
 
 _LIBRARY = re.compile(r"(.*[/:])?((torchvision|timm|keras|models|applications|resnet)\.)*((gluon|tv|tf|fb)_)?")

@@ -84,7 +84,7 @@ def predict_files(
     written = {name: path for name, path in outputs.items() if path is not None}
     for name in written:
         if name not in model.task.writers():
-            raise UserError(f"`{name}` has no effect on predictions of the task {model.task.name}. Leave it out.")
+            raise UserError(f"The model '{checkpoint}' ({model.task.name}) gives nothing for `{name}`. Leave it out.")
     if sort_into and not model.task.has_single_class:
         raise UserError(f"`sort_into` needs one class for each image, which the task {model.task.name} does not give.")
     unused = UnusedFiles()
@@ -112,7 +112,8 @@ def predict_files(
                 counts[prediction.label] += 1
             for sink in sinks + (writers if prediction.error is None else []):
                 sink(prediction)
-    log(f"{pluralize(len(images), 'image')} in {time.monotonic() - start:.1f} s")
+    where = f"; written: {', '.join(map(repr, written.values()))}" if written else ""
+    log(f"{pluralize(len(images), 'image')} in {time.monotonic() - start:.1f} s{where}")
     if sort_into:
         _log_sorted(counts, bad, sort_into)
     names = format_list([prediction.path for prediction in bad], 5)

@@ -48,6 +48,11 @@ def is_weights(path: str | Path) -> bool:
     return path.suffix == SUFFIX or any((path / mark).is_file() for mark in marks) or _of_library(path)
 
 
+def is_run_dir(path: str | Path) -> bool:
+    """Whether `path` is a run directory; no file is read."""
+    return (Path(path) / "recipe.toml").is_file() and (Path(path) / BEST.parent).is_dir()
+
+
 def _of_library(folder: Path) -> bool:
     """Whether this looks like a folder of Hugging Face or timm. A config.json alone may be in a folder of images, too."""
     has_weights = any((folder / name).is_file() for name in LIBRARY_FILES)
@@ -60,7 +65,7 @@ def with_bundled(path: str | Path) -> Path:
 
 
 def _missing_hint(path: Path) -> str:
-    if path.name in zoo.list_models() or detectors.is_detector(path.name):
+    if path.name in {*zoo.list_models(), *detectors.list_models()}:
         return (
             f" '{path.name}' is the name of a network, not of trained weights: resnets train DATA --model {path.name}, "
             f"or `resnets weights list {path.name}` for published ones."

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -53,6 +54,14 @@ def test_what_is_written_is_read_again(tmp_path: Path, format_: str, splits: tup
         if format_ == "yolo" and expected:
             assert again.objects[1].mask is not None
             np.testing.assert_allclose(again.objects[1].mask.points, expected[1].mask.points, atol=1e-9)  # type: ignore[union-attr]
+
+
+@pytest.mark.parametrize("format_", ["coco", "yolo"])
+def test_classes_without_objects_stay_in_the_list(tmp_path: Path, format_: str) -> None:
+    dataset = replace(source(tmp_path), unused_classes=("aardvark",))
+    convert(dataset, format_, tmp_path / "out")
+    read = open_object_dataset.read(tmp_path / "out")
+    assert (read.class_names, read.unused_classes) == (dataset.class_names, ("aardvark",))
 
 
 def test_pycocotools_reads_the_same_boxes(tmp_path: Path) -> None:

@@ -37,7 +37,7 @@ def test_the_rows_of_a_class_follow_its_name(name: str) -> None:
         for tensor in parent.parameters():
             tensor += 0.05 * torch.randn_like(tensor)
     described = new.adapt(model, checkpoint(old, parent), old.build(SPEC))
-    assert described == "the detector keeps its rows of 2 of 3 classes: 'owl', 'cat'; new: 'ant'"
+    assert described == "the detector keeps what it has for 2 of 3 classes: 'owl', 'cat'; new: 'ant'"
     images = torch.randn(2, 3, 64, 64)
     with torch.no_grad():
         before, after = parent.dense(images), model.dense(images)

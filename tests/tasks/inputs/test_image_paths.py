@@ -37,6 +37,16 @@ def test_a_folder_gives_its_images_at_any_depth(there: Path) -> None:
     assert find_images(["a"], NOTHING) == ["a/1.jpg", "a/2.PNG", "a/deep/er/3.webp"]
 
 
+def test_a_run_directory_is_not_a_folder_of_images(there: Path) -> None:
+    (there / "run" / "weights").mkdir(parents=True)
+    (there / "run" / "recipe.toml").touch()
+    with pytest.raises(UserError, match="'run' is the run directory of a model, not a folder of images"):
+        find_images(["a", "run"], NOTHING)
+    (there / "run" / "weights").rmdir()
+    (there / "run" / "1.jpg").touch()
+    assert find_images(["run"], NOTHING) == ["run/1.jpg"]
+
+
 def test_words_keep_their_order_and_files_are_taken_whatever_they_are_called(there: Path) -> None:
     words = ["b/5.jpeg", "a/notes.txt", "missing.jpg", "b"]
     assert find_images(words, NOTHING) == ["b/5.jpeg", "a/notes.txt", "missing.jpg", "b/5.jpeg"]

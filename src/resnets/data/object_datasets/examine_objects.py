@@ -26,12 +26,12 @@ AHEAD = 256
 
 # What is done about each kind of fault. The objects, or images, of an error are left out where that is asked for.
 ERRORS = {
-    "not-annotated": "the image is left out",
-    "no-class": "the object is left out",
-    "bad-box": "the object is left out",
-    "empty-box": "the object is left out",
-    "outside": "the object is left out",
-    "fractions": "the object is left out",
+    "not-annotated": "an error; where errors are skipped, the image is left out",
+    "no-class": "an error; where errors are skipped, the object is left out",
+    "bad-box": "an error; where errors are skipped, the object is left out",
+    "empty-box": "an error; where errors are skipped, the object is left out",
+    "outside": "an error; where errors are skipped, the object is left out",
+    "fractions": "an error; where errors are skipped, the object is left out",
 }
 WARNINGS = {
     "bad-mask": "the object has no mask",

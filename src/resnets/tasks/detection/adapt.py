@@ -41,7 +41,7 @@ def load_detector(
     model.load_state_dict(kept, strict=False)
     known = [name for name in class_names if name in parent.class_names]
     others = [name for name in class_names if name not in parent.class_names]
-    described = f"the detector keeps its rows of {len(known)} of {len(class_names)} classes"
+    described = f"the detector keeps what it has for {len(known)} of {len(class_names)} classes"
     described += f": {format_list(known)}" if known else ""
     described += f"; new: {format_list(others)}" if others else ""
     return described + (f"; new layers: {format_list(new, 5, quote=False)}" if new else "")

@@ -38,7 +38,7 @@ def plan(dataset: Dataset, recipe: Recipe) -> dict[str, ChosenValue]:
     side, reason = recipe.data.imgsz, ""
     values = {
         "data.resize": ChosenValue("fit", "the whole image is seen, at its aspect ratio"),
-        "augment.crop": ChosenValue("none", "crops of detection are settings of `task`"),
+        "augment.crop": ChosenValue("none", "crops of detection are settings such as task.object_crop"),
     }
     if side is None:
         side, reason = _image_size(config, int(np.median(sizes.max(axis=1))))

@@ -12,6 +12,7 @@ from resnets.data.datasets.dataset import UnusedFiles
 from resnets.data.image.formats import is_image_head
 from resnets.errors import UserError
 from resnets.progress import log
+from resnets.weights import local_file
 
 STDIN = "-"
 _URL = re.compile(r"[a-z][a-z0-9+.-]+://", re.IGNORECASE)
@@ -28,7 +29,7 @@ def find_images(paths: Sequence[str], stdin: TextIO, unused: UnusedFiles | None 
         unused: records the other files of the folders.
 
     Raises:
-        UserError: there is no image at all.
+        UserError: there is no image at all, or a path is a run directory, whose images are figures.
     """
     unused = UnusedFiles() if unused is None else unused
     images: list[str] = []
@@ -52,6 +53,10 @@ def _expand(path: str, stdin: TextIO, unused: UnusedFiles) -> Iterator[str]:
     if path == STDIN:
         # File names are bytes; a text stream may refuse some of them.
         yield from _read_list(stdin.buffer.read() if hasattr(stdin, "buffer") else os.fsencode(stdin.read()))
+    elif os.path.isdir(path) and local_file.is_run_dir(path):
+        raise UserError(
+            f"'{path}' is the run directory of a model, not a folder of images. `ensemble` adds a second model."
+        )
     elif os.path.isdir(path):
         for image in walk_folders.walk_images(Path(path), unused):
             yield os.path.join(path, image.relative_to(path))

@@ -166,5 +166,5 @@ def describe_run(recipe: Recipe, dataset: Dataset) -> str:
     classes = f"{len(dataset.class_names)} classes; " if dataset.class_names else ""
     return (
         f"{classes}{train} training and {val} validation images; {steps} steps an epoch, "
-        f"{total} steps in {math.ceil(total / steps)} epochs; nothing was trained (`dry_run`)"
+        f"{pluralize(total, 'step')} in {pluralize(math.ceil(total / steps), 'epoch')}; nothing was trained (`dry_run`)"
     )
