@@ -70,7 +70,7 @@ build/peers-torch/.installed: benchmarks/peers-torch.txt .venv/.installed-dev
 
 bench: .venv/.installed-dev build/peers/.installed build/peers-torch/.installed
 	$(BIN)/python -m pip install openvino
-	$(BIN)/python benchmarks/run.py --rounds $(ROUNDS) $(if $(FLOWERS),--flowers $(FLOWERS))
+	$(BIN)/python benchmarks/run.py --rounds $(ROUNDS) $(if $(FLOWERS),--flowers $(FLOWERS)) $(if $(PENN_FUDAN),--penn-fudan $(PENN_FUDAN))
 
 docs: .venv/.installed-docs
 	$(BIN)/python docs/build_site.py

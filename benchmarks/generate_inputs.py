@@ -2,11 +2,23 @@
 
 from __future__ import annotations
 
+import json
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
-from PIL import Image
+from PIL import Image, ImageDraw
+
+# In the order of the alphabet, as resnets numbers classes, and by which torchvision's scripts know a category.
+COLORS = {
+    "ball": (200, 40, 40),
+    "box": (40, 170, 60),
+    "coin": (220, 190, 40),
+    "door": (150, 50, 170),
+    "roof": (50, 70, 210),
+}
 
 
 def photographs(folder: Path, count: int, *, width: int = 640, height: int = 480, classes: int = 5) -> Path:
@@ -35,6 +47,88 @@ def small(folder: Path, count: int, *, side: int = 32, classes: int = 10) -> Pat
         _photograph(random, side, side, tint=number // 10 % classes).save(class_folder / f"{number:05}.png")
     done.touch()
     return folder
+
+
+def scenes(
+    folder: Path, split: str, count: int, *, width: int = 640, height: int = 480, most: int = 12, seed: int = 2
+) -> Path:
+    """Write `count` JPEGs with 1 to `most` objects of 24 to 72 pixels, in the layout of COCO, unless they exist.
+
+    They go to `folder/SPLIT2017`, their boxes to `folder/annotations/instances_SPLIT2017.json`. The objects have five kinds,
+    each of its own shape and color.
+    """
+    file = folder / "annotations" / f"instances_{split}2017.json"
+    if file.exists():
+        return folder
+    random = np.random.default_rng(seed)
+    (folder / f"{split}2017").mkdir(parents=True, exist_ok=True)
+    images: list[dict[str, Any]] = []
+    annotations: list[dict[str, Any]] = []
+    for number in range(count):
+        name = f"{number:012}.jpg"
+        images.append({"id": number, "file_name": name, "width": width, "height": height})
+        picture = _photograph(random, width, height, tint=number % 3)
+        for kind, (x1, y1, x2, y2) in _objects(random, picture, int(random.integers(1, most + 1))):
+            box = {"bbox": [x1, y1, x2 - x1, y2 - y1], "area": (x2 - x1) * (y2 - y1)}
+            ids = {"id": len(annotations) + 1, "image_id": number, "category_id": kind + 1}
+            annotations.append({**ids, **box, "iscrowd": 0})
+        picture.save(folder / f"{split}2017" / name, quality=90)
+    categories = [{"id": number + 1, "name": name} for number, name in enumerate(COLORS)]
+    file.parent.mkdir(exist_ok=True)
+    file.write_text(json.dumps({"images": images, "annotations": annotations, "categories": categories}))
+    return folder
+
+
+def _objects(random: np.random.Generator, picture: Image.Image, count: int) -> list[tuple[int, tuple[int, ...]]]:
+    """Draw at most `count` objects that do not overlap; return the kind and the box of each."""
+    drawn: list[tuple[int, tuple[int, ...]]] = []
+    pen = ImageDraw.Draw(picture)
+    for _ in range(count):
+        kind = int(random.integers(len(COLORS)))
+        wide, high = (int(side) for side in random.integers(24, 73, 2))
+        x, y = int(random.integers(picture.width - wide + 1)), int(random.integers(picture.height - high + 1))
+        box = (x, y, x + wide, y + high)
+        if any(x < b[2] and b[0] < box[2] and y < b[3] and b[1] < box[3] for _, b in drawn):
+            continue
+        color = tuple(
+            int(value) for value in np.clip(np.array([*COLORS.values()][kind]) + random.normal(0, 20, 3), 0, 255)
+        )
+        corners = (x, y, box[2] - 1, box[3] - 1)  # Pillow draws the last pixel
+        if kind in (0, 2):
+            pen.ellipse(corners, fill=color)
+        elif kind in (1, 3):
+            pen.rectangle(corners, fill=color)
+        else:
+            pen.polygon([(corners[0], corners[3]), (corners[2], corners[3]), (x + wide // 2, y)], fill=color)
+        drawn.append((kind, box))
+    return drawn
+
+
+def detector(path: Path, name: str, images: Path, *, epochs: int, overrides: Sequence[str] = ()) -> Path:
+    """Write weights of a detector for images of 800 pixels, trained on small scenes, unless they exist.
+
+    The small scenes have 96 pixels, enlarged to 160: their objects are as large as those of scenes of 640x480 pixels at 800.
+    With random weights no box would have a score, and AP would be 0 on both sides whatever they compute.
+    """
+    from dataclasses import replace
+
+    import resnets
+    from resnets.weights.checkpoint import read, save
+
+    if not path.exists():
+        settings = (
+            "model.weights=none", "data.batch=8", "task.zoom_out=0", "task.object_crop=0", "task.scale_jitter=[1,1]",
+            "task.train_proposals=300", "task.proposal_samples=64", *overrides,
+        )  # fmt: skip
+        with tempfile.TemporaryDirectory() as folder:
+            run = resnets.train(
+                images, model=name, imgsz=160, epochs=epochs, out=folder, name="run", overrides=settings
+            )
+            trained = read(run.run / "weights" / "last.safetensors", task=None)
+        large = replace(trained.preprocess, size=(1333, 1333), resize_to=800)
+        usual = {"shorter_side": 800, "train_proposals": 2000, "proposal_samples": 512}
+        save(path, replace(trained, preprocess=large, config={**trained.config, **usual}))
+    return path
 
 
 def checkpoint(path: Path, name: str, *, num_classes: int) -> Path:

@@ -32,7 +32,8 @@ class Contender:
     """One way to do the job.
 
     Its command ends with a line of JSON: `amount`, the work that was done, and `seconds`, how long it took, or null to
-    time the whole process from outside. Other entries are saved unchanged.
+    time the whole process from outside; `cpu_seconds`, of all processors for that work, is measured then, too. Other entries
+    are saved unchanged.
     """
 
     name: str
@@ -115,7 +116,13 @@ def _summary(job: Job, runs: dict[str, list[dict[str, Any]]], failed: dict[str, 
         for name, found in whole.items()
         if all("accuracy" in each for each in found)
     }
-    return {"median": median, "ratios": ratios, "accuracy": accuracy}
+    cpu = {
+        name: statistics.median(each["amount"] / each["cpu_seconds"] for each in found)
+        for name, found in whole.items()
+        if all(each.get("cpu_seconds") for each in found)
+    }
+    cpu_ratios = {each.name: cpu[ours.name] / cpu[each.name] for each in peers if {ours.name, each.name} <= cpu.keys()}
+    return {"median": median, "ratios": ratios, "accuracy": accuracy, "cpu_ratios": cpu_ratios}
 
 
 def _lacking(contender: Contender) -> str:
@@ -134,19 +141,27 @@ def _lacking(contender: Contender) -> str:
 def _run(contender: Contender, home: Path) -> dict[str, Any]:
     """Run a contender once. `home` is the cache directory of all runs of the job, empty at its beginning."""
     kept = {"RESNETS_HOME": str(home / "resnets"), "TORCHINDUCTOR_CACHE_DIR": str(home / "inductor")}
-    start = time.perf_counter()
+    start, cpu_start = time.perf_counter(), _children_cpu_seconds()
     process = subprocess.run(contender.command, capture_output=True, text=True, env={**os.environ, **kept})
-    wall = time.perf_counter() - start
+    wall, cpu = time.perf_counter() - start, _children_cpu_seconds() - cpu_start
     if process.returncode:
         last = process.stderr.strip().splitlines()[-3:]
         raise ContenderError(f"it ended with {process.returncode}: {' | '.join(last)}")
     try:
         found = json.loads(process.stdout.strip().splitlines()[-1])
+        if found["seconds"] is None:
+            found["cpu_seconds"] = cpu
         found["rate"] = found["amount"] / (wall if found["seconds"] is None else found["seconds"])
     except (IndexError, ValueError, KeyError, TypeError, ZeroDivisionError) as error:
         raise ContenderError(f"its last line is not a measurement: {process.stdout[-200:]!r}") from error
     found["wall_seconds"] = wall
     return found
+
+
+def _children_cpu_seconds() -> float:
+    """Of all processes that were started here and have ended, and of theirs."""
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
 
 
 def _write(path: Path, result: dict[str, Any]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import subprocess
 import sys
@@ -12,15 +13,20 @@ from harness import HERE, OURS, PEERS, PEERS_TORCH, Contender, Job
 
 WORK = HERE.parent / "build" / "benchmarks"
 FULL = {"predict": 2000, "train": 640, "steps": 24, "cifar": 12_800, "large": 24, "memory": 1000, "epochs": 10}
+FULL |= {"scenes": 32, "detector_steps": 8, "small_scenes": 600}
 TINY = {"predict": 48, "train": 40, "steps": 2, "cifar": 1440, "large": 2, "memory": 40, "epochs": 1}
+TINY |= {"scenes": 2, "detector_steps": 1, "small_scenes": 4}
+TRAINED_DETECTOR_EPOCHS = 2  # some eight minutes of two cores
 
 
-def jobs(*, tiny: bool, flowers: Path | None) -> dict[str, Job]:
+def jobs(*, tiny: bool, flowers: Path | None, penn_fudan: Path | None = None) -> dict[str, Job]:
     """All jobs by their names; `tiny` shrinks them until they only show that they run. Nothing is prepared yet."""
     size = TINY if tiny else FULL
     made = [_predict(size["predict"]), _transfer(None if tiny else flowers, size["train"], size["epochs"])]
     made += [_train(size["train"], size["steps"]), _cifar(size["cifar"]), _decode(size["large"])]
     made += [_memory(size["memory"])]
+    made += _detection(size["scenes"], size["detector_steps"], size["small_scenes"], "tiny" if tiny else "full")
+    made += [_penn_fudan(penn_fudan or HERE / "no_folder")]
     return {job.name: job for job in made}
 
 
@@ -148,3 +154,104 @@ def _memory(count: int) -> Job:
         ),
         prepare, limit=True,
     )  # fmt: skip
+
+
+def _detection(count: int, steps: int, small_count: int, size: str) -> list[Job]:
+    """Faster R-CNN on ResNet-50 at 800 pixels; the targets are half as high where the processor has no bf16."""
+    scenes, small = WORK / f"scenes-{count}", WORK / f"small_scenes-{small_count}"
+    train_scenes = WORK / f"train_scenes-{2 * steps}"
+    weights = WORK / f"detector-{size}.safetensors"
+    theirs, annotations = weights.with_suffix(".pth"), scenes / "annotations" / "instances_val2017.json"
+    resnets, factor = str(OURS.with_name("resnets")), 1.0 if has_bf16() else 0.5
+
+    def prepare() -> None:
+        generate_inputs.scenes(scenes, "val", count)
+        generate_inputs.scenes(train_scenes, "train", 2 * steps, seed=3)
+        generate_inputs.scenes(small, "train", small_count, width=96, height=96, most=3, seed=4)
+        generate_inputs.scenes(small, "val", max(small_count // 15, 1), width=96, height=96, most=3, seed=5)
+        generate_inputs.detector(weights, "fasterrcnn_resnet50", small, epochs=TRAINED_DETECTOR_EPOCHS)
+        if not theirs.exists():
+            convert = (resnets, "weights", "convert", str(weights), "--to", "torchvision", "--out", str(theirs))
+            subprocess.run(convert, check=True, stdout=sys.stderr)
+
+    def ours(images: int, *arguments: object) -> Contender:
+        return Contender("resnets", with_script(OURS, "detection_command.py", "--images", images, *arguments))
+
+    def script(images: int, target: float, *arguments: object) -> Contender:
+        return Contender(
+            "torchvision script, fp32", with_script(OURS, "detection_command.py", "--images", images, *arguments),
+            factor * target, ("pycocotools",),
+        )  # fmt: skip
+
+    own_file, peer_file = WORK / "found.json", WORK / "found_by_torchvision.json"
+    peer = (OURS, HERE / "contenders" / "torch_detection.py")
+    found = ("--annotations", annotations, "--found")
+    training = (
+        "--recipe", "coco_fasterrcnn", "--weights", "none", "--batch", 2, "--val-fraction", 0, "--epochs", 1,
+        "--set", "task.shorter_side=800", "--out", WORK / "runs",
+    )  # fmt: skip
+    predict = (resnets, "predict", weights, scenes / "val2017", "--score", 0.05, "--coco-json", own_file)
+    evaluate = (resnets, "evaluate", weights, scenes, "--split", "val", "--json")
+    named = "with fasterrcnn_resnet50 at 800 pixels"
+    made = [
+        Job(
+            "detection_predict", f"predict a folder of {count} images {named}", "images/s",
+            (
+                ours(count, *found, own_file, *predict),
+                script(count, 4.0, *found, peer_file, *peer, "predict", scenes, theirs, peer_file),
+            ),
+            prepare, points=0.2, first=True,
+        ),
+        Job(
+            "detection_evaluate", f"evaluate {count} images {named}, in fp32", "images/s",
+            (ours(count, "--metrics", *evaluate), script(count, 2.5, "--metrics", *peer, "evaluate", scenes, theirs)),
+            prepare, points=0.2,
+        ),
+        Job(
+            "detection_train", "train fasterrcnn_resnet50 at 800 pixels, batch 2", "images/s",
+            (
+                ours(2 * steps, resnets, "train", train_scenes, *training),
+                script(2 * steps, 2.5, *peer, "train", train_scenes, steps),
+            ),
+            prepare,
+        ),
+    ]  # fmt: skip
+    if has_bf16():
+        in_bf16 = ours(count, "--metrics", *evaluate, "--precision", "bf16")
+        peer_evaluates = script(count, 4.0, "--metrics", *peer, "evaluate", scenes, theirs)
+        made.append(
+            Job(
+                "detection_evaluate_bf16", f"evaluate {count} images {named}, in bf16", "images/s",
+                (in_bf16, peer_evaluates), prepare, points=0.2,
+            )
+        )  # fmt: skip
+    return made
+
+
+def _penn_fudan(folder: Path) -> Job:
+    split, seconds = WORK / "penn_fudan.csv", WORK / "penn_fudan_seconds.json"
+
+    def prepare() -> None:
+        WORK.mkdir(parents=True, exist_ok=True)
+        subprocess.run([OURS, HERE / "penn_fudan_split.py", folder, split], check=True, stdout=sys.stderr)
+
+    return Job(
+        "penn_fudan", "Penn-Fudan from random weights to AP50 0.50", "jobs/s",
+        (
+            Contender("resnets", with_script(OURS, "resnets_penn_fudan.py", folder, split, WORK / "runs", seconds)),
+            Contender(
+                "torchvision's tutorial, fp32", with_script(OURS, "torch_penn_fudan.py", folder, split, seconds),
+                5.0 if has_bf16() else 2.5,
+            ),
+        ),
+        prepare,
+    )  # fmt: skip
+
+
+@functools.cache
+def has_bf16() -> bool:
+    import torch
+
+    from resnets.inference import hardware
+
+    return bool(hardware.native_bf16_reason(torch.device("cpu")))

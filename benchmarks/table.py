@@ -46,6 +46,10 @@ def text(results: Path) -> str:
             target = f"{'≤ ' if row.limit else ''}{row.target:.2f}x" if row.target else ""
             verdict = {True: "reached", False: "NOT reached", None: ""}[row.reached]
             lines.append(f"{row.title:70} {row.peer:32} {row.measured:8.2f}x {target:>8} {verdict}".rstrip())
+        lines += [
+            f"  processor time: {ratio:.2f}x as much work a second as {peer}"
+            for peer, ratio in result.get("cpu_ratios", {}).items()
+        ]
         if result.get("first") and result["ours"] in result["median"]:
             fraction = result["first"]["rate"] / result["median"][result["ours"]]
             lines.append(f"  its first run, without cached files: {fraction:.2f} of that rate")

@@ -18,22 +18,37 @@ TARGETS = {  # the table of what is aimed at, on two cores
     "train_cifar": {"torchvision-style script, fp32": 3},
     "decode": {"Pillow and torchvision, decoded whole": 6},
     "memory": {"itself": 1.05},
+    "detection_predict": {"torchvision script, fp32": 4},
+    "detection_evaluate": {"torchvision script, fp32": 2.5},
+    "detection_train": {"torchvision script, fp32": 2.5},
+    "penn_fudan": {"torchvision's tutorial, fp32": 5},
 }
+OF_DETECTION = ("detection_predict", "detection_evaluate", "detection_train", "penn_fudan")
 
 
-@pytest.mark.parametrize("tiny", [False, True])
-def test_every_row_has_its_job_and_its_ratio(tiny):
+@pytest.mark.parametrize(("tiny", "bf16"), [(False, False), (True, True)])
+def test_every_row_has_its_job_and_its_ratio(tiny, bf16, monkeypatch: pytest.MonkeyPatch):
+    """Those of detection are half as high without bf16, with which an evaluation in bf16 is another job."""
+    monkeypatch.setattr("jobs.has_bf16", lambda: bf16)
+    wanted = {
+        name: {peer: ratio if bf16 or name not in OF_DETECTION else ratio / 2 for peer, ratio in ratios.items()}
+        for name, ratios in TARGETS.items()
+    }
+    wanted |= {"detection_evaluate_bf16": {"torchvision script, fp32": 4}} if bf16 else {}
     found = {
         name: {each.name: each.target for each in job.contenders[1:] if each.target is not None}
         for name, job in jobs(tiny=tiny, flowers=None).items()
     }
-    assert found == TARGETS
+    assert found == wanted
 
 
 def test_memory_is_a_limit_and_the_transfer_compares_accuracies(tmp_path):
     made = jobs(tiny=False, flowers=tmp_path)
     assert [name for name, job in made.items() if job.limit] == ["memory"]
-    assert {name: job.points for name, job in made.items() if job.points is not None} == {"transfer": 1.0}
+    points = {name: job.points for name, job in made.items() if job.points is not None}
+    assert points.pop("transfer") == 1.0
+    assert set(points.values()) == {0.2}
+    assert all(name.startswith("detection_") for name in points)
 
 
 def test_the_sizes_are_those_of_the_table(tmp_path):
@@ -51,7 +66,8 @@ def test_the_other_peers_take_part():
 
 
 def test_every_contender_is_a_file_and_every_file_a_contender():
-    used = {Path(each.command[1]) for job in jobs(tiny=True, flowers=None).values() for each in job.contenders}
+    words = (word for job in jobs(tiny=True, flowers=None).values() for each in job.contenders for word in each.command)
+    used = {Path(word) for word in words if Path(word).parent == BENCHMARKS / "contenders"}
     assert used == set((BENCHMARKS / "contenders").glob("*.py"))
 
 
