@@ -141,9 +141,9 @@ def _lacking(contender: Contender) -> str:
 def _run(contender: Contender, home: Path) -> dict[str, Any]:
     """Run a contender once. `home` is the cache directory of all runs of the job, empty at its beginning."""
     kept = {"RESNETS_HOME": str(home / "resnets"), "TORCHINDUCTOR_CACHE_DIR": str(home / "inductor")}
-    start, cpu_start = time.perf_counter(), _children_cpu_seconds()
+    start, cpu_start = time.perf_counter(), children_cpu_seconds()
     process = subprocess.run(contender.command, capture_output=True, text=True, env={**os.environ, **kept})
-    wall, cpu = time.perf_counter() - start, _children_cpu_seconds() - cpu_start
+    wall, cpu = time.perf_counter() - start, children_cpu_seconds() - cpu_start
     if process.returncode:
         last = process.stderr.strip().splitlines()[-3:]
         raise ContenderError(f"it ended with {process.returncode}: {' | '.join(last)}")
@@ -158,7 +158,7 @@ def _run(contender: Contender, home: Path) -> dict[str, Any]:
     return found
 
 
-def _children_cpu_seconds() -> float:
+def children_cpu_seconds() -> float:
     """Of all processes that were started here and have ended, and of theirs."""
     used = resource.getrusage(resource.RUSAGE_CHILDREN)
     return used.ru_utime + used.ru_stime

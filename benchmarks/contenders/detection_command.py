@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import resource
 import subprocess
 import sys
 import time
@@ -18,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
-from harness import report
+from harness import children_cpu_seconds, report
 
 
 def box_ap(found: str, annotations: str) -> float:
@@ -35,11 +34,6 @@ def box_ap(found: str, annotations: str) -> float:
     return float(evaluation.stats[0])
 
 
-def processor_seconds() -> float:
-    used = resource.getrusage(resource.RUSAGE_CHILDREN)
-    return used.ru_utime + used.ru_stime
-
-
 parser = argparse.ArgumentParser()
 parser.add_argument("--images", type=int, required=True)
 parser.add_argument("--metrics", action="store_true")
@@ -49,7 +43,7 @@ parser.add_argument("command", nargs=argparse.REMAINDER)
 options = parser.parse_args()
 start = time.perf_counter()
 done = subprocess.run(options.command, check=True, capture_output=True, text=True)
-seconds, cpu_seconds = time.perf_counter() - start, processor_seconds()
+seconds, cpu_seconds = time.perf_counter() - start, children_cpu_seconds()
 more: dict[str, Any] = {}
 if options.metrics:
     printed = json.loads(done.stdout[done.stdout.index("{") :])

@@ -106,8 +106,8 @@ def test_a_frozen_weight_has_no_gradient() -> None:
 def test_it_is_for_fp32_in_channels_last_on_a_cpu_without_bf16(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(hardware, "cpu_flags", lambda: {"avx2"})
     speed = Speed(device="cpu", precision="fp32")
-    assert weight_gradients.pay_off(speed)
+    assert weight_gradients.applies_to(speed)
     for changed in ({"device": "cuda"}, {"precision": "bf16"}, {"channels_last": False}, {"compile": True}):
-        assert not weight_gradients.pay_off(replace(speed, **changed))
+        assert not weight_gradients.applies_to(replace(speed, **changed))
     monkeypatch.setattr(hardware, "cpu_flags", lambda: {"avx2", "avx512_bf16"})
-    assert not weight_gradients.pay_off(speed)
+    assert not weight_gradients.applies_to(speed)

@@ -43,14 +43,8 @@ _TRANSPOSE = {
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
-_REMAINDER_FIRST = (
-    2,
-    3,
-    4,
-    6,
-    7,
-    8,
-)  # orientations that turn the right or the lower end of the stored image to the left or up
+# Orientations that turn the right or the lower end of the stored image to the left or up.
+_REMAINDER_FIRST = (2, 3, 4, 6, 7, 8)
 _BAND = 64  # rows that are converted at a time: they stay in the processor's cache, which is 6 times as fast as a whole image
 
 

@@ -1,4 +1,4 @@
-"""The gradient of 3x3 kernels on large maps, which in channels_last takes oneDNN three to five times as long on AVX2.
+"""The gradient of 3x3 kernels on large maps, which in channels_last takes oneDNN about two to four times as long on AVX2.
 
 Forward and the gradient of the input are as fast in channels_last or faster, so only this one is computed from copies
 (benchmarks/weight_gradients.py).
@@ -21,14 +21,14 @@ class ConvWithCopies(nn.Conv2d):
     """`nn.Conv2d` whose gradient of the weight is computed from channels-first copies, for large maps in channels_last."""
 
     def forward(self, input: Tensor) -> Tensor:
-        if not (self.weight.requires_grad and torch.is_grad_enabled() and pays_off(input)):
+        if not (self.weight.requires_grad and torch.is_grad_enabled() and is_large(input)):
             return super().forward(input)
         geometry = (self.stride, self.padding, self.dilation, self.groups)
         output: Tensor = _CopiesInBackward.apply(input, self.weight, self.bias, geometry)
         return output
 
 
-def pay_off(speed: Speed) -> bool:
+def applies_to(speed: Speed) -> bool:
     """Whether copies can save time in a training with these settings, on a processor without bf16 (and AVX-512)."""
     if speed.device != "cpu" or hardware.native_bf16_reason(torch.device("cpu")):
         return False
@@ -54,7 +54,7 @@ def _with_copies(conv: nn.Conv2d) -> ConvWithCopies:
     return made.train(conv.training)
 
 
-def pays_off(input: Tensor) -> bool:
+def is_large(input: Tensor) -> bool:
     """Whether the copies save time for a convolution of this input."""
     return input.shape[-2] * input.shape[-1] >= MIN_CELLS and input.is_contiguous(memory_format=torch.channels_last)
 

@@ -46,7 +46,7 @@ def build_context(
     train_data = TrainData(recipe, task, train, task.preprocess(recipe, parent_preprocess))
     layout = torch.channels_last if recipe.speed.channels_last else torch.contiguous_format
     net = net.to(device=device, memory_format=layout)  # type: ignore[call-overload]
-    if weight_gradients.pay_off(recipe.speed):
+    if weight_gradients.applies_to(recipe.speed):
         weight_gradients.use_copies(net)
     if recipe.speed.sync_bn:
         net = distributed.convert_sync_batchnorm(net, device)
