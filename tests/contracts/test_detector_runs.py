@@ -180,13 +180,18 @@ def running_statistics(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
     return {name: each for name, each in state.items() if name.startswith("backbone.") and "running_mean" in name}
 
 
-@pytest.mark.parametrize("model", MODELS)
-def test_batch_norms_are_held_only_where_weights_are_given(model: str, data: Path, tmp_path: Path) -> None:
-    first, _ = train(build(data, model, epochs=1), tmp_path)
+@pytest.mark.parametrize(
+    ("model", "key", "anchors"),
+    [(MODELS[0], "anchor_sizes", (32, 64, 128, 256, 512)), (MODELS[1], "anchors", tuple(range(10, 28)))],
+)
+def test_weights_keep_norms_and_anchors(model: str, key: str, anchors: tuple, data: Path, tmp_path: Path) -> None:
+    """The anchors are others than the data would give."""
+    first, _ = train(build(data, model, f"task.{key}={','.join(map(str, anchors))}", epochs=1), tmp_path)
     means = running_statistics(tensors(first))
     assert means
     assert all(mean.abs().max() > 1e-3 for mean in means.values())  # they begin at 0
     context = build(data, model, epochs=1, weights=str(first / "weights" / "last.safetensors"))
+    assert getattr(context.recipe.task, key) == anchors
     second, _ = train(context, tmp_path)
     after = tensors(second)
     assert all(torch.equal(mean, after[name]) for name, mean in means.items())

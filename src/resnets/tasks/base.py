@@ -226,9 +226,9 @@ class Task(ABC):
         return {}
 
     @classmethod
-    def plan(cls, dataset: Dataset, recipe: Recipe) -> dict[str, ChosenValue]:
-        """Values of the recipe that the data decide before the network is built, by dotted key. A value that the user gave is
-        kept. Here: none.
+    def plan(cls, dataset: Dataset, recipe: Recipe, parent: Checkpoint | None) -> dict[str, ChosenValue]:
+        """Values of the recipe that the data decide before the network is built, by dotted key, and what of them the weights
+        decide that the run starts from. A value that the user gave is kept. Here: none.
         """
         return {}
 

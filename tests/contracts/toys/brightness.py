@@ -49,7 +49,7 @@ class Brightness(Task):
         return Dataset(path.parent, samples, ())
 
     @classmethod
-    def plan(cls, dataset, recipe):
+    def plan(cls, dataset, recipe, parent):
         return {"augment.crop": ChosenValue("none", "a crop has another brightness")}
 
     def loss(self, model, batch):

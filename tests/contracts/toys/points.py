@@ -71,7 +71,7 @@ class Points(Task):
         return Dataset(folder, samples, ())
 
     @classmethod
-    def plan(cls, dataset, recipe):
+    def plan(cls, dataset, recipe, parent):
         return {
             "augment.crop": ChosenValue("none", "points must stay in the image"),
             "augment.erase": ChosenValue(0.0, "a point must stay visible"),

@@ -6,11 +6,15 @@ from pathlib import Path
 import pytest
 
 from resnets.data.datasets.dataset import Dataset
+from resnets.data.image.preprocess import Preprocess
 from resnets.data.object_datasets.objects import ImageObjects, Object, make_sample
 from resnets.errors import UserError
+from resnets.models import zoo
+from resnets.models.detection.yolo.anchors import COCO_ANCHORS
 from resnets.recipes.recipe import Augment, Data, Recipe
 from resnets.tasks.detection.config import DetectionConfig
 from resnets.tasks.detection.plan import plan
+from resnets.weights.checkpoint import Checkpoint
 
 LIGHT = DetectionConfig(neck_channels=96)
 
@@ -21,8 +25,15 @@ def dataset(size: tuple[int, int], side: float, count: int = 40) -> Dataset:
     return Dataset(Path(), samples, ("cat",))
 
 
-def planned(data: Dataset, config: DetectionConfig = LIGHT, recipe: Recipe = Recipe()) -> dict:
-    return {key: chosen.value for key, chosen in plan(data, replace(recipe, task=config)).items()}
+def planned(
+    data: Dataset, config: DetectionConfig = LIGHT, recipe: Recipe = Recipe(), parent: Checkpoint | None = None
+) -> dict:
+    return {key: chosen.value for key, chosen in plan(data, replace(recipe, task=config), parent).items()}
+
+
+def weights(config: DetectionConfig) -> Checkpoint:
+    values = {key: value for key, value in vars(config).items() if key != "name"}
+    return Checkpoint(zoo.get_spec("tiny"), Preprocess(), ("cat",), {}, task="detection", config=values)
 
 
 def test_small_images_keep_their_size_and_get_small_anchors() -> None:
@@ -57,6 +68,24 @@ def test_the_anchors_of_yolov3_fit_the_boxes() -> None:
     anchors = values["task.anchors"]
     assert len(anchors) == 18
     assert min(abs(value - 40) for value in anchors) < 1
+
+
+@pytest.mark.parametrize("sizes", [LIGHT.anchor_sizes, (10.0, 20.0, 40.0, 80.0, 160.0)])
+def test_heads_that_are_kept_keep_their_anchors(sizes: tuple[float, ...]) -> None:
+    """Also the default ones, where small objects would get smaller anchors without the weights."""
+    small, parent = dataset((60, 90), 12.0), weights(replace(LIGHT, anchor_sizes=sizes))
+    assert planned(small, parent=parent)["task.anchor_sizes"] == sizes
+    for other in (replace(LIGHT, neck_channels=64), DetectionConfig(architecture="yolov3", neck_channels=96)):
+        assert planned(small, LIGHT, parent=weights(other))["task.anchor_sizes"][0] == 13
+
+
+def test_heads_of_yolov3_keep_its_own_anchors_or_those_of_the_paper() -> None:
+    small, config = dataset((60, 90), 12.0), DetectionConfig(architecture="yolov3")
+    of_paper = tuple(side for pair in COCO_ANCHORS for side in pair)
+    assert planned(small, config)["task.anchors"] != of_paper
+    assert planned(small, config, parent=weights(config))["task.anchors"] == of_paper
+    own = tuple(float(side) for side in range(5, 23))
+    assert planned(small, config, parent=weights(replace(config, anchors=own)))["task.anchors"] == own
 
 
 def test_settings_without_an_effect_are_refused() -> None:

@@ -153,10 +153,10 @@ def test_unlabeled_images_are_refused_and_labels_of_every_image_are_warned_of() 
 def test_digit_scenes_have_a_recipe_of_their_own_and_other_data_large_crops() -> None:
     assert Multilabel.recognizes(Path("digit-scenes"))
     recipe = scratch.recipe()
-    values = {key: value for key, (value, _) in Multilabel.plan(DATA, recipe).items()}
+    values = {key: value for key, (value, _) in Multilabel.plan(DATA, recipe, None).items()}
     assert values == {"augment.scale": (0.7, 1.0)}
     recipe = replace(recipe, data=replace(recipe.data, location="digit-scenes"))
-    values = {key: value for key, (value, _) in Multilabel.plan(DATA, recipe).items()}
+    values = {key: value for key, (value, _) in Multilabel.plan(DATA, recipe, None).items()}
     assert values["model.name"] == "cifar_resnet20"
     assert values["augment.flip"] == 0
 

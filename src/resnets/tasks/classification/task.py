@@ -45,6 +45,7 @@ from resnets.tasks.classification.static_graph import classifier_graph
 from resnets.tasks.comparison import Comparison, Exposure
 from resnets.tasks.measurements import Measurements
 from resnets.tasks.mix_batch import mix_batch
+from resnets.weights.checkpoint import Checkpoint
 
 TOP_K = 5  # classes in a prediction
 
@@ -105,7 +106,7 @@ class Classification(Task):
         return []
 
     @classmethod
-    def plan(cls, dataset: Dataset, recipe: Recipe) -> dict[str, ChosenValue]:
+    def plan(cls, dataset: Dataset, recipe: Recipe, parent: Checkpoint | None) -> dict[str, ChosenValue]:
         """Built-in digits are not flipped."""
         if recipe.data.location == "digits" and open_dataset.is_builtin(recipe.data.location):
             return {"augment.flip": ChosenValue(0.0, "a mirrored digit is not a digit")}

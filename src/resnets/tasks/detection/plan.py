@@ -11,19 +11,21 @@ from resnets.data.datasets.dataset import Dataset, Sample
 from resnets.data.image.preprocess import Preprocess
 from resnets.errors import UserError
 from resnets.message_format import pluralize
-from resnets.models.detection.yolo.anchors import fit_anchors
+from resnets.models.detection.yolo.anchors import COCO_ANCHORS, fit_anchors
 from resnets.recipes.recipe import Augment, Recipe
 from resnets.tasks.base import ChosenValue
 from resnets.tasks.detection.annotations import has_area, image_size, missing_masks
 from resnets.tasks.detection.config import DetectionConfig
 from resnets.tasks.detection.recipe_values import RECIPE_VALUES
+from resnets.weights.checkpoint import Checkpoint
+from resnets.weights.detection.checkpoint import detector_settings
 
 USED = ("flip", "jitter", "crop")  # of `augment`
 SMALL_SIDE = 160  # pixels; up to here a batch of 16 takes little memory
 MIN_ANCHOR, ANCHORS = 8.0, (32.0, 64.0, 128.0, 256.0, 512.0)  # pixels
 
 
-def plan(dataset: Dataset, recipe: Recipe) -> dict[str, ChosenValue]:
+def plan(dataset: Dataset, recipe: Recipe, parent: Checkpoint | None) -> dict[str, ChosenValue]:
     """See `Task.plan`.
 
     Raises:
@@ -60,8 +62,10 @@ def plan(dataset: Dataset, recipe: Recipe) -> dict[str, ChosenValue]:
         ],
         dtype=torch.float64,
     ).reshape(-1, 2)
-    keeps_anchors = "task.anchor_sizes" in RECIPE_VALUES.get(recipe.name, {})
-    return values | _norms(recipe) | ({} if keeps_anchors else _anchors(config, boxes, side))
+    anchors = _trained_anchors(config, parent)
+    if not anchors and "task.anchor_sizes" not in RECIPE_VALUES.get(recipe.name, {}):
+        anchors = _anchors(config, boxes, side)
+    return values | _norms(recipe) | anchors
 
 
 def check_masks(config: DetectionConfig, samples: Sequence[Sample]) -> None:
@@ -104,6 +108,20 @@ def _norms(recipe: Recipe) -> dict[str, ChosenValue]:
         return {"data.normalize": ChosenValue("weights", "the norms that are kept saw such inputs")}
     reason = "there are no weights"
     return {"freeze.norm": ChosenValue("train", reason), "freeze.layers": ChosenValue("none", reason)}
+
+
+def _trained_anchors(config: DetectionConfig, parent: Checkpoint | None) -> dict[str, ChosenValue]:
+    """The anchors of a detector whose heads are kept: they were trained with these. Nothing for other weights."""
+    if parent is None or parent.task != config.name:
+        return {}
+    trained = detector_settings(parent)
+    if any(getattr(trained, key) != getattr(config, key) for key in ("architecture", "layout", "neck_channels")):
+        return {}
+    reason = "the heads of the weights were trained with them"
+    if config.architecture == "yolov3":
+        anchors = trained.anchors or tuple(side for pair in COCO_ANCHORS for side in pair)
+        return {"task.anchors": ChosenValue(anchors, reason)}
+    return {f"task.{key}": ChosenValue(getattr(trained, key), reason) for key in ("anchor_sizes", "anchor_ratios")}
 
 
 def _anchors(config: DetectionConfig, boxes: torch.Tensor, side: int) -> dict[str, ChosenValue]:

@@ -116,14 +116,8 @@ class Detection(Task):
     def model_settings(cls, model: str, parent: Checkpoint | None) -> dict[str, ChosenValue]:
         """The settings of the detector of that name; else of the detector that the weights are of; else of a light one."""
         values, reason = dict[str, Any](), f"as {model} has it"
-        kept = dict[str, Any]()
         if zoo.is_detector(model):
-            values = dict(vars(zoo.get(model)[0]))
-            config: Mapping[str, Any] = parent.config if parent is not None and parent.task == cls.name else {}
-            if all(config.get(key) == values[key] for key in ("architecture", "layout")):
-                # The heads that are kept were trained with these anchors.
-                kept = {key: config[key] for key in ("anchors", "anchor_sizes", "anchor_ratios") if key in config}
-                values |= kept
+            values = vars(zoo.get(model)[0])
         elif parent is not None and parent.task == cls.name:
             values, reason = dict(parent.config), "as the weights have it"
         else:
@@ -132,7 +126,7 @@ class Detection(Task):
             reason = "a light detector, since none is named"
         default = vars(DetectionConfig())
         chosen = {
-            f"task.{key}": ChosenValue(each, "as the weights have it" if key in kept else reason)
+            f"task.{key}": ChosenValue(each, reason)
             for key, each in values.items()
             if key in default
             and key != "name"
@@ -141,9 +135,9 @@ class Detection(Task):
         return chosen | ({"model.name": ChosenValue(model, reason)} if "name" in values else {})
 
     @classmethod
-    def plan(cls, dataset: Dataset, recipe: Recipe) -> dict[str, ChosenValue]:
+    def plan(cls, dataset: Dataset, recipe: Recipe, parent: Checkpoint | None) -> dict[str, ChosenValue]:
         """The size of the images, the batch size and the anchors."""
-        return plan.plan(dataset, recipe)
+        return plan.plan(dataset, recipe, parent)
 
     def preprocess(self, recipe: Recipe, parent: Preprocess | None) -> Preprocess:
         """The whole image, its longer side of `data.imgsz` and its shorter one of at most `task.shorter_side`."""

@@ -29,6 +29,7 @@ from resnets.tasks.mix_batch import mix_batch
 from resnets.tasks.multilabel import metrics, report, tables, thresholds
 from resnets.tasks.multilabel.metrics import Labels
 from resnets.tasks.multilabel.prediction import Prediction
+from resnets.weights.checkpoint import Checkpoint
 
 UNLABELED = -1
 MIN_CROP = 0.7  # area of a random crop: smaller ones would lose what labels name
@@ -79,7 +80,7 @@ class Multilabel(Task):
         return [f"{format_list(few)} {kind} of every training image"] if few else []
 
     @classmethod
-    def plan(cls, dataset: Dataset, recipe: Recipe) -> dict[str, ChosenValue]:
+    def plan(cls, dataset: Dataset, recipe: Recipe, parent: Checkpoint | None) -> dict[str, ChosenValue]:
         """Crops keep most of an image, since any part of it may be what a label names; `digit-scenes` has a small network."""
         values: dict[str, ChosenValue] = {}
         own_recipe = recipe.name == "scratch" and recipe.model.weights == "none"

@@ -59,12 +59,12 @@ def prepare_run(builder: RecipeBuilder, task_class: type[Task], initial: Initial
         dataset, builder.recipe, None if any(map(builder.is_given, split_keys)) else past.splits
     )
     log(split_dataset.describe_dataset(dataset))
-    for key, (value, reason) in task_class.plan(dataset, builder.recipe).items():
+    parent = None if initial is None else initial.checkpoint
+    for key, (value, reason) in task_class.plan(dataset, builder.recipe, parent).items():
         builder.set_default(key, value, reason)
     if builder.recipe.schedule.warmup_until_error is not None and not task_class.num_correct:
         raise UserError(f"`schedule.warmup_until_error` has no effect on the task {task_class.name}. Leave it out.")
     task = task_class(dataset.class_names, builder.recipe.task)
-    parent = None if initial is None else initial.checkpoint
     spec = build_network.requested_spec(builder.recipe, task_class, parent)
     model = build_network.meta_model(task, spec)
     autoconfig.complete(builder, dataset_info(dataset, spec, model, parent))
