@@ -10,6 +10,7 @@ from resnets.data.image.preprocess import Preprocess
 from resnets.data.object_datasets.objects import ImageObjects, Object, make_sample
 from resnets.errors import UserError
 from resnets.models import zoo
+from resnets.models.detection import zoo as detectors
 from resnets.models.detection.yolo.anchors import COCO_ANCHORS
 from resnets.recipes.recipe import Augment, Data, Recipe
 from resnets.tasks.detection.config import DetectionConfig
@@ -86,6 +87,24 @@ def test_heads_of_yolov3_keep_its_own_anchors_or_those_of_the_paper() -> None:
     assert planned(small, config, parent=weights(config))["task.anchors"] == of_paper
     own = tuple(float(side) for side in range(5, 23))
     assert planned(small, config, parent=weights(replace(config, anchors=own)))["task.anchors"] == own
+
+
+def test_all_objects_of_a_full_image_can_be_found() -> None:
+    objects = tuple(Object("cat", (float(x), 0.0, x + 9.0, 9.0), crowd=x >= 480) for x in range(0, 640, 6))
+    samples = [
+        make_sample("a.png", ImageObjects(objects[:20], (480, 640)), split="train"),
+        make_sample("b.png", ImageObjects(objects, (480, 640)), split="train"),
+        make_sample("c.png", ImageObjects(objects * 2, (480, 640)), split="val"),
+    ]
+    full = Dataset(Path(), samples, ("cat",))
+    light = DetectionConfig(**(vars(detectors.get("fasterrcnn_light_tiny")[0])))
+    keys = ("task.max_objects", "task.candidates", "task.proposals")
+    found = planned(full, light)
+    assert [found[key] for key in keys] == [160, 480, 480]  # 80 objects are no crowds
+    found = planned(full, DetectionConfig(architecture="yolov3"))
+    assert [found.get(key) for key in keys] == [160, 1600, None]
+    assert not set(keys) & planned(full, replace(light, max_objects=101)).keys()
+    assert not set(keys) & planned(replace(full, samples=samples[:1]), light).keys()
 
 
 def test_settings_without_an_effect_are_refused() -> None:

@@ -20,7 +20,7 @@ from resnets.progress import progress_bar
 SAME_IOU = 0.99  # of boxes that are taken as one
 OVER_EDGE = (2.0, 0.01)  # pixels, and fraction of the side: a box may be cut by the larger one without a word
 SMALL = 2.0  # pixels
-MANY = 100  # objects of an image: COCO's evaluation counts no more detections
+MANY = 100  # objects of an image: COCO's evaluation counts no more detections of a class
 ENOUGH = 5  # boxes that show a habit of the whole dataset
 AHEAD = 256
 
@@ -46,7 +46,7 @@ WARNINGS = {
     "corners": "none; write width and height if they are",
 }
 NOTES = {
-    "many-objects": "none; an evaluation by COCO's rules counts 100 detections in an image",
+    "many-objects": "none; of each class as many detections are evaluated, where COCO's rules say 100",
     "unknown-turn": "none; the annotations are taken as those of the upright image",
 }
 ACTIONS = {**ERRORS, **WARNINGS, **NOTES}

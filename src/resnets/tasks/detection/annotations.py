@@ -49,7 +49,7 @@ class ObjectTargets(Sequence[Target]):
             return part
         sample = self.samples[index]
         height, width = image_size(sample)
-        learned = [each for each in _objects(sample) if not each.crowd and has_area(each, height, width)]
+        learned = learned_objects(sample)
         boxes = np.array([each.box for each in learned], np.float32).reshape(-1, 4)
         boxes = boxes.clip(0, np.array([width, height] * 2, np.float32))
         target = {
@@ -71,7 +71,7 @@ def truth(sample: Sample, indices: dict[str, int], *, masks: bool) -> Truth:
     The mask of a crowd without one is its box. There are no masks if another object has none.
     """
     height, width = image_size(sample)
-    objects = [each for each in _objects(sample) if each.crowd or has_area(each, height, width)]
+    objects = [each for each in _objects(sample) if each.crowd or _has_area(each, height, width)]
     boxes = np.array([each.box for each in objects], np.float64).reshape(-1, 4)
     complete = masks and not missing_masks(objects)
     encoded = [mask.to_coco(height, width) for mask in _masks(objects)] if complete else None
@@ -99,7 +99,13 @@ def image_size(sample: Sample) -> tuple[int, int]:
     return target.size
 
 
-def has_area(each: Object, height: int, width: int) -> bool:
+def learned_objects(sample: Sample) -> list[Object]:
+    """The objects that a detector learns: those that are no crowds and have an area."""
+    height, width = image_size(sample)
+    return [each for each in _objects(sample) if not each.crowd and _has_area(each, height, width)]
+
+
+def _has_area(each: Object, height: int, width: int) -> bool:
     """Whether the box is at least partly within the image."""
     x1, y1, x2, y2 = each.box
     return min(x2, width) > max(x1, 0) and min(y2, height) > max(y1, 0)

@@ -11,10 +11,11 @@ from resnets.data.datasets.dataset import Dataset, Sample
 from resnets.data.image.preprocess import Preprocess
 from resnets.errors import UserError
 from resnets.message_format import pluralize
+from resnets.models.detection.settings import DetectorSettings
 from resnets.models.detection.yolo.anchors import COCO_ANCHORS, fit_anchors
 from resnets.recipes.recipe import Augment, Recipe
 from resnets.tasks.base import ChosenValue
-from resnets.tasks.detection.annotations import has_area, image_size, missing_masks
+from resnets.tasks.detection.annotations import image_size, learned_objects, missing_masks
 from resnets.tasks.detection.config import DetectionConfig
 from resnets.tasks.detection.recipe_values import RECIPE_VALUES
 from resnets.weights.checkpoint import Checkpoint
@@ -22,7 +23,9 @@ from resnets.weights.detection.checkpoint import detector_settings
 
 USED = ("flip", "jitter", "crop")  # of `augment`
 SMALL_SIDE = 160  # pixels; up to here a batch of 16 takes little memory
-MIN_ANCHOR, ANCHORS = 8.0, (32.0, 64.0, 128.0, 256.0, 512.0)  # pixels
+MIN_ANCHOR = 8.0  # pixels
+# Those that are no value of the user's or of weights.
+ANCHORS, MAX_OBJECTS = DetectorSettings().anchor_sizes, DetectorSettings().max_objects
 
 
 def plan(dataset: Dataset, recipe: Recipe, parent: Checkpoint | None) -> dict[str, ChosenValue]:
@@ -56,8 +59,7 @@ def plan(dataset: Dataset, recipe: Recipe, parent: Checkpoint | None) -> dict[st
             [(x2 - x1) * scale[1], (y2 - y1) * scale[0]]
             for sample in samples
             for scale in [preprocess.placement(*image_size(sample)).scale]
-            for each in sample.target.objects
-            if not each.crowd and has_area(each, *image_size(sample))
+            for each in learned_objects(sample)
             for x1, y1, x2, y2 in [each.box]
         ],
         dtype=torch.float64,
@@ -65,7 +67,7 @@ def plan(dataset: Dataset, recipe: Recipe, parent: Checkpoint | None) -> dict[st
     anchors = _trained_anchors(config, parent)
     if not anchors and "task.anchor_sizes" not in RECIPE_VALUES.get(recipe.name, {}):
         anchors = _anchors(config, boxes, side)
-    return values | _norms(recipe) | anchors
+    return values | _norms(recipe) | anchors | _limits(config, samples)
 
 
 def check_masks(config: DetectionConfig, samples: Sequence[Sample]) -> None:
@@ -108,6 +110,20 @@ def _norms(recipe: Recipe) -> dict[str, ChosenValue]:
         return {"data.normalize": ChosenValue("weights", "the norms that are kept saw such inputs")}
     reason = "there are no weights"
     return {"freeze.norm": ChosenValue("train", reason), "freeze.layers": ChosenValue("none", reason)}
+
+
+def _limits(config: DetectionConfig, samples: Sequence[Sample]) -> dict[str, ChosenValue]:
+    """Limits under which all objects of the densest image can be found, and as many regions for each as usual."""
+    most = max((len(learned_objects(sample)) for sample in samples), default=0)
+    usual, needed = config.max_objects, 2 * most
+    if usual != MAX_OBJECTS or needed <= usual:
+        return {}
+    found = {"task.max_objects": ChosenValue(needed, f"twice the {most} objects of the fullest image")}
+    for key in ("candidates",) if config.architecture == "yolov3" else ("candidates", "proposals"):
+        value = getattr(config, key)
+        reason = f"the usual {value / usual:g} {key} for each of task.max_objects"
+        found[f"task.{key}"] = ChosenValue(math.ceil(value * needed / usual), reason)
+    return found
 
 
 def _trained_anchors(config: DetectionConfig, parent: Checkpoint | None) -> dict[str, ChosenValue]:

@@ -136,7 +136,7 @@ class Detection(Task):
 
     @classmethod
     def plan(cls, dataset: Dataset, recipe: Recipe, parent: Checkpoint | None) -> dict[str, ChosenValue]:
-        """The size of the images, the batch size and the anchors."""
+        """The size of the images, the batch size, the anchors, and limits for images of many objects."""
         return plan.plan(dataset, recipe, parent)
 
     def preprocess(self, recipe: Recipe, parent: Preprocess | None) -> Preprocess:
