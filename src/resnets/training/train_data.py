@@ -30,7 +30,7 @@ from resnets.tasks.base import Task
 
 VAL_MEMORY_FRACTION = 0.15  # of the free memory, for preprocessed validation images
 EVAL_BATCH = 64
-MOSAIC_PART = 0.85  # of the epochs; the last ones have images as they will be seen
+MOSAIC_PART = 0.85  # of the steps; the last ones have images as they will be seen
 
 
 def augments_whole_batches(section: Augment) -> bool:
@@ -88,7 +88,7 @@ class TrainData:
             num_images=self.plan.num_images,
             multiscale=self.task.multiscale,
             mosaic=self.task.mosaic,
-            mosaic_epochs=math.floor(MOSAIC_PART * total_steps(self.recipe, steps) / steps),
+            mosaic_end=EpochStep(*divmod(math.floor(MOSAIC_PART * total_steps(self.recipe, steps)), steps)),
             fill=self.preprocess.mean_color,
         )
 

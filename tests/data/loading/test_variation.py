@@ -31,8 +31,8 @@ def transform_of(side: int) -> v2.Transform:
 
 
 def variation(**values: Any) -> Variation:
-    """All epochs but those from the third on have mosaics."""
-    both = {"multiscale": True, "mosaic": 0.6, "mosaic_epochs": 2} | values
+    """Steps have mosaics up to the second of the second epoch."""
+    both = {"multiscale": True, "mosaic": 0.6, "mosaic_end": EpochStep(1, 2)} | values
     return Variation(transform_of, imgsz=SIDE, seed=5, num_images=COUNT, fill=(9, 8, 7), **both)
 
 
@@ -113,19 +113,19 @@ def test_all_images_of_a_step_have_one_size(images: ram_cache.LazyImages) -> Non
     assert {tuple(batch.images[0].shape) for batch in fixed} == {(3, SIDE, SIDE)}
 
 
-def test_examples_are_mosaics_with_the_probability_until_the_last_epochs(images: ram_cache.LazyImages) -> None:
+def test_examples_are_mosaics_with_the_probability_until_the_last_steps(images: ram_cache.LazyImages) -> None:
     varied = variation()
     counts = [
-        collections.Counter(len(varied.indices(Key(epoch, 0, position, 1))) for position in range(2000))
-        for epoch in range(4)
+        collections.Counter(len(varied.indices(Key(epoch, step, position, 1))) for position in range(2000))
+        for epoch, step in ((0, 2), (1, 1), (1, 2), (2, 0))
     ]
     assert all(count.keys() == {1, 4} and 1100 < count[4] < 1300 for count in counts[:2])
     assert counts[2:] == [{1: 2000}] * 2
     assert varied.indices(Key(0, 0, 3, 7))[0] == 7
     found = batches(images, 9)
     labels = [len(each["labels"]) for batch in found for each in batch.targets]
-    assert max(labels[:24]) == 4
-    assert set(labels[24:]) == {1}
+    assert max(labels[16:20]) == 4
+    assert set(labels[20:]) == {1}
 
 
 def test_each_image_of_a_mosaic_is_augmented_with_its_own_target() -> None:

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 from torch import Tensor
 
+from resnets.data.loading.epoch_order import EpochStep
 from resnets.data.loading.mosaic import MosaicDraw, draw_mosaic, mosaic
 from resnets.data.loading.multiscale import training_size
 
@@ -35,7 +36,7 @@ class Variation:
         num_images: of which the partners of a mosaic are drawn.
         multiscale: whether the size changes every ten steps.
         mosaic: probability that an example is made of four images.
-        mosaic_epochs: number of epochs, the first ones, with mosaics.
+        mosaic_end: the first step without mosaics.
         fill: RGB from 0 to 255, where a mosaic has no image.
     """
 
@@ -48,11 +49,11 @@ class Variation:
         num_images: int,
         multiscale: bool = False,
         mosaic: float = 0.0,
-        mosaic_epochs: int = 0,
+        mosaic_end: EpochStep = EpochStep(),
         fill: Sequence[int] = (0, 0, 0),
     ) -> None:
         self.transform_of, self.imgsz, self.seed, self.num_images = transform_of, imgsz, seed, num_images
-        self.multiscale, self.mosaic, self.mosaic_epochs, self.fill = multiscale, mosaic, mosaic_epochs, tuple(fill)
+        self.multiscale, self.mosaic, self.mosaic_end, self.fill = multiscale, mosaic, mosaic_end, tuple(fill)
         self._transforms: dict[int, Transform] = {}
 
     def indices(self, key: Key) -> tuple[int, ...]:
@@ -80,7 +81,7 @@ class Variation:
         return training_size(self.imgsz, seed=self.seed, epoch=key.epoch, step=key.step)
 
     def _draw(self, key: Key) -> MosaicDraw | None:
-        if key.epoch >= self.mosaic_epochs:
+        if (key.epoch, key.step) >= self.mosaic_end:
             return None
         return draw_mosaic(self.mosaic, self.num_images, seed=self.seed, epoch=key.epoch, position=key.position)
 

@@ -16,7 +16,7 @@ class DetectionConfig(DetectorSettings, TaskConfig):
         scale_jitter: least and largest factor of the size of a training image; what exceeds `data.imgsz` is cropped.
         zoom_out: probability that a training image is placed on a background of up to twice its sides.
         object_crop: probability of a crop in which the objects keep a minimal IoU with their boxes (Liu et al. 2016, SSD).
-        mosaic: probability that a training image is made of four (Bochkovskiy et al. 2020); none in the last 15 % of the epochs.
+        mosaic: probability that a training image is made of four (Bochkovskiy et al. 2020); none in the last 15 % of the steps.
         multiscale: whether all training images get another size every ten steps, between 10/13 and 19/13 of `data.imgsz` in
             steps of 32 pixels (Redmon and Farhadi 2017).
     """
