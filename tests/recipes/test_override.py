@@ -55,6 +55,13 @@ def test_a_wrong_override_is_one_helpful_line(assignment, words):
     assert "\n" not in str(caught.value)
 
 
+def test_the_keys_are_listed_where_none_is_near():
+    with pytest.raises(UserError, match=r"no key 'zzz'\. The keys are: .*optim.lr, "):
+        override(Recipe(), "zzz=1")
+    with pytest.raises(UserError, match=r"Did you mean 'optim\.momentum'\?$"):
+        override(Recipe(), "momentun=0.9")
+
+
 def test_python_values_are_typed_as_well():
     assert assign(Recipe(), "optim.lr", 1).optim.lr == 1.0
     with pytest.raises(UserError, match="a whole number"):

@@ -21,7 +21,8 @@ def assign(recipe: Recipe, key: str, value: Any) -> Recipe:
     if key not in known:
         ends = {name.rpartition(".")[2]: name for name in known}
         near = suggestion(key, known) or (f" Did you mean '{ends[key]}'?" if key in ends else "")
-        raise UserError(f"A recipe has no key '{key}'.{near} The keys are: {', '.join(known)}")
+        hint = near or f" The keys are: {', '.join(known)}"
+        raise UserError(f"A recipe has no key '{key}'.{hint}")
     table, _, name = key.rpartition(".")
     owner: Any = getattr(recipe, table) if table else recipe
     hint = typing.get_type_hints(type(owner))[name]

@@ -243,7 +243,11 @@ OWN_VAL: dict[str | None, dict[str, int]] = {"train": {"ant": 9, "bee": 9}, "val
             {},
             "val split of .* that train does not have: 'wasp'",
         ),
-        ({"train": {"ant": 9, "bee": 9}, "test": {"wasp": 1}}, {}, "test split of .* that train does not have: 'wasp'"),
+        (
+            {"train": {"ant": 9, "bee": 9}, "test": {"wasp": 1}},
+            {},
+            r"test split of .* that train does not have: 'wasp', in '.*0\.png'\. Add images of it to train, or correct",
+        ),
         ({"val": {"ant": 5, "bee": 5}}, {}, "no train split, only 'val'"),
         ({"train": {"ant": 9, "bee": 9}, "val": {"ant": 1}}, {"folds": 2, "fold": 1}, "would mix it with train"),
         (OWN_VAL, {"val_fraction": 0.5}, "`val_fraction=0.5` has no effect: .* a val split of its own"),

@@ -118,10 +118,15 @@ def check_train_has_all_classes(dataset: Dataset) -> None:
     """Raises UserError for a class that only val or test has."""
     known = labels_of(dataset.subset("train"))
     for split in ("val", "test"):
-        unknown = sorted(labels_of(dataset.subset(split)) - known)
+        samples = dataset.subset(split)
+        unknown = labels_of(samples) - known
         if unknown:
-            what = f"{'a class' if len(unknown) == 1 else 'classes'} that train does not have: {format_list(unknown)}"
-            raise UserError(f"The {split} split of '{dataset.root}' has {what}.")
+            what = f"{'a class' if len(unknown) == 1 else 'classes'} that train does not have"
+            paths = format_list((each.path for each in samples if unknown.intersection(each.labels or ())), 3)
+            raise UserError(
+                f"The {split} split of '{dataset.root}' has {what}: {format_list(sorted(unknown))}, in {paths}. Add images of "
+                f"{'it' if len(unknown) == 1 else 'them'} to train, or correct these labels."
+            )
 
 
 def set_groups(dataset: Dataset, group_by: str | bool | None) -> Dataset:
