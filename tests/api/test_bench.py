@@ -54,5 +54,5 @@ def test_the_usual_size_of_a_detector() -> None:
     settings, rows = bench_rows("yolov3_light_tiny", backends=["torch"], batch=1)
     assert (settings["imgsz"], settings["weights"]) == (320, "random")
     del rows  # which would begin to measure
-    with pytest.raises(UserError, match="There is no network 'tinny'"):
+    with pytest.raises(UserError, match="There is no detector 'yolov3_tinny'"):
         bench_rows("yolov3_tinny", batch=1)

@@ -7,7 +7,6 @@ paper, `keras_resnet50` and `keras_resnet50v2` are those of Keras Applications t
 
 import dataclasses
 import fnmatch
-import re
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from functools import cache
@@ -15,8 +14,8 @@ from typing import Any
 
 from resnets.errors import UserError
 from resnets.message_format import suggestion
+from resnets.models import near_names
 from resnets.models.build_network import build as build_spec
-from resnets.models.detection.settings import CHOICES
 from resnets.models.resnet import ResNet
 from resnets.models.spec import ResNetSpec
 
@@ -62,6 +61,12 @@ def entries() -> dict[str, Entry]:
     }
 
 
+@cache
+def specs() -> dict[str, ResNetSpec]:
+    """The specifications of the whole zoo by name."""
+    return {name: entry.spec for name, entry in entries().items()}
+
+
 def list_models(pattern: str = "*") -> list[str]:
     """The names of the networks that match a pattern such as "cifar_*"; a pattern without a wildcard matches any substring."""
     return match_names(entries(), pattern)
@@ -79,45 +84,8 @@ def find(name: str) -> Entry:
     if not isinstance(name, str):
         raise UserError(f"The name of a network is a string such as 'resnet50'; received {name!r}.")
     if name not in entries():
-        if name.startswith(tuple(f"{each}_" for each in CHOICES["architecture"])):
-            raise UserError(
-                f"'{name}' is the name of a detector, not of a network alone: `create_model`, `summary` and `train` take it."
-            )
-        near = _near(name)
-        hint = (
-            f" Did you mean '{near}'?" if near else suggestion(name.lower(), entries()) or _near_detector(name.lower())
-        )
-        raise UserError(f"There is no network '{name}'.{hint or ' `resnets models` lists them all.'}")
+        raise UserError(near_names.describe_unknown(name, specs()))
     return entries()[name]
-
-
-def _near_detector(name: str) -> str:
-    """A suggestion for a misspelled architecture of a detector, before the first underscore."""
-    architecture, _, rest = name.partition("_")
-    return suggestion(
-        architecture, CHOICES["architecture"], {each: f"{each}_{rest}" for each in CHOICES["architecture"]}
-    )
-
-
-_LIBRARY = re.compile(r"(.*[/:])?((torchvision|timm|keras|models|applications|resnet)\.)*((gluon|tv|tf|fb)_)?")
-_V1_5 = re.compile(r"_?v1[.]?5|_?v1b")  # names of NVIDIA and Gluon for torchvision's networks
-
-
-def _near(name: str) -> str | None:
-    """The network that other libraries call `name`: "torchvision.models.resnet50", "ResNet-50", "resnet20", "resnetv2_50"."""
-    word = _LIBRARY.sub("", _V1_5.sub("", name.lower()), count=1).partition(".")[0]
-    word, preactivated = _letters(word), bool(re.search("preact|v2", word))
-    by_letters = {_letters(known): known for known in entries()}
-    second = re.sub(r"(?:preact)?resnet(?:v2)?(\d+)(?:v2)?", r"resnet\1v2", word) if preactivated else word
-    for candidate in (word, second, f"cifar{word.replace('cifar', '')}"):
-        if candidate in by_letters:
-            return by_letters[candidate]
-    starts = (known for letters, known in by_letters.items() if len(word) > len("resnet") and letters.startswith(word))
-    return next(starts, None)
-
-
-def _letters(name: str) -> str:
-    return re.sub(r"[^a-z0-9]", "", name)
 
 
 def get_spec(name: str, *, num_classes: int | None = None, in_channels: int = 3, **overrides: Any) -> ResNetSpec:

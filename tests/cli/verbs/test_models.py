@@ -9,6 +9,7 @@ import pytest
 from resnets.cli.main import main
 from resnets.models import zoo
 from resnets.models.detection import zoo as detectors
+from resnets.models.detection.prefixes import PREFIXES
 
 
 def shown(capsys: pytest.CaptureFixture[str], *words: str) -> str:
@@ -85,7 +86,7 @@ def test_an_unknown_pattern_is_an_error_with_a_hint(
 def test_detectors_are_a_short_section_and_are_listed_by_a_pattern(capsys: pytest.CaptureFixture[str]) -> None:
     text = shown(capsys)
     assert text.count("fasterrcnn_") == 4
-    assert all(f"{prefix}NAME " in text for prefix in detectors.PREFIXES)
+    assert all(f"{prefix}NAME " in text for prefix in PREFIXES)
     assert "fasterrcnn_" not in shown(capsys, "resnet18")
     assert shown(capsys, "yolov3").count("\nyolov3_") == len(detectors.list_models("yolov3_*"))
     assert "torchvision's maskrcnn_resnet50_fpn_v2" in shown(capsys, "maskrcnn_resnet50*")

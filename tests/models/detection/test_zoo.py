@@ -12,6 +12,7 @@ from resnets.models import zoo as networks
 from resnets.models.build_network import build
 from resnets.models.detection import zoo
 from resnets.models.detection.build import build_detector
+from resnets.models.detection.prefixes import PREFIXES, TORCHVISION
 from resnets.models.detection.rcnn.build import build_rcnn
 
 # In this order, since the dilation of DC5 changes the network that they share here.
@@ -31,10 +32,10 @@ def test_every_network_of_the_zoo_is_a_backbone_of_every_layout() -> None:
                 if not zoo.list_models(f"{prefix}{name}"):
                     assert prefix in LAYOUTS[2:]
                     with pytest.raises(UserError, match="stride"):
-                        build_rcnn(zoo.PREFIXES[prefix], backbone, 3)
+                        build_rcnn(PREFIXES[prefix], backbone, 3)
                     continue
                 single += prefix == "fasterrcnn_c4_"
-                own = build_rcnn(zoo.PREFIXES[prefix], backbone, 3).state_dict()
+                own = build_rcnn(PREFIXES[prefix], backbone, 3).state_dict()
                 assert tensors == {key for key in own if key.startswith("backbone.")}
                 assert own["roi_heads.box_predictor.cls_score.weight"].shape[0] == 4
     assert single == 43
@@ -74,10 +75,10 @@ def test_it_learns_and_finds(name: str) -> None:
 @pytest.mark.parametrize(
     ("name", "message"),
     [
-        ("fasterrcnn_resnet19", "There is no network 'resnet19'"),
+        ("fasterrcnn_resnet19", "There is no detector 'fasterrcnn_resnet19'. Did you mean 'fasterrcnn_resnet1"),
         ("fastercnn_resnet18", "Did you mean 'fasterrcnn_resnet18'"),
         ("fasterrcnn_c4_cifar_resnet20", "use 'fasterrcnn_cifar_resnet20'"),
-        ("retina", "Their names begin with fasterrcnn_"),
+        ("xyz", "There is no network 'xyz'. `resnets models` lists"),
     ],
 )
 def test_an_unknown_name_is_refused(name: str, message: str) -> None:
@@ -88,7 +89,7 @@ def test_an_unknown_name_is_refused(name: str, message: str) -> None:
 def test_names_and_patterns() -> None:
     names = zoo.list_models()
     assert len(names) == len(set(names))
-    assert {"fasterrcnn_resnet18", "maskrcnn_light_tiny", "yolov3_resnet34", *zoo.TORCHVISION} <= set(names)
+    assert {"fasterrcnn_resnet18", "maskrcnn_light_tiny", "yolov3_resnet34", *TORCHVISION} <= set(names)
     assert all(zoo.is_detector(name) for name in names)
     assert not zoo.is_detector("resnet50")
     assert zoo.get("fasterrcnn_resnet50_fpn") == zoo.get("fasterrcnn_resnet50")

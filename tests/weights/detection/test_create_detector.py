@@ -13,7 +13,7 @@ import resnets
 from resnets.data.image.preprocess import Preprocess
 from resnets.errors import UserError
 from resnets.models import zoo as networks
-from resnets.models.detection import zoo
+from resnets.models.detection.prefixes import prefix_of
 from resnets.weights import checkpoint as checkpoints
 from resnets.weights.checkpoint import Checkpoint
 from resnets.weights.hub import library_names
@@ -49,7 +49,7 @@ def test_the_weights_of_a_detector(name: str, tmp_path: Path, capsys: pytest.Cap
     assert all(torch.equal(each, kept[key]) for key, each in others.state_dict().items() if key not in changed)
     gray = others.state_dict()["backbone.stem.conv.weight"]
     torch.testing.assert_close(gray, kept["backbone.stem.conv.weight"].sum(1, keepdim=True))
-    prefix = zoo.prefix_of(name)
+    prefix = prefix_of(name)
     other = {"yolov3_light_": "yolov3_tiny"}.get(prefix, f"{prefix.replace('light_', '')}tiny")
     with pytest.raises(UserError, match=f"another detector than '{other}': neck_channels="):
         resnets.create_model(other, weights=tmp_path / "net.safetensors")
@@ -94,7 +94,7 @@ def test_the_words_of_torchvision(weights: object, model: str, meant: str) -> No
         ("fasterrcnn_resnet50", {"weights": True}, "RESNETS_OFFLINE is set and fasterrcnn_resnet50_fpn.coco_v1 is not here"),
         ("fasterrcnn_resnet50_fpn.coco_v1", {}, "RESNETS_OFFLINE is set and fasterrcnn_resnet50_fpn.coco_v1 is not here"),
         ("yolov3_tiny", {"weights": "imagenet"}, "no published ImageNet weights for 'tiny'"),
-        ("yolov3_resnet19", {}, "no network 'resnet19'"),
+        ("yolov3_resnet19", {}, "no detector 'yolov3_resnet19'"),
         ("yolov3_tiny", {"num_classes": 0}, "is a detector, on which"),
         ("yolov3_tiny", {"include_top": False}, "is a detector, on which"),
         ("yolov3_tiny", {"nms_io": 0.4}, "no setting 'nms_io'"),

@@ -14,6 +14,7 @@ from torchvision.models import get_model_weights
 from resnets.errors import UserError
 from resnets.models.detection import zoo
 from resnets.models.detection.build import build_detector
+from resnets.models.detection.prefixes import TORCHVISION
 from resnets.weights import checkpoint as checkpoints
 from resnets.weights import download_published
 from resnets.weights.conversion import convert
@@ -44,13 +45,13 @@ def old_names(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
     return found
 
 
-@pytest.mark.parametrize("name", zoo.TORCHVISION)
+@pytest.mark.parametrize("name", TORCHVISION)
 def test_the_names_of_all_tensors_both_ways(name: str) -> None:
     tensors = on_meta(name)
     assert detectors.recognizes(tensors)
     found, spec, num_classes = detectors.detector_of(tensors)
     assert (found, spec.name, num_classes, spec.norm_eps) == (name, "resnet50", 90, 1e-5)
-    settings = zoo.TORCHVISION[name]
+    settings = TORCHVISION[name]
     keymap = detectors.keymap(settings, spec, num_classes)
     ours = keymap.to_resnets(tensors)
     with torch.device("meta"):
@@ -111,7 +112,7 @@ def test_published_facts(entry: catalog.PublishedWeights) -> None:
 
 
 def test_the_published_names_are_all_there() -> None:
-    assert {entry.model for entry in PUBLISHED} == set(zoo.TORCHVISION)
+    assert {entry.model for entry in PUBLISHED} == set(TORCHVISION)
 
 
 def test_the_classes_of_coco() -> None:
@@ -149,7 +150,7 @@ def test_a_published_file_is_downloaded_and_converted(
     assert (found.task, found.spec.norm_eps, found.metrics["box_ap"]) == ("detection", 0, 0.37)
     assert found.class_names == detectors.default_class_names(90)
     assert found.provenance["published"] == entry.name
-    assert detector_settings(found) == zoo.TORCHVISION["fasterrcnn_resnet50_fpn"]
+    assert detector_settings(found) == TORCHVISION["fasterrcnn_resnet50_fpn"]
     assert found.tensors["backbone.stem.conv.weight"].dtype == torch.float32
 
 

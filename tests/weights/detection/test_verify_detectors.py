@@ -17,7 +17,7 @@ from torchvision.models.detection.backbone_utils import resnet_fpn_backbone
 import resnets
 from resnets.cli.main import main
 from resnets.errors import UserError
-from resnets.models.detection import zoo
+from resnets.models.detection.prefixes import TORCHVISION
 
 
 def torchvision_file(path: Path, name: str) -> None:
@@ -40,7 +40,7 @@ def save_random(path: Path, net: nn.Module) -> None:
     torch.save(tensors, path)
 
 
-@pytest.mark.parametrize("name", zoo.TORCHVISION if "RESNETS_EVERY_SIZE" in os.environ else ["maskrcnn_resnet50_fpn"])
+@pytest.mark.parametrize("name", TORCHVISION if "RESNETS_EVERY_SIZE" in os.environ else ["maskrcnn_resnet50_fpn"])
 def test_torchvisions_own_network_and_the_converted_file_agree(name: str, tmp_path: Path) -> None:
     file, converted = tmp_path / "net.pth", tmp_path / "net.safetensors"
     torchvision_file(file, name)

@@ -31,6 +31,7 @@ def models(
 
     from resnets.models import zoo
     from resnets.models.detection import zoo as detectors
+    from resnets.models.detection.prefixes import DESCRIPTIONS
 
     entries = {name: zoo.find(name) for name in zoo.list_models(pattern)}
     names = [] if entries else detectors.list_models(pattern)
@@ -52,7 +53,7 @@ def models(
         console.print(f"  {paper}", markup=False)
     if len(entries) == len(zoo.entries()):
         console.print("\nDetectors, NAME being one of these networks (`resnets models yolov3` lists those of a kind):")
-        for prefix, description in detectors.DESCRIPTIONS.items():
+        for prefix, description in DESCRIPTIONS.items():
             console.print(f"  {prefix + 'NAME':22} {description}", markup=False)
 
 
@@ -76,12 +77,13 @@ def _detector_values(name: str) -> dict[str, str]:
 
 
 def _detector_table(names: list[str]) -> Table:
+    from resnets.models.detection import prefixes
     from resnets.models.detection import zoo as detectors
 
     table = _new_table("Name", "Network", "Detector")
     for name in names:
-        prefix = detectors.prefix_of(name) or ""
-        described = f"torchvision's {name}" if name in detectors.TORCHVISION else detectors.DESCRIPTIONS[prefix]
+        prefix = prefixes.prefix_of(name) or ""
+        described = f"torchvision's {name}" if name in prefixes.TORCHVISION else prefixes.DESCRIPTIONS[prefix]
         table.add_row(name, detectors.get(name)[1].name, described)
     return table
 

@@ -27,6 +27,7 @@ from resnets.models.detection import zoo
 from resnets.models.detection.build import build_detector
 from resnets.models.detection.output import DetectorOutput
 from resnets.models.detection.padding import MULTIPLE
+from resnets.models.detection.prefixes import PREFIXES
 from resnets.models.spec import ResNetSpec
 from resnets.nested_tensors import map_tensors
 from resnets.progress import log
@@ -65,7 +66,7 @@ class Detection(Task):
     name: ClassVar[str] = "detection"
     Config: ClassVar[type[TaskConfig]] = DetectionConfig
     monitor: ClassVar[tuple[Monitor, ...]] = (Monitor("box_ap", "max"), Monitor("loss", "min"))
-    model_prefixes: ClassVar[tuple[str, ...]] = tuple(zoo.PREFIXES)
+    model_prefixes: ClassVar[tuple[str, ...]] = tuple(PREFIXES)
     recipe_values: ClassVar[Mapping[str, Mapping[str, Any]]] = RECIPE_VALUES
     selected: ClassVar[str] = "the epoch and the score threshold"
 

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from resnets.data.image.preprocess import Preprocess
 from resnets.errors import UserError
 from resnets.models import zoo
-from resnets.models.detection import zoo as detectors
+from resnets.models.detection.prefixes import TORCHVISION
 from resnets.models.detection.settings import DetectorSettings
 from resnets.models.spec import ResNetSpec
 from resnets.weights.checkpoint import Checkpoint
@@ -111,7 +111,7 @@ def to_checkpoint(
     """
     tensors = renamed(tensors)
     name, spec, num_classes = detector_of(tensors)
-    settings = detectors.TORCHVISION[name]
+    settings = TORCHVISION[name]
     if norm_eps is not None:
         spec = zoo.get_spec(spec.name, norm_eps=norm_eps)
     if class_names and len(class_names) != num_classes:
@@ -165,12 +165,12 @@ def architecture(settings: DetectorSettings, spec: ResNetSpec) -> str:
     """
     plain = dataclasses.replace(spec, norm_eps=zoo.get_spec("resnet50").norm_eps)
     if spec_from_shapes.computes_the_same(plain, zoo.get_spec("resnet50")):
-        for name, known in detectors.TORCHVISION.items():
+        for name, known in TORCHVISION.items():
             if all(getattr(settings, key) == getattr(known, key) for key in STRUCTURE):
                 return name
     raise UserError(
         f"torchvision has no function for a {settings.architecture} with these settings on '{spec.name}'; it has "
-        f"{', '.join(detectors.TORCHVISION)}."
+        f"{', '.join(TORCHVISION)}."
     )
 
 

@@ -5,6 +5,7 @@ import re
 
 from resnets.errors import UserError
 from resnets.models.detection import zoo as detectors
+from resnets.models.detection.prefixes import TORCHVISION
 from resnets.weights.hub import catalog
 
 NONE = ("none", "false", "null", "random", "")
@@ -34,12 +35,10 @@ def translate_weights(weights: object, model: str | None) -> str:
     text = "none" if weights is None or weights is False else str(weights)
     if text.lower() in NONE:
         return "none"
-    coco = next((name for name in detectors.TORCHVISION if model and _same_detector(name, model)), None)
+    coco = next((name for name in TORCHVISION if model and _same_detector(name, model)), None)
     if text.upper() == "COCO_V1":
         if coco is None:
-            raise UserError(
-                f"torchvision has published no {text} for '{model}'; it has for {', '.join(detectors.TORCHVISION)}."
-            )
+            raise UserError(f"torchvision has published no {text} for '{model}'; it has for {', '.join(TORCHVISION)}.")
         return f"{coco}.coco_v1"
     if text.lower() in DEFAULT:
         return f"{coco}.coco_v1" if coco and text.lower() != catalog.BEST else catalog.BEST

@@ -10,6 +10,7 @@ import torch
 from resnets.models import zoo as networks
 from resnets.models.build_network import build
 from resnets.models.detection import zoo
+from resnets.models.detection.prefixes import PREFIXES
 from resnets.models.detection.rcnn.build import build_rcnn
 from resnets.models.spec import ResNetSpec
 
@@ -36,7 +37,7 @@ def small_specs() -> dict[str, ResNetSpec]:
 def test_the_whole_image_as_a_region_has_the_networks_features(name: str, spec: ResNetSpec) -> None:
     torch.manual_seed(0)
     net = build(spec).double().eval()
-    detector = build_rcnn(replace(zoo.PREFIXES[PREFIX], pool_size=SIDE // 16), net.backbone(), 3).double().eval()
+    detector = build_rcnn(replace(PREFIXES[PREFIX], pool_size=SIDE // 16), net.backbone(), 3).double().eval()
     x = torch.randn(2, 3, SIDE, SIDE, dtype=torch.float64)
     maps = list(detector.dense(x)[:1])
     if maps[0].shape[-1] != SIDE // 16:
