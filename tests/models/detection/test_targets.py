@@ -34,3 +34,9 @@ def test_wrong_targets_are_refused_with_the_index_of_the_image(
 ) -> None:
     with pytest.raises(ValueError, match=rf"targets\[1\].*{message}"):
         detector(torch.zeros(2, 3, 64, 64), [GOOD, GOOD | changes])
+
+
+def test_train_mode_needs_targets(detector: nn.Module) -> None:
+    with pytest.raises(ValueError, match=r"need `targets`.*received None.*call `eval\(\)`"):
+        detector.train()(torch.zeros(2, 3, 64, 64))
+    assert detector.eval()(torch.zeros(2, 3, 64, 64)).losses == {}

@@ -51,7 +51,7 @@ def detector(spec: ResNetSpec, settings: DetectorSettings = SMALL) -> YOLOv3:
         nn.init.normal_(scale.prediction.weight, std=0.1)
         nn.init.uniform_(scale.prediction.bias, -1, 1)
     with torch.no_grad():
-        model(torch.randn(4, 3, 128, 128))
+        model.dense(torch.randn(4, 3, 128, 128))
     return model.eval()
 
 

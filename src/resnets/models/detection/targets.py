@@ -5,11 +5,19 @@ from collections.abc import Sequence
 from torch import Tensor
 
 
-def check_targets(targets: Sequence[dict[str, Tensor]], num_classes: int) -> None:
+def check_targets(targets: Sequence[dict[str, Tensor]] | None, num_classes: int, *, training: bool) -> None:
     """Raise ValueError for targets from which no loss, or a wrong one, would be computed; it names the index of the image.
 
-    The values of targets on another device than the CPU are not looked at: that would wait for the device in each step.
+    Without targets a detector has nothing to compute in train mode. The values of targets on another device than the CPU are not
+    looked at: that would wait for the device in each step.
     """
+    if targets is None:
+        if training:
+            raise ValueError(
+                "In train mode a detector computes losses, which need `targets`: for each image a dict with boxes (n, 4) and "
+                "labels (n,); received None. To find objects, call `eval()` first."
+            )
+        return
     for index, target in enumerate(targets):
         boxes, labels = target["boxes"], target["labels"]
         if boxes.ndim != 2 or boxes.shape[1] != 4 or labels.shape != boxes.shape[:1]:

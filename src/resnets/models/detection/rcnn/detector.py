@@ -103,7 +103,7 @@ class RegionDetector(nn.Module):
         self, images: Tensor | list[Tensor], targets: list[dict[str, Tensor]] | None = None,
         seeds: Sequence[int] | None = None,
     ) -> DetectorOutput:  # fmt: skip
-        """The losses if there are targets, and the objects in eval mode.
+        """The losses if there are targets, which train mode needs, and the objects in eval mode.
 
         Args:
             images: normalized, (B, 3, H, W), or B tensors (3, h, w) of several sizes.
@@ -111,8 +111,7 @@ class RegionDetector(nn.Module):
                 "masks" bool (n, h, w).
             seeds: of the choice of anchors and regions of each image; None: random ones in train mode, 0 in eval mode.
         """
-        if targets is not None:
-            check_targets(targets, self.num_classes)
+        check_targets(targets, self.num_classes, training=self.training)
         x, sizes = padding.batch(images)
         regions = self._regions((*self.dense(x)[:-1], sizes))
         losses = {} if targets is None else self._losses(regions, targets, seeds)

@@ -55,9 +55,11 @@ class YOLOv3(nn.Module):
         targets: list[dict[str, Tensor]] | None = None,
         seeds: Sequence[int] | None = None,
     ) -> DetectorOutput:
-        """The losses with targets, and in eval mode the objects; nothing is drawn at random, so that `seeds` has no effect."""
-        if targets is not None:
-            check_targets(targets, self.num_classes)
+        """The losses with targets, which train mode needs, and in eval mode the objects.
+
+        Nothing is drawn at random, so that `seeds` has no effect.
+        """
+        check_targets(targets, self.num_classes, training=self.training)
         padded, sizes = padding.batch(images)
         raw, grid = self._predict(padded)
         losses: dict[str, Tensor] = {}
