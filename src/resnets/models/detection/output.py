@@ -13,7 +13,7 @@ class DetectorOutput(NamedTuple):
             a gradient for every image, also for one without objects. Empty without targets.
         objects: empty in train mode; in eval mode one dict for each image with "boxes" (k, 4), x1 y1 x2 y2 in pixels of the
             image that was given, "scores" (k,) descending, "labels" int64 (k,) from 0, and for Mask R-CNN "masks"
-            (k, 28, 28), probabilities within the box.
+            (k, m, m), probabilities within the box, where m is 4 times `pool_size`: 28 if that is 7.
     """
 
     losses: dict[str, Tensor]

@@ -40,7 +40,7 @@ class DetectorSettings:
         train_proposals, proposals: regions of each image after it, in train and in eval mode.
         proposal_nms_iou: IoU above which the region with the lower objectness is dropped.
         anchor_samples, proposal_samples: how many of each image are drawn for the losses.
-        pool_size: height and width of a pooled region; of masks twice as many.
+        pool_size: height and width of a pooled region; twice as many for the mask head, whose masks have four times as many.
         aligned: whether the regions are pooled at the exact positions (ROIAlignV2); False as torchvision has it.
         box_head_convs: 3x3 convolutions of the box head; with 0 it has two fully connected layers, else one.
         box_head_dim: units of these layers.

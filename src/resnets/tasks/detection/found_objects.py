@@ -32,7 +32,7 @@ def encode_mask(mask: Tensor, box: Tensor, size: tuple[int, int]) -> dict[str, A
     """The run lengths of a mask in an image of `size` (height, width).
 
     Args:
-        mask: (28, 28), probabilities within the box; half and more belongs to the object.
+        mask: (m, m), probabilities within the box; half and more belongs to the object.
         box: (4,), x1, y1, x2, y2.
     """
     height, width = size

@@ -194,6 +194,6 @@ class RegionDetector(nn.Module):
         return logits, deltas
 
     def _predict_masks(self, maps: Sequence[Tensor], boxes: list[Tensor]) -> Tensor:
-        """Logits (n, num_classes + 1, 28, 28) of all boxes."""
+        """Logits (n, num_classes + 1, m, m) of all boxes; see `DetectorOutput`."""
         heads = self.roi_heads
         return heads.mask_predictor(heads.mask_head(heads.mask_roi_pool(maps, boxes))).to(boxes[0].dtype)

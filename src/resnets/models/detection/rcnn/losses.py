@@ -103,7 +103,7 @@ def mask_loss(
     """The binary cross-entropy of the mask of the right class (He et al. 2017, section 3), mean over regions, (B,).
 
     Args:
-        predict: boxes of each image -> logits (n, num_classes + 1, 28, 28) for all of them.
+        predict: boxes of each image -> logits (n, num_classes + 1, m, m) for all of them.
         drawn: the regions of each image.
         targets: "masks" of each image, bool (n, h, w).
     """
@@ -118,7 +118,7 @@ def mask_loss(
     terms = []
     for i, logits in enumerate(predict(boxes).split(counts)):
         image, index = drawn[i], positive[i]
-        chosen = logits[torch.arange(len(index), device=index.device), image.labels[index]]  # (n, 28, 28)
+        chosen = logits[torch.arange(len(index), device=index.device), image.labels[index]]  # (n, m, m)
         if not len(index):
             terms.append(chosen.sum())
             continue
