@@ -57,13 +57,13 @@ def test_the_first_batch_names_the_images_of_each_mosaic(tmp_path: Path) -> None
 
 def test_mosaics_end_before_the_last_steps_and_sizes_change_with_the_shorter_side(tmp_path: Path) -> None:
     plain, varied = make_data(tmp_path), make_data(tmp_path, "task.mosaic=1", "task.multiscale=true", "stop.epochs=20")
-    assert plain.variation is None
-    assert varied.variation is not None
-    assert varied.variation.mosaic_end == (17, 0)
+    assert plain.scheduled is None
+    assert varied.scheduled is not None
+    assert varied.scheduled.mosaic_end == (17, 0)
     for epochs, end in ((1, (0, 2)), (2, (1, 2))):  # of three steps each
         short = make_data(tmp_path, "task.mosaic=1", f"stop.epochs={epochs}", "data.batch=2")
-        assert short.variation is not None
-        assert short.variation.mosaic_end == end
+        assert short.scheduled is not None
+        assert short.scheduled.mosaic_end == end
     images = next(varied.batches(EpochStep(17))).images
     assert len({image.shape for image in images}) == 1
     assert tuple(images[0].shape[1:]) in {(48, 64), (72, 96)}

@@ -21,7 +21,7 @@ from resnets.data.loading import augmentation, mean_std, ram_cache, train_loader
 from resnets.data.loading.batch import Batch
 from resnets.data.loading.epoch_order import BatchPlan, EpochStep
 from resnets.data.loading.eval_loader import EvalLoader
-from resnets.data.loading.variation import Key, Variation
+from resnets.data.loading.scheduled_augmentation import Key, ScheduledAugmentation
 from resnets.errors import UserError
 from resnets.nested_tensors import map_tensors
 from resnets.progress import log
@@ -70,7 +70,7 @@ class TrainData:
             len(samples), batch, recipe.seed, sampling_weights, ranks.rank(), ranks.world_size(), shard_sizes
         )
         self.transform = nn.Identity() if self.augments_batches else task.train_transform(recipe, self.preprocess)
-        self.variation = self._variation() if task.mosaic or task.multiscale else None
+        self.scheduled = self._scheduled_augmentation() if task.mosaic or task.multiscale else None
         self.batch_transform = augmentation.BatchCropFlip(
             len(samples),
             seed=recipe.seed,
@@ -79,9 +79,9 @@ class TrainData:
             flip=recipe.augment.flip,
         )
 
-    def _variation(self) -> Variation:
+    def _scheduled_augmentation(self) -> ScheduledAugmentation:
         steps = self.plan.steps_per_epoch
-        return Variation(
+        return ScheduledAugmentation(
             partial(_transform_for_side, self.task, self.recipe, self.preprocess),
             imgsz=self.preprocess.size[0],
             seed=self.recipe.seed,
@@ -121,7 +121,7 @@ class TrainData:
             plan,
             self.transform,
             targets=self.moving_targets,
-            variation=self.variation,
+            scheduled=self.scheduled,
             start=start,
             workers=self.recipe.data.workers or 0,
             pin_memory=self.recipe.speed.device.startswith("cuda"),
@@ -134,7 +134,7 @@ class TrainData:
         """
         batch = next(
             train_loader.train_batches(
-                self.images, self.plan, self.transform, targets=self.moving_targets, variation=self.variation
+                self.images, self.plan, self.transform, targets=self.moving_targets, scheduled=self.scheduled
             )
         )
         images = batch.images
@@ -144,9 +144,9 @@ class TrainData:
         if self.task.spatial_targets:
             arrays = [self.task.draw_target(*each) for each in zip(arrays, batch.targets, strict=True)]
         keys = zip(batch.positions.tolist(), batch.indices.tolist(), strict=True)
-        if self.variation is None:
+        if self.scheduled is None:
             return arrays, [(index,) for _, index in keys]
-        return arrays, [self.variation.indices(Key(batch.epoch, batch.step, *each)) for each in keys]
+        return arrays, [self.scheduled.indices(Key(batch.epoch, batch.step, *each)) for each in keys]
 
     def to_device(self, batch: Batch) -> Batch:
         """Return the batch on the device: images normalized and, where that was not done before, augmented, with targets and

@@ -24,8 +24,8 @@ from resnets.data.loading.augmentation import as_tensor, fork_seed
 from resnets.data.loading.batch import Batch, stack_images
 from resnets.data.loading.epoch_order import BatchPlan, EpochStep
 from resnets.data.loading.ram_cache import Images, LazyImages
+from resnets.data.loading.scheduled_augmentation import Key, ScheduledAugmentation
 from resnets.data.loading.thread_pool import ordered_map
-from resnets.data.loading.variation import Key, Variation
 from resnets.data.loading.watch_workers import (
     check_queues,
     init_worker,
@@ -74,14 +74,14 @@ class _AugmentedImages(Dataset):
         transform: Callable[..., Any],
         targets: Targets | None,
         seed: int,
-        variation: Variation | None = None,
+        scheduled: ScheduledAugmentation | None = None,
     ) -> None:
         self.images, self.transform, self.targets, self.seed = images, transform, targets, seed
-        self.variation = variation
+        self.scheduled = scheduled
 
     def indices(self, key: Key) -> tuple[int, ...]:
         """Of the images that an example is made of."""
-        return (key.image,) if self.variation is None else self.variation.indices(key)
+        return (key.image,) if self.scheduled is None else self.scheduled.indices(key)
 
     def __getitems__(self, keys: list[Key]) -> list[tuple[Key, Any]]:
         indices = [self.indices(key) for key in keys]
@@ -101,14 +101,14 @@ class _AugmentedImages(Dataset):
     def _example(
         self, key: Key, indices: Sequence[int], images: Sequence[np.ndarray | DecodeError]
     ) -> tuple[Tensor, Any] | DecodeError:
-        transform = self.transform if self.variation is None else self.variation.transform(key)
+        transform = self.transform if self.scheduled is None else self.scheduled.transform(key)
         examples: list[tuple[Tensor, Any]] = []
         with fork_seed(self.seed, key.epoch, key.position):
             for index, image in zip(indices, images, strict=True):
                 if isinstance(image, DecodeError):
                     return image
                 examples.append(self._augment(transform, index, image))
-        return examples[0] if self.variation is None else self.variation.join(key, examples)
+        return examples[0] if self.scheduled is None else self.scheduled.join(key, examples)
 
     def _augment(self, transform: Callable[..., Any], index: int, image: np.ndarray) -> tuple[Tensor, Any]:
         if self.targets is None:
@@ -143,7 +143,7 @@ def train_batches(
     transform: Callable[..., Any],
     *,
     targets: Targets | None = None,
-    variation: Variation | None = None,
+    scheduled: ScheduledAugmentation | None = None,
     start: EpochStep = EpochStep(),
     workers: int = 0,
     pin_memory: bool = False,
@@ -155,7 +155,7 @@ def train_batches(
         transform: a uint8 image (3, H, W) -> the augmented one (3, h, w); with `targets`, the image as a `tv_tensors.Image`
             and its target -> both augmented.
         targets: those that change with the image, such as boxes; the batches have none of their own without.
-        variation: of the size of the images, and mosaics, in place of `transform`; it needs `targets`.
+        scheduled: of the size of the images, and mosaics, in place of `transform`; it needs `targets`.
         workers: processes; 0 for none.
         pin_memory: as of torch's DataLoader.
         on_wait: is called every few seconds while no batch arrives, and may raise to end the waiting.
@@ -165,7 +165,7 @@ def train_batches(
     """
     timeout_seconds()  # so that a wrong value is refused before it is needed
     sampler = _BatchSampler(plan, start)
-    examples = _AugmentedImages(images, transform, targets, plan.seed, variation)
+    examples = _AugmentedImages(images, transform, targets, plan.seed, scheduled)
     loader = DataLoader(
         examples,
         batch_sampler=sampler,

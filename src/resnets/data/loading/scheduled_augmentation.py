@@ -1,4 +1,4 @@
-"""What changes during a training beside the augmentation: the size of the images of a batch, and the images of a mosaic."""
+"""Augmentation that depends on the step of the training: the size of the images of a batch, and the images of a mosaic."""
 
 from __future__ import annotations
 
@@ -26,8 +26,8 @@ class Key(NamedTuple):
     image: int
 
 
-class Variation:
-    """Multi-scale training and mosaics: pure functions of the seed and of the key of an example.
+class ScheduledAugmentation:
+    """Multi-scale training and mosaics, as pure functions of the seed and of the key of an example.
 
     Args:
         transform_of: from a side in pixels, the transform of images that are to fit into a square of it.

@@ -18,8 +18,8 @@ from torchvision.transforms import v2
 from resnets.data.loading import ram_cache, train_loader
 from resnets.data.loading.batch import Batch
 from resnets.data.loading.epoch_order import BatchPlan, EpochStep
+from resnets.data.loading.scheduled_augmentation import Key, ScheduledAugmentation
 from resnets.data.loading.train_loader import Targets
-from resnets.data.loading.variation import Key, Variation
 from resnets.errors import JobError
 
 COUNT, BATCH, SIDE = 13, 4, 96
@@ -30,10 +30,10 @@ def transform_of(side: int) -> v2.Transform:
     return v2.Compose([v2.RandomHorizontalFlip(), v2.ColorJitter(0.3), v2.Resize((side, side))])
 
 
-def variation(**values: Any) -> Variation:
+def scheduled(**values: Any) -> ScheduledAugmentation:
     """Steps have mosaics up to the second of the second epoch."""
     both = {"multiscale": True, "mosaic": 0.6, "mosaic_end": EpochStep(1, 2)} | values
-    return Variation(transform_of, imgsz=SIDE, seed=5, num_images=COUNT, fill=(9, 8, 7), **both)
+    return ScheduledAugmentation(transform_of, imgsz=SIDE, seed=5, num_images=COUNT, fill=(9, 8, 7), **both)
 
 
 @pytest.fixture
@@ -57,13 +57,13 @@ TARGETS = Targets([target(index) for index in range(COUNT)], list)
 
 
 def batches(images: ram_cache.Images, count: int, plan: BatchPlan | None = None, **values: Any) -> list[Batch]:
-    varied = values.pop("variation", None) or variation()
+    varied = values.pop("scheduled", None) or scheduled()
     found = train_loader.train_batches(
         images,
         plan or BatchPlan(COUNT, BATCH, seed=5),
         transform_of(SIDE),
         targets=TARGETS,
-        variation=varied,
+        scheduled=varied,
         **values,
     )
     return list(itertools.islice(found, count))
@@ -109,12 +109,12 @@ def test_all_images_of_a_step_have_one_size(images: ram_cache.LazyImages) -> Non
     ]
     assert len(shapes) == 60
     assert {shape[1] for shape in shapes} == {64, 96, 128}
-    fixed = batches(images, 3, variation=variation(multiscale=False))
+    fixed = batches(images, 3, scheduled=scheduled(multiscale=False))
     assert {tuple(batch.images[0].shape) for batch in fixed} == {(3, SIDE, SIDE)}
 
 
 def test_examples_are_mosaics_with_the_probability_until_the_last_steps(images: ram_cache.LazyImages) -> None:
-    varied = variation()
+    varied = scheduled()
     counts = [
         collections.Counter(len(varied.indices(Key(epoch, step, position, 1))) for position in range(2000))
         for epoch, step in ((0, 2), (1, 1), (1, 2), (2, 0))
@@ -133,11 +133,11 @@ def test_each_image_of_a_mosaic_is_augmented_with_its_own_target() -> None:
     images = [np.zeros((20, 24, 3), np.uint8) for _ in range(COUNT)]
     for index, image in enumerate(images):
         image[4:16, 6:18] = 60 + 15 * index
-    varied = variation(multiscale=False, mosaic=1.0)
+    varied = scheduled(multiscale=False, mosaic=1.0)
     nearest = v2.InterpolationMode.NEAREST_EXACT
     varied.transform_of = lambda side: v2.Compose([v2.RandomHorizontalFlip(), v2.Resize((side, side), nearest)])
     seen = []
-    for batch in batches(images, 3, variation=varied):
+    for batch in batches(images, 3, scheduled=varied):
         for image, found in zip(batch.images, batch.targets, strict=True):
             for box, label, mask in zip(
                 found["boxes"].round().int().tolist(), found["labels"], found["masks"], strict=True
@@ -152,9 +152,9 @@ def test_each_image_of_a_mosaic_is_augmented_with_its_own_target() -> None:
 
 
 def test_a_partner_that_vanished_is_named(images: ram_cache.LazyImages) -> None:
-    varied = variation(mosaic=1.0)
+    varied = scheduled(mosaic=1.0)
     first = BatchPlan(COUNT, 1, seed=5).epoch_indices(0)[0]
     partner = next(index for index in varied.indices(Key(0, 0, 0, int(first)))[1:] if index != first)
     Path(images.paths[partner]).unlink()
     with pytest.raises(JobError, match=rf"{partner:02d}\.png"):
-        batches(images, 1, BatchPlan(COUNT, 1, seed=5), variation=varied)
+        batches(images, 1, BatchPlan(COUNT, 1, seed=5), scheduled=varied)
