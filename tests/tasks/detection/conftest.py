@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 
 from resnets.tasks.detection import records
-from resnets.tasks.detection.records import Found, ImageRecord, Records, Truth
+from resnets.tasks.detection.detections import Detections
+from resnets.tasks.detection.records import ImageRecord, Records, Truth
 from resnets.tasks.measurements import Measurements
 
 NUM_CLASSES = 5  # the last has no object
@@ -48,7 +49,7 @@ def _image_record(rng: np.random.Generator, num_objects: int, masks: bool) -> Im
         (boxes[:, 2:] - boxes[:, :2]).prod(1) if true_masks is None else np.array([*map(coco_masks.area, true_masks)])
     )
     return ImageRecord(
-        Found(found, scores.round(2).astype(np.float32), names, found_masks),
+        Detections(found, scores.round(2).astype(np.float32), names, found_masks),
         Truth(boxes, labels, crowd, area.astype(float), true_masks),
         (height, width),
     )

@@ -5,17 +5,18 @@ import numpy as np
 import torch
 
 from resnets.tasks.detection import records
-from resnets.tasks.detection.records import Found, ImageRecord, Truth
+from resnets.tasks.detection.detections import Detections
+from resnets.tasks.detection.records import ImageRecord, Truth
 from resnets.tasks.measurements import Measurements, concatenate
 
 EMPTY = ImageRecord(
-    Found(np.zeros((0, 4), np.float32), np.zeros(0, np.float32), np.zeros(0, np.int64), []),
+    Detections(np.zeros((0, 4), np.float32), np.zeros(0, np.float32), np.zeros(0, np.int64), []),
     Truth(np.zeros((0, 4)), np.zeros(0, np.int64), np.zeros(0, bool), np.zeros(0), []),
     (5, 7),
 )
 MASK = coco_masks.encode(np.eye(6, 4, dtype=np.uint8, order="F"))
 ONE = ImageRecord(
-    Found(
+    Detections(
         np.array([[0, 0, 2, 2], [1, 1, 3, 4]], np.float32),
         np.array([0.2, 0.9], np.float32),
         np.array([1, 0]),

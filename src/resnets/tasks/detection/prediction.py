@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from faster_coco_eval.core import mask as coco_masks
 
-from resnets.tasks.detection.records import Found
+from resnets.tasks.detection.detections import Detections
 
 
 @dataclass(frozen=True)
@@ -71,7 +71,7 @@ class Prediction:
         return f"{self.path}  {self.error or found or 'nothing'}"
 
 
-def describe(path: str, found: Found, size: tuple[int, int], class_names: Sequence[str]) -> Prediction:
+def describe(path: str, found: Detections, size: tuple[int, int], class_names: Sequence[str]) -> Prediction:
     """The prediction of objects that are in descending order of the score."""
     masks: list[dict[str, Any] | None] = [None] * len(found.scores) if found.masks is None else [*found.masks]
     objects = [

@@ -21,28 +21,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from resnets.tasks.detection.detections import Detections
 from resnets.tasks.detection.metrics.match_objects import Matches, match_boxes, match_masks
 from resnets.tasks.measurements import Measurements, Rows
 
 _SEPARATOR = b" "  # the characters of counts are 48 to 111
-
-
-@dataclass(frozen=True, eq=False)
-class Found:
-    """The objects that a model found.
-
-    Attributes:
-        boxes: float32 (k, 4): x1, y1, x2, y2.
-        scores: float32 (k,).
-        labels: int64 (k,), from 0.
-        masks: COCO run-length encodings of the size of the image, {"size": [height, width], "counts": bytes}; None if the model
-            finds no masks.
-    """
-
-    boxes: np.ndarray
-    scores: np.ndarray
-    labels: np.ndarray
-    masks: Sequence[dict[str, Any]] | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -55,7 +38,7 @@ class Truth:
         crowd: bool (n,): regions in which objects are not annotated one by one; what is found there counts neither as right nor
             as wrong.
         area: float64 (n,): in pixels, as annotated, or else that of the mask or of the box; it decides which objects are small.
-        masks: as those of `Found`, one for each object; None where an object has none.
+        masks: as those of `Detections`, one for each object; None where an object has none.
     """
 
     boxes: np.ndarray
@@ -68,7 +51,7 @@ class Truth:
 class ImageRecord(NamedTuple):
     """One image; `size` is (height, width)."""
 
-    found: Found
+    found: Detections
     truth: Truth
     size: tuple[int, int]
 
@@ -78,7 +61,7 @@ def rows(images: Sequence[ImageRecord]) -> dict[str, Rows]:
     found, masks, table = [], [], dict[str, Rows]()
     for each, _, _ in images:
         order = np.argsort(-each.scores, kind="stable")
-        found.append(Found(each.boxes[order], each.scores[order], each.labels[order]))
+        found.append(Detections(each.boxes[order], each.scores[order], each.labels[order]))
         masks.append(None if each.masks is None else [each.masks[k] for k in order.tolist()])
     truths = [image.truth for image in images]
     table["found"] = [
@@ -115,7 +98,7 @@ class Records:
         sizes: int64 (N, 2), the height and width of each image.
     """
 
-    found: Found
+    found: Detections
     truth: Truth
     found_image: np.ndarray
     truth_image: np.ndarray
@@ -151,7 +134,7 @@ def of(measurements: Measurements) -> Records:
     truth_masks = _split(table["truth_masks"], sizes) if "truth_masks" in table else []
     has_masks = "truth_masks" in table and len(truth_masks) == len(truth)
     return Records(
-        Found(
+        Detections(
             found[:, :4],
             found[:, 4],
             found[:, 5].astype(np.int64),

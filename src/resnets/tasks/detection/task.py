@@ -39,12 +39,12 @@ from resnets.tasks.comparison import Comparison, Exposure
 from resnets.tasks.detection import adapt, augment, draw_objects, metrics_table, plan, records, write_predictions
 from resnets.tasks.detection.annotations import ObjectTargets, missing_masks, truth
 from resnets.tasks.detection.config import DetectionConfig
-from resnets.tasks.detection.found_objects import found_objects, select, suppress_across_classes
+from resnets.tasks.detection.detections import Detections, select, suppress_across_classes, to_detections
 from resnets.tasks.detection.metrics import average_precision, reported_objects, score_threshold
 from resnets.tasks.detection.metrics import summarize as metrics
 from resnets.tasks.detection.prediction import Prediction, describe
 from resnets.tasks.detection.recipe_values import RECIPE_VALUES
-from resnets.tasks.detection.records import Found, ImageRecord
+from resnets.tasks.detection.records import ImageRecord
 from resnets.tasks.detection.report.draw_report import draw
 from resnets.tasks.detection.static_graph import largest_batch, static_graph
 from resnets.tasks.detection.views.fuse_detectors import label_maps
@@ -211,12 +211,12 @@ class Detection(Task):
         placements: Sequence[Placement],
     ) -> Measurements:
         """The rows of `records`, and in a training those of the losses: float32 (n,)."""
-        found = [found_objects(each, place) for each, place in zip(outputs.objects, placements, strict=True)]
+        found = [to_detections(each, place) for each, place in zip(outputs.objects, placements, strict=True)]
         measured = self._measure_found(found, [place.original for place in placements], samples)
         return Measurements({**measured.rows, **{f"{LOSS}{key}": each for key, each in outputs.losses.items()}})
 
     def _measure_found(
-        self, found: Sequence[Found], sizes: Sequence[tuple[int, int]], samples: Sequence[Sample]
+        self, found: Sequence[Detections], sizes: Sequence[tuple[int, int]], samples: Sequence[Sample]
     ) -> Measurements:
         """The rows of objects that were found in images of these sizes, height and width."""
         indices = {nfc(name): index for index, name in enumerate(self.class_names)}
@@ -272,7 +272,7 @@ class Detection(Task):
         """The task with the mean of the score thresholds of the models."""
         return self.with_fitted({"score_threshold": float(np.mean([each.task.score_threshold for each in models]))})
 
-    def _measure_image(self, found: Found, size: tuple[int, int], sample: Sample) -> Measurements:
+    def _measure_image(self, found: Detections, size: tuple[int, int], sample: Sample) -> Measurements:
         return self._measure_found([found], [size], [sample])
 
     def fit(self, measurements: Measurements) -> dict[str, Any]:
@@ -374,13 +374,13 @@ class Detection(Task):
         """The objects that reach the score threshold."""
         objects = outputs.objects[0]
         reported = objects["scores"] >= self._threshold(options)
-        found = found_objects({name: each[reported] for name, each in objects.items()}, placement)
+        found = to_detections({name: each[reported] for name, each in objects.items()}, placement)
         return self._report(path, found, placement.original, **options)
 
     def _threshold(self, options: Mapping[str, Any]) -> float:
         return float(options.get("score", self.score_threshold))
 
-    def _report(self, path: str, found: Found, size: tuple[int, int], **options: Any) -> Prediction:
+    def _report(self, path: str, found: Detections, size: tuple[int, int], **options: Any) -> Prediction:
         """The prediction for an image of that size, height and width."""
         found = select(found, found.scores >= self._threshold(options))
         if "agnostic_nms" in options:

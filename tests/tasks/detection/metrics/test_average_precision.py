@@ -4,8 +4,9 @@ from typing import Any
 import numpy as np
 import pytest
 
+from resnets.tasks.detection.detections import Detections
 from resnets.tasks.detection.metrics import average_precision
-from resnets.tasks.detection.records import Found, ImageRecord, Records, Truth
+from resnets.tasks.detection.records import ImageRecord, Records, Truth
 
 NUM_CLASSES = 5
 RecordsOf = Callable[[list[ImageRecord]], Records]
@@ -29,7 +30,7 @@ def test_each_class_and_threshold_equals_pycocotools(
 def test_only_the_first_100_of_a_class_in_an_image_count(records_of: RecordsOf) -> None:
     boxes = np.tile(np.array([[50, 50, 60, 60]], np.float32), (120, 1))
     boxes[110] = 10, 10, 20, 20
-    found = Found(boxes, np.linspace(1, 0.5, 120, dtype=np.float32), np.zeros(120, np.int64))
+    found = Detections(boxes, np.linspace(1, 0.5, 120, dtype=np.float32), np.zeros(120, np.int64))
     truth = Truth(np.array([[10.0, 10, 20, 20]]), np.array([0]), np.array([False]), np.array([100.0]))
     records = records_of([ImageRecord(found, truth, (100, 100))])
 

@@ -5,8 +5,9 @@ from typing import Any
 import numpy as np
 import pytest
 
+from resnets.tasks.detection.detections import Detections
 from resnets.tasks.detection.metrics.coco_metrics import coco_metrics
-from resnets.tasks.detection.records import Found, ImageRecord, Records, Truth
+from resnets.tasks.detection.records import ImageRecord, Records, Truth
 
 NUM_CLASSES = 5
 
@@ -56,7 +57,7 @@ def test_perfect_detections_of_250_objects_have_an_ap_of_1(
 ) -> None:
     places = np.stack(np.meshgrid(np.arange(25), np.arange(10)), axis=-1).reshape(-1, 2) * 20.0
     boxes, labels = np.hstack([places, places + 15]), np.zeros(250, np.int64)
-    found = Found(boxes.astype(np.float32), np.linspace(1, 0.5, 250, dtype=np.float32), labels)
+    found = Detections(boxes.astype(np.float32), np.linspace(1, 0.5, 250, dtype=np.float32), labels)
     truth = Truth(boxes, labels, np.zeros(250, bool), np.full(250, 225.0))
 
     numbers = coco_metrics(records_of([ImageRecord(found, truth, (200, 500))]), 1)

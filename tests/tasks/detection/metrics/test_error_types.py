@@ -5,8 +5,9 @@ from typing import Any
 import numpy as np
 import pytest
 
+from resnets.tasks.detection.detections import Detections
 from resnets.tasks.detection.metrics.error_types import error_types
-from resnets.tasks.detection.records import Found, ImageRecord, Records, Truth
+from resnets.tasks.detection.records import ImageRecord, Records, Truth
 
 HOTCOCO = {
     "class": "Cls",
@@ -49,7 +50,7 @@ def test_one_of_each(records_of: Callable[[list[ImageRecord]], Records]) -> None
     labels = np.array([label for _, label in boxes.values()])
     scores = np.linspace(0.9, 0.5, len(found), dtype=np.float32)
     objects = Truth(truth, np.zeros(5, np.int64), np.zeros(5, bool), np.ones(5))
-    records = records_of([ImageRecord(Found(found, scores, labels), objects, (200, 200))])
+    records = records_of([ImageRecord(Detections(found, scores, labels), objects, (200, 200))])
 
     counts = error_types(records, 2).counts
 

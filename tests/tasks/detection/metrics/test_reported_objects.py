@@ -3,9 +3,10 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
+from resnets.tasks.detection.detections import Detections
 from resnets.tasks.detection.metrics import reported_objects
 from resnets.tasks.detection.metrics.reported_objects import report_objects
-from resnets.tasks.detection.records import Found, ImageRecord, Records, Truth
+from resnets.tasks.detection.records import ImageRecord, Records, Truth
 
 NUM_CLASSES = 5
 
@@ -28,7 +29,7 @@ def test_a_wrong_class_is_confused_only_if_the_place_is_right(
     records_of: Callable[[list[ImageRecord]], Records],
 ) -> None:
     boxes = np.array([[10, 10, 50, 50], [100, 100, 140, 140], [60, 0, 70, 9]], np.float32)
-    found = Found(boxes, np.array([0.9, 0.8, 0.1], np.float32), np.array([1, 1, 0]))
+    found = Detections(boxes, np.array([0.9, 0.8, 0.1], np.float32), np.array([1, 1, 0]))
     truth = Truth(np.array([[10.0, 10, 50, 45], [60, 0, 70, 9]]), np.array([0, 0]), np.zeros(2, bool), np.ones(2))
     records = records_of([ImageRecord(found, truth, (200, 200))])
 

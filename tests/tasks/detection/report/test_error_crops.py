@@ -8,8 +8,9 @@ from PIL import Image
 
 from resnets.data.datasets.dataset import Sample
 from resnets.tasks.detection import records as record_rows
+from resnets.tasks.detection.detections import Detections
 from resnets.tasks.detection.metrics.error_types import NAMES, error_types
-from resnets.tasks.detection.records import Found, ImageRecord, Records, Truth
+from resnets.tasks.detection.records import ImageRecord, Records, Truth
 from resnets.tasks.detection.report import error_crops
 from resnets.tasks.measurements import Measurements
 
@@ -22,7 +23,7 @@ def one_of_each(tmp_path: Path) -> tuple[list[Sample], Records]:
         boxes=np.array([[10, 10, 50, 50], [60, 10, 100, 50], [110, 10, 150, 50], [10, 60, 50, 100.0]]),
         labels=np.array([0, 0, 0, 1]), crowd=np.zeros(4, bool), area=np.full(4, 1600.0),
     )  # fmt: skip
-    found = Found(
+    found = Detections(
         boxes=np.array([
             [10, 10, 50, 50], [11, 10, 51, 50],  # right, and once more
             [60, 10, 100, 50],  # wrong class
@@ -62,7 +63,7 @@ def test_a_sheet_of_each_type(tmp_path: Path) -> None:
 
 def test_without_errors_nothing_is_written(tmp_path: Path) -> None:
     boxes, labels = np.array([[10, 10, 50, 50], [60, 10, 100, 50.0]]), np.array([0, 1])
-    found = Found(boxes.astype(np.float32), np.array([0.9, 0.8], np.float32), labels)
+    found = Detections(boxes.astype(np.float32), np.array([0.9, 0.8], np.float32), labels)
     truth = Truth(boxes, labels, np.zeros(2, bool), np.full(2, 1600.0))
     records = record_rows.of(Measurements(record_rows.rows([ImageRecord(found, truth, (120, 200))])))
     samples, errors = [Sample("a.png")], error_types(records, 2)

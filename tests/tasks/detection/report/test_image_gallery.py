@@ -4,8 +4,9 @@ import numpy as np
 from PIL import Image
 
 from resnets.data.datasets.dataset import Sample
+from resnets.tasks.detection.detections import Detections
 from resnets.tasks.detection.metrics.reported_objects import image_counts, report_objects
-from resnets.tasks.detection.records import Found, ImageRecord, Records, Truth
+from resnets.tasks.detection.records import ImageRecord, Records, Truth
 from resnets.tasks.detection.report import image_gallery
 
 
@@ -23,7 +24,7 @@ def test_boxes_lie_where_they_are_in_the_image(tmp_path: Path, records_of) -> No
     """A large JPEG is decoded at a smaller scale."""
     Image.fromarray(np.zeros((1500, 2000, 3), np.uint8)).save(tmp_path / "a.jpg")
     truth = Truth(np.array([[1000.0, 500, 1500, 1000]]), np.array([0]), np.array([False]), np.array([1.0]))
-    found = Found(np.zeros((0, 4), np.float32), np.zeros(0, np.float32), np.zeros(0, np.int64))
+    found = Detections(np.zeros((0, 4), np.float32), np.zeros(0, np.float32), np.zeros(0, np.int64))
     records = records_of([ImageRecord(found, truth, (1500, 2000))])
 
     reported, samples = report_objects(records, 0.5), [Sample(str(tmp_path / "a.jpg"))]

@@ -7,15 +7,15 @@ import numpy as np
 import pytest
 
 from resnets.errors import UserError
-from resnets.tasks.detection.records import Found
+from resnets.tasks.detection.detections import Detections
 from resnets.tasks.detection.views.fuse_detectors import SAME_OBJECT, fuse, label_maps
 from resnets.tasks.trained_model import TrainedModel
 
 
-def found(rows: list[tuple[float, ...]]) -> Found:
+def found(rows: list[tuple[float, ...]]) -> Detections:
     """Objects from rows of x1, y1, x2, y2, score, label."""
     table = np.array(rows, np.float32).reshape(-1, 6)
-    return Found(table[:, :4], table[:, 4], table[:, 5].astype(np.int64))
+    return Detections(table[:, :4], table[:, 4], table[:, 5].astype(np.int64))
 
 
 def overlap(a: list[float], b: list[float]) -> float:
@@ -24,7 +24,7 @@ def overlap(a: list[float], b: list[float]) -> float:
     return both / ((a[2] - a[0]) * (a[3] - a[1]) + (b[2] - b[0]) * (b[3] - b[1]) - both)
 
 
-def restated(models: list[Found]) -> list[tuple[float, list[float], int]]:
+def restated(models: list[Detections]) -> list[tuple[float, list[float], int]]:
     """The seven steps of section 3.1: score, box and label of each object, by descending score."""
     rows = [
         (float(score), list(map(float, box)), int(label))
@@ -63,7 +63,7 @@ def test_it_is_weighted_boxes_fusion(seed: int) -> None:
         chosen = np.concatenate([np.flatnonzero(random.random(12) < 0.8), random.integers(0, 12, 3)])
         boxes = true[chosen] + random.normal(0, 3, (len(chosen), 4))
         models.append(
-            Found(boxes.astype(np.float32), random.uniform(0.1, 1, len(chosen)).astype(np.float32), chosen % 2)
+            Detections(boxes.astype(np.float32), random.uniform(0.1, 1, len(chosen)).astype(np.float32), chosen % 2)
         )
     fused, expected = fuse(models), restated(models)
     assert len(expected) < sum(len(each.scores) for each in models)

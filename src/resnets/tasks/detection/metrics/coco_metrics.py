@@ -7,9 +7,10 @@ import numpy as np
 from faster_coco_eval import COCO, COCOeval_faster
 from faster_coco_eval.core import mask as coco_masks
 
+from resnets.tasks.detection.detections import Detections
 from resnets.tasks.detection.metrics.average_precision import MAX_DETECTIONS, max_detections
 from resnets.tasks.detection.metrics.match_objects import as_xywh
-from resnets.tasks.detection.records import Found, Records, Truth
+from resnets.tasks.detection.records import Records, Truth
 
 SIZES = ("small", "medium", "large")  # areas below 32**2, below 96**2, and above
 
@@ -93,7 +94,7 @@ def _results(records: Records, kind: str) -> list[dict[str, Any]]:
     ]
 
 
-def _shapes(objects: Found | Truth, kind: str) -> list[dict[str, Any]]:
+def _shapes(objects: Detections | Truth, kind: str) -> list[dict[str, Any]]:
     if kind == "mask":  # without a box: that would decide which masks are small
         return [{"segmentation": dict(mask)} for mask in objects.masks or ()]
     return [{"bbox": box} for box in as_xywh(objects.boxes).tolist()]

@@ -19,8 +19,7 @@ from resnets.data.loading.thread_pool import ordered_map
 from resnets.errors import ImageError
 from resnets.inference.model_runner import Job
 from resnets.models.detection.settings import DetectorSettings
-from resnets.tasks.detection.found_objects import encode_mask
-from resnets.tasks.detection.records import Found
+from resnets.tasks.detection.detections import Detections, encode_mask
 from resnets.tasks.detection.views.fuse_detectors import fuse, label_maps
 from resnets.tasks.detection.views.image_views import Region, View, Views
 from resnets.tasks.detection.views.unite_views import Candidates, unite
@@ -35,7 +34,7 @@ class FoundImage(NamedTuple):
     """What was found in one image; `found` and `size`, height and width, are None if it cannot be read."""
 
     name: str
-    found: Found | None = None
+    found: Detections | None = None
     size: tuple[int, int] | None = None
     error: str | None = None
 
@@ -65,7 +64,7 @@ class ViewDetector:
         self.at_once = max(min(batch, MAX_PIXELS // _side(self.largest) ** 2), 1)
         self.job: Job | None = None  # begins with the first image, since the number of its tiles is then known
 
-    def find(self, pixels: np.ndarray | Image.Image, size: tuple[int, int], name: str) -> Found:
+    def find(self, pixels: np.ndarray | Image.Image, size: tuple[int, int], name: str) -> Detections:
         """The objects of all views of an image as of `read_image`, each once.
 
         Raises:
@@ -166,7 +165,7 @@ def united(
     size: tuple[int, int],
     iou: float,
     most: int | None,
-) -> Found:
+) -> Detections:
     """The objects of all views, each once, and at most `most` of them; see `unite_views`. Masks follow their boxes."""
     merged: dict[str, Any] = {name: torch.cat([each[name] for each in objects]) for name in objects[0]}
     views = np.repeat(np.arange(len(objects)), [len(each["boxes"]) for each in objects])
@@ -177,7 +176,7 @@ def united(
     masks = None
     if "masks" in merged:
         masks = [_union([encode_mask(merged["masks"][i], merged["boxes"][i], size) for i in each]) for each in members]
-    return Found(found.boxes[:most].astype(np.float32), scores[first], labels[first], masks)
+    return Detections(found.boxes[:most].astype(np.float32), scores[first], labels[first], masks)
 
 
 def _union(masks: list[dict[str, Any]]) -> dict[str, Any]:

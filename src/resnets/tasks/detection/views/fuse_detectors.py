@@ -12,7 +12,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from resnets.errors import UserError
-from resnets.tasks.detection.records import Found
+from resnets.tasks.detection.detections import Detections
 from resnets.tasks.detection.views.unite_views import iou_of
 from resnets.tasks.inputs.class_orders import class_orders
 from resnets.tasks.trained_model import TrainedModel
@@ -38,7 +38,7 @@ def label_maps(models: Sequence[TrainedModel]) -> list[np.ndarray]:
     return [np.argsort(order) for order in class_orders(models)]
 
 
-def fuse(found: Sequence[Found]) -> Found:
+def fuse(found: Sequence[Detections]) -> Detections:
     """The objects that several detectors found in an image, whose labels are of the same classes.
 
     A mask is that of the box with the highest score.
@@ -67,4 +67,4 @@ def fuse(found: Sequence[Found]) -> Found:
     if all(each.masks is not None for each in found):
         every = [mask for each in found for mask in each.masks or ()]
         masks = [every[clusters[index][0]] for index in ranked]
-    return Found(fused[ranked].astype(np.float32), means[ranked].astype(np.float32), label_of[ranked], masks)
+    return Detections(fused[ranked].astype(np.float32), means[ranked].astype(np.float32), label_of[ranked], masks)

@@ -11,7 +11,7 @@ from resnets.data.datasets.dataset import Sample
 from resnets.errors import UserError
 from resnets.models.detection.suppression import with_method
 from resnets.progress import progress_bar
-from resnets.tasks.detection.records import Found
+from resnets.tasks.detection.detections import Detections
 from resnets.tasks.detection.views.find_objects import ViewDetector, computed_by, find_objects
 from resnets.tasks.detection.views.image_views import Views
 from resnets.tasks.measurements import Measurements, concatenate
@@ -35,7 +35,7 @@ def predict_views(
     models: Sequence[TrainedModel],
     images: Iterable[Any],
     views: Views,
-    report: Callable[[str, Found, Size], Any],
+    report: Callable[[str, Detections, Size], Any],
     *,
     batch: int,
     workers: int | None,
@@ -54,7 +54,7 @@ def measure_views(
     models: Sequence[TrainedModel],
     samples: Sequence[Sample],
     views: Views,
-    measure: Callable[[Found, Size, Sample], Measurements],
+    measure: Callable[[Detections, Size, Sample], Measurements],
     *,
     batch: int,
     workers: int | None,

@@ -7,8 +7,7 @@ from faster_coco_eval.core import mask as coco_masks
 from torchvision.models.detection.roi_heads import paste_masks_in_image
 
 from resnets.data.image.preprocess import Preprocess
-from resnets.tasks.detection.found_objects import encode_mask, found_objects, select, suppress_across_classes
-from resnets.tasks.detection.records import Found
+from resnets.tasks.detection.detections import Detections, encode_mask, select, suppress_across_classes, to_detections
 
 
 def test_boxes_and_masks_are_those_of_the_original_image() -> None:
@@ -19,7 +18,7 @@ def test_boxes_and_masks_are_those_of_the_original_image() -> None:
     boxes = torch.cat([corners, corners + 4 + 18 * torch.rand(5, 2, generator=generator)], dim=1)
     masks = torch.nn.functional.interpolate(torch.rand(5, 1, 4, 4, generator=generator), size=28, mode="bilinear")[:, 0]
     objects = {"boxes": boxes, "scores": torch.linspace(0.9, 0.1, 5), "labels": torch.arange(5), "masks": masks}
-    found = found_objects(objects, placement)
+    found = to_detections(objects, placement)
     np.testing.assert_allclose(found.boxes, boxes / torch.tensor([*placement.scale[::-1]] * 2), atol=1e-4)
     assert found.masks is not None
     expected = paste_masks_in_image(masks[:, None], torch.from_numpy(found.boxes), (150, 201))[:, 0] >= 0.5
@@ -55,7 +54,7 @@ def test_a_box_ends_at_the_border() -> None:
         "scores": torch.ones(1),
         "labels": torch.zeros(1).long(),
     }
-    assert found_objects(objects, placement).boxes.tolist() == [[0, 0, 64, 32]]
+    assert to_detections(objects, placement).boxes.tolist() == [[0, 0, 64, 32]]
 
 
 def test_what_lies_beside_the_image_is_left_out() -> None:
@@ -66,7 +65,7 @@ def test_what_lies_beside_the_image_is_left_out() -> None:
         "labels": torch.arange(3),
         "masks": torch.ones(3, 28, 28),
     }
-    found = found_objects(objects, placement)
+    found = to_detections(objects, placement)
     assert (found.boxes.tolist(), found.labels.tolist()) == ([[8, 0, 20, 10]], [1])
     assert found.masks is not None
     assert len(found.masks) == 1
@@ -74,7 +73,7 @@ def test_what_lies_beside_the_image_is_left_out() -> None:
 
 def test_of_two_classes_at_one_place_the_more_certain_one_is_kept() -> None:
     boxes = np.array([[0, 0, 10, 10], [0, 0, 10, 9.5], [20, 20, 30, 30]], np.float32)
-    found = Found(boxes, np.array([0.6, 0.9, 0.5], np.float32), np.array([0, 1, 0]))
+    found = Detections(boxes, np.array([0.6, 0.9, 0.5], np.float32), np.array([0, 1, 0]))
     kept = suppress_across_classes(found, 0.5)
     assert kept.labels.tolist() == [1, 0]
     assert np.allclose(kept.scores, [0.9, 0.5])

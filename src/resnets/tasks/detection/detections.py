@@ -1,6 +1,7 @@
 """The outputs of a detector as objects in pixels of the original image."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -11,10 +12,27 @@ from torchvision.models.detection.roi_heads import expand_boxes, expand_masks, p
 from torchvision.ops import nms
 
 from resnets.data.image.placement import Placement
-from resnets.tasks.detection.records import Found
 
 
-def found_objects(objects: Mapping[str, Tensor], placement: Placement) -> Found:
+@dataclass(frozen=True, eq=False)
+class Detections:
+    """The objects that a model found.
+
+    Attributes:
+        boxes: float32 (k, 4): x1, y1, x2, y2.
+        scores: float32 (k,).
+        labels: int64 (k,), from 0.
+        masks: COCO run-length encodings of the size of the image, {"size": [height, width], "counts": bytes}; None if the model
+            finds no masks.
+    """
+
+    boxes: np.ndarray
+    scores: np.ndarray
+    labels: np.ndarray
+    masks: Sequence[dict[str, Any]] | None = None
+
+
+def to_detections(objects: Mapping[str, Tensor], placement: Placement) -> Detections:
     """The objects of one image, as of `DetectorOutput`, without those that lie in the background around it.
 
     Their masks become run lengths one after the other, to save memory.
@@ -25,7 +43,7 @@ def found_objects(objects: Mapping[str, Tensor], placement: Placement) -> Found:
     masks = None
     if "masks" in objects:
         masks = [encode_mask(mask, box, placement.original) for mask, box in zip(objects["masks"], boxes, strict=True)]
-    return Found(boxes.numpy(), objects["scores"].numpy(), objects["labels"].numpy(), masks)
+    return Detections(boxes.numpy(), objects["scores"].numpy(), objects["labels"].numpy(), masks)
 
 
 def encode_mask(mask: Tensor, box: Tensor, size: tuple[int, int]) -> dict[str, Any]:
@@ -50,14 +68,14 @@ def encode_mask(mask: Tensor, box: Tensor, size: tuple[int, int]) -> dict[str, A
     return {"size": list(size), "counts": encoded["counts"]}
 
 
-def select(found: Found, keep: np.ndarray) -> Found:
+def select(found: Detections, keep: np.ndarray) -> Detections:
     """The objects at the indices `keep`, or where a bool array is true."""
     indices = np.flatnonzero(keep) if keep.dtype == bool else keep
     masks = None if found.masks is None else [found.masks[index] for index in indices.tolist()]
-    return Found(found.boxes[indices], found.scores[indices], found.labels[indices], masks)
+    return Detections(found.boxes[indices], found.scores[indices], found.labels[indices], masks)
 
 
-def suppress_across_classes(found: Found, iou: float) -> Found:
+def suppress_across_classes(found: Detections, iou: float) -> Detections:
     """Without objects whose box overlaps that of an object of any class with a higher score by more than `iou`."""
     kept = nms(torch.from_numpy(found.boxes), torch.from_numpy(found.scores), iou)
     return select(found, kept.numpy())
