@@ -6,7 +6,7 @@ for each image, by name:
     found          float32 (k, 6): x1, y1, x2, y2, score, label; in descending order of the score
     truth          float64 (n, 7): x1, y1, x2, y2, label, crowd (0 or 1), area
     size           int64 (2,): height, width; one tensor (N, 2) for all images
-    matches        int32 (k, 3): see `metrics/match_objects.py`
+    matches        int32 (k, 3): see `metrics/match_detections.py`
     found_masks, truth_masks, mask_matches    for instance segmentation; masks are uint8 (bytes,), the compressed counts of COCO
                    run-length encodings, separated by spaces
 
@@ -22,7 +22,7 @@ import torch
 from torch import Tensor
 
 from resnets.tasks.detection.detections import Detections
-from resnets.tasks.detection.metrics.match_objects import Matches, match_boxes, match_masks
+from resnets.tasks.detection.metrics.match_detections import Matches, match_boxes, match_masks
 from resnets.tasks.measurements import Measurements, Rows
 
 _SEPARATOR = b" "  # the characters of counts are 48 to 111

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from resnets.tasks.detection.metrics.match_objects import IOU_THRESHOLDS, Matches
+from resnets.tasks.detection.metrics.match_detections import IOU_THRESHOLDS, Matches
 from resnets.tasks.detection.records import Records
 
 MAX_DETECTIONS = 100  # of one class in an image, by COCO's rules

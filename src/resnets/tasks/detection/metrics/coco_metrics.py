@@ -9,7 +9,7 @@ from faster_coco_eval.core import mask as coco_masks
 
 from resnets.tasks.detection.detections import Detections
 from resnets.tasks.detection.metrics.average_precision import MAX_DETECTIONS, max_detections
-from resnets.tasks.detection.metrics.match_objects import as_xywh
+from resnets.tasks.detection.metrics.match_detections import as_xywh
 from resnets.tasks.detection.records import Records, Truth
 
 SIZES = ("small", "medium", "large")  # areas below 32**2, below 96**2, and above

@@ -18,7 +18,7 @@ from typing import NamedTuple
 import numpy as np
 
 from resnets.tasks.detection.metrics.average_precision import average_precision_of, ranked_by_class
-from resnets.tasks.detection.metrics.match_objects import box_ious
+from resnets.tasks.detection.metrics.match_detections import box_ious
 from resnets.tasks.detection.records import Records
 
 FALSE_POSITIVES = ("class", "location", "both", "duplicate", "background")

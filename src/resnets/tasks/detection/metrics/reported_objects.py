@@ -4,7 +4,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from resnets.tasks.detection.metrics.match_objects import box_ious
+from resnets.tasks.detection.metrics.match_detections import box_ious
 from resnets.tasks.detection.records import Records
 
 _MIN_IOU = 0.5
