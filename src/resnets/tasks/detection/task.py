@@ -40,7 +40,7 @@ from resnets.tasks.detection import adapt, augment, draw_objects, metrics_table,
 from resnets.tasks.detection.annotations import ObjectTargets, missing_masks, truth
 from resnets.tasks.detection.config import DetectionConfig
 from resnets.tasks.detection.detections import Detections, select, suppress_across_classes, to_detections
-from resnets.tasks.detection.metrics import average_precision, reported_objects, score_threshold
+from resnets.tasks.detection.metrics import average_precision, confusion, score_threshold
 from resnets.tasks.detection.metrics import summarize as metrics
 from resnets.tasks.detection.prediction import Prediction, describe
 from resnets.tasks.detection.recipe_values import RECIPE_VALUES
@@ -287,7 +287,7 @@ class Detection(Task):
 
     def example_scores(self, measurements: Measurements) -> np.ndarray:
         """The F1 of each image at the score threshold."""
-        return reported_objects.image_scores(records.of(measurements), self.score_threshold)
+        return confusion.image_scores(records.of(measurements), self.score_threshold)
 
     def summarize(self, kept: Measurements, cross_fitted: CrossFitted | None = None) -> dict[str, Any]:
         """COCO's numbers, and precision, recall and F1 of what is reported; see `metrics/summarize.py`."""

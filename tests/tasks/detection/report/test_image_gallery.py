@@ -5,13 +5,13 @@ from PIL import Image
 
 from resnets.data.datasets.dataset import Sample
 from resnets.tasks.detection.detections import Detections
-from resnets.tasks.detection.metrics.reported_objects import image_counts, report_objects
+from resnets.tasks.detection.metrics.confusion import apply_threshold, image_counts
 from resnets.tasks.detection.records import ImageRecord, Records, Truth
 from resnets.tasks.detection.report import image_gallery
 
 
 def test_the_worst_images_have_the_most_errors(scenes: Records) -> None:
-    reported = report_objects(scenes, 0.5)
+    reported = apply_threshold(scenes, 0.5)
 
     worst = image_gallery.worst_images(scenes, reported)
 
@@ -27,7 +27,7 @@ def test_boxes_lie_where_they_are_in_the_image(tmp_path: Path, records_of) -> No
     found = Detections(np.zeros((0, 4), np.float32), np.zeros(0, np.float32), np.zeros(0, np.int64))
     records = records_of([ImageRecord(found, truth, (1500, 2000))])
 
-    reported, samples = report_objects(records, 0.5), [Sample(str(tmp_path / "a.jpg"))]
+    reported, samples = apply_threshold(records, 0.5), [Sample(str(tmp_path / "a.jpg"))]
     image_gallery.draw_worst(np.array([0]), samples, records, reported, ["sun"], tmp_path / "worst.png")
 
     pixels = np.asarray(Image.open(tmp_path / "worst.png")).astype(int)

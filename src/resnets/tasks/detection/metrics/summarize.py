@@ -11,7 +11,7 @@ from resnets.tasks.comparison import Exposure, ScoreComparison
 from resnets.tasks.detection.metrics import average_precision
 from resnets.tasks.detection.metrics.average_precision import average_precisions
 from resnets.tasks.detection.metrics.coco_metrics import coco_metrics
-from resnets.tasks.detection.metrics.reported_objects import f1, image_counts, report_objects
+from resnets.tasks.detection.metrics.confusion import apply_threshold, f1, image_counts
 from resnets.tasks.detection.records import Records
 
 MAX_RESAMPLES, MIN_RESAMPLES = 1000, 200
@@ -41,7 +41,7 @@ def summarize(
         box_ap_interval, box_ap50_interval, those of masks, and of precision, recall and F1: 95 %, by a
         bootstrap over the `num_units` units.
     """
-    reported = report_objects(records, threshold)
+    reported = apply_threshold(records, threshold)
     counts = image_counts(records, reported)
     hits, wrong, missed = counts.sum(axis=0).tolist()
     objects = ~records.truth.crowd
@@ -91,7 +91,7 @@ def class_rows(records: Records, class_names: Sequence[str], threshold: float | 
     """A row for each class, for JSON: class, objects, reported, box_ap, box_ap50, with masks mask_ap and mask_ap50, then
     precision, recall and f1 at the threshold. None where there is nothing to measure.
     """
-    reported, num_classes = report_objects(records, threshold), len(class_names)
+    reported, num_classes = apply_threshold(records, threshold), len(class_names)
     counts = np.stack(
         [
             np.bincount(records.found.labels[reported.hits], minlength=num_classes),

@@ -6,8 +6,8 @@ from pathlib import Path
 
 from resnets.report.figures import canvas
 from resnets.report.number_formats import count, percent
+from resnets.tasks.detection.metrics.confusion import SIDES
 from resnets.tasks.detection.metrics.error_types import ErrorTypes
-from resnets.tasks.detection.metrics.reported_objects import SIDES
 
 WIDTH, HEIGHT = 1200, 600
 MEANINGS = {

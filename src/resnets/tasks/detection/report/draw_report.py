@@ -14,7 +14,7 @@ from resnets.report.number_formats import percent
 from resnets.report.run_files import RunFiles
 from resnets.tasks import best_epoch
 from resnets.tasks.best_epoch import Monitor
-from resnets.tasks.detection.metrics import reported_objects, summarize
+from resnets.tasks.detection.metrics import confusion, summarize
 from resnets.tasks.detection.metrics.error_types import error_types
 from resnets.tasks.detection.records import Records
 from resnets.tasks.detection.report import bar_charts, error_crops, image_gallery, report_content, score_curves
@@ -48,9 +48,9 @@ def draw(
     if not records:
         page.write(files, report_content.build(files, None))
         return
-    reported = reported_objects.report_objects(records, threshold)
+    reported = confusion.apply_threshold(records, threshold)
     worst = image_gallery.worst_images(records, reported)
-    matrix = reported_objects.confusion_matrix(records, reported, len(class_names))
+    matrix = confusion.confusion_matrix(records, reported, len(class_names))
     errors = error_types(records, len(class_names))
     shown = samples, records, errors, threshold, class_names, files.path
     evaluated = Evaluated(
@@ -59,9 +59,9 @@ def draw(
         errors=errors,
         drawn_errors=error_crops.draw_all(*shown),
         unannotated=error_crops.write_unannotated(*shown),
-        sizes=reported_objects.recall_by_size(records, reported),
+        sizes=confusion.recall_by_size(records, reported),
         worst=[(samples[k].path, *counts) for k, counts in zip(
-            worst.tolist(), reported_objects.image_counts(records, reported)[worst].tolist(), strict=True
+            worst.tolist(), confusion.image_counts(records, reported)[worst].tolist(), strict=True
         )],
         threshold=threshold,
     )  # fmt: skip

@@ -14,7 +14,7 @@ from resnets.data.image.decode import DecodeError, decode
 from resnets.report.figures import canvas, image_grid
 from resnets.report.figures.image_grid import Caption, Tile
 from resnets.tasks.detection.draw_objects import Color, class_color, draw_captions
-from resnets.tasks.detection.metrics.reported_objects import Reported, image_counts
+from resnets.tasks.detection.metrics.confusion import Outcomes, image_counts
 from resnets.tasks.detection.records import Records
 
 SIDE = 360  # pixels of an image
@@ -34,7 +34,7 @@ _Draw = Callable[
 ]  # of an image (H, W, 3), and factors (4,) from its boxes to pixels
 
 
-def worst_images(records: Records, reported: Reported) -> np.ndarray:
+def worst_images(records: Records, reported: Outcomes) -> np.ndarray:
     """int64 (n,): the images with the most wrong and missed objects, of which there is at least one."""
     errors = image_counts(records, reported)[:, 1:].sum(axis=1)
     order = np.argsort(-errors, kind="stable")[:MAX_WORST]
@@ -42,7 +42,7 @@ def worst_images(records: Records, reported: Reported) -> np.ndarray:
 
 
 def draw_worst(
-    images: np.ndarray, samples: Sequence[Sample], records: Records, reported: Reported, names: Sequence[str], out: Path
+    images: np.ndarray, samples: Sequence[Sample], records: Records, reported: Outcomes, names: Sequence[str], out: Path
 ) -> Path:
     """Draw images with what is right (blue), wrong (red) and missed (yellow) in them.
 
@@ -66,7 +66,7 @@ def draw_worst(
 
 
 def draw_pairs(
-    samples: Sequence[Sample], records: Records, reported: Reported, names: Sequence[str], out: Path
+    samples: Sequence[Sample], records: Records, reported: Outcomes, names: Sequence[str], out: Path
 ) -> Path:
     """Draw some images twice: with the annotated objects at the left, and with those that are reported at the right."""
     chosen = np.sort(np.random.default_rng(0).permutation(len(records))[:MAX_PAIRS]).tolist()
@@ -98,7 +98,7 @@ def _tile(sample: Sample, records: Records, index: int, draw: _Draw, captions: S
 
 
 def _errors(
-    records: Records, reported: Reported, index: int, names: Sequence[str], image: np.ndarray, factors: np.ndarray
+    records: Records, reported: Outcomes, index: int, names: Sequence[str], image: np.ndarray, factors: np.ndarray
 ) -> np.ndarray:
     found, truth = records.found_in(index), records.truth_in(index)
     parts: list[tuple[np.ndarray, str, Color]] = []
@@ -124,7 +124,7 @@ def _truth(records: Records, index: int, names: Sequence[str], image: np.ndarray
 
 
 def _found(
-    records: Records, reported: Reported, index: int, names: Sequence[str], image: np.ndarray, factors: np.ndarray
+    records: Records, reported: Outcomes, index: int, names: Sequence[str], image: np.ndarray, factors: np.ndarray
 ) -> np.ndarray:
     found = records.found_in(index)
     chosen = np.flatnonzero((records.found.scores >= reported.threshold[index])[found]) + found.start

@@ -1,4 +1,4 @@
-"""What is right, wrong and missed among the objects whose score reaches a threshold; at an IoU of 0.5, by the boxes."""
+"""Right, wrong and missed objects at a score threshold, and the confusion matrix; at an IoU of 0.5, by the boxes."""
 
 from typing import NamedTuple
 
@@ -11,7 +11,7 @@ _MIN_IOU = 0.5
 SIDES = (0, 8, 16, 32, 64, 128, 256)  # lower limits in pixels of the square root of the area
 
 
-class Reported(NamedTuple):
+class Outcomes(NamedTuple):
     """The found objects (M,) and the annotated ones (n,), sorted.
 
     Args:
@@ -27,17 +27,17 @@ class Reported(NamedTuple):
     threshold: np.ndarray
 
 
-def report_objects(records: Records, threshold: float | np.ndarray) -> Reported:
+def apply_threshold(records: Records, threshold: float | np.ndarray) -> Outcomes:
     """Sort the objects at a score threshold, or one (N,) for each image."""
     thresholds = np.broadcast_to(np.asarray(threshold, dtype=np.float64), (len(records),))
     reported = records.found.scores >= thresholds[records.found_image]
     hits, ignored = records.matches.at(0)
     missed = ~records.truth.crowd
     missed[records.matches.object[hits & reported]] = False
-    return Reported(hits & reported, ~hits & ~ignored & reported, missed, thresholds)
+    return Outcomes(hits & reported, ~hits & ~ignored & reported, missed, thresholds)
 
 
-def image_counts(records: Records, reported: Reported) -> np.ndarray:
+def image_counts(records: Records, reported: Outcomes) -> np.ndarray:
     """int64 (N, 3): the number of hits, of wrong and of missed objects in each image."""
     columns = (
         records.found_image[reported.hits],
@@ -56,10 +56,10 @@ def f1(counts: np.ndarray) -> np.ndarray:
 
 def image_scores(records: Records, threshold: float | np.ndarray) -> np.ndarray:
     """float64 (N,): the F1 of each image; 1 where there is no object and none is reported."""
-    return np.nan_to_num(f1(image_counts(records, report_objects(records, threshold))), nan=1.0)
+    return np.nan_to_num(f1(image_counts(records, apply_threshold(records, threshold))), nan=1.0)
 
 
-def confusion_matrix(records: Records, reported: Reported, num_classes: int) -> np.ndarray:
+def confusion_matrix(records: Records, reported: Outcomes, num_classes: int) -> np.ndarray:
     """int64 (K + 1, K + 1): rows are the classes of the annotated objects, columns those of the reported ones; the last of each
     is the background.
 
@@ -88,7 +88,7 @@ def confusion_matrix(records: Records, reported: Reported, num_classes: int) -> 
     return matrix
 
 
-def recall_by_size(records: Records, reported: Reported) -> list[tuple[int, int]]:
+def recall_by_size(records: Records, reported: Outcomes) -> list[tuple[int, int]]:
     """For each of `SIDES` as the lower limit: the number of objects of this size, and how many of them were found."""
     sides = np.sqrt(records.truth.area)
     index = np.searchsorted(SIDES, sides, side="right") - 1
