@@ -47,9 +47,14 @@ from resnets.tasks.detection.recipe_values import RECIPE_VALUES
 from resnets.tasks.detection.records import ImageRecord
 from resnets.tasks.detection.report.draw_report import draw
 from resnets.tasks.detection.static_graph import largest_batch, static_graph
-from resnets.tasks.detection.views.fuse_detectors import label_maps
-from resnets.tasks.detection.views.image_views import Views
-from resnets.tasks.detection.views.use_views import describe_views, measure_views, predict_views, with_nms
+from resnets.tasks.detection.test_time_augmentation.fuse_detectors import label_maps
+from resnets.tasks.detection.test_time_augmentation.image_views import Views
+from resnets.tasks.detection.test_time_augmentation.predict_views import (
+    describe_views,
+    measure_views,
+    predict_views,
+    with_nms,
+)
 from resnets.tasks.input_preprocess import input_preprocess
 from resnets.tasks.measurements import Measurements
 from resnets.weights.checkpoint import Checkpoint

@@ -15,7 +15,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from resnets.tasks.detection.views.image_views import Region
+from resnets.tasks.detection.test_time_augmentation.image_views import Region
 
 CONTAINED = 0.6  # of the area of a part
 SAME_PART = 0.5  # IoU of two parts where their tiles overlap
@@ -37,7 +37,7 @@ class Candidates(NamedTuple):
     views: np.ndarray
 
 
-class United(NamedTuple):
+class Merged(NamedTuple):
     """The objects of an image, by descending score.
 
     Attributes:
@@ -49,7 +49,7 @@ class United(NamedTuple):
     members: list[list[int]]
 
 
-def unite(found: Candidates, regions: Sequence[Region], size: tuple[int, int], iou: float) -> United:
+def merge(found: Candidates, regions: Sequence[Region], size: tuple[int, int], iou: float) -> Merged:
     """Each object once.
 
     Args:
@@ -68,7 +68,7 @@ def unite(found: Candidates, regions: Sequence[Region], size: tuple[int, int], i
     parts = _parts(found, [index for index in by_score.tolist() if cut[index]], kept, shown, iou)
     members = sorted([[index] for index in kept] + parts, key=lambda each: -found.scores[each[0]])
     boxes = [np.concatenate([found.boxes[each, :2].min(0), found.boxes[each, 2:].max(0)]) for each in members]
-    return United(np.array(boxes).reshape(-1, 4), members)
+    return Merged(np.array(boxes).reshape(-1, 4), members)
 
 
 def _is_cut(boxes: np.ndarray, shown: np.ndarray, size: tuple[int, int]) -> np.ndarray:

@@ -10,7 +10,7 @@ from PIL import Image
 
 from resnets.data.image.preprocess import Preprocess
 from resnets.errors import UserError
-from resnets.tasks.detection.views.image_views import Views
+from resnets.tasks.detection.test_time_augmentation.image_views import Views
 
 PREPROCESS = Preprocess(size=(64, 64), resize="fit", resize_to=None)
 

@@ -9,8 +9,8 @@ import torch
 from PIL import Image
 
 from resnets.data.image.placement import Placement
-from resnets.tasks.detection.views.find_objects import ViewDetector, find_objects, in_image
-from resnets.tasks.detection.views.image_views import View, Views
+from resnets.tasks.detection.test_time_augmentation.detect_in_views import ViewDetector, detect_in_views, in_image
+from resnets.tasks.detection.test_time_augmentation.image_views import View, Views
 from resnets.tasks.trained_model import TrainedModel
 
 Finder = Callable[..., TrainedModel]
@@ -94,7 +94,7 @@ def test_unreadable_images_are_told(make_finder: Finder, tmp_path: Path) -> None
     (tmp_path / "text.jpg").write_text("no image")
     Image.fromarray(scene()).save(tmp_path / "scene.png")
     detector = ViewDetector(make_finder(), Views(flip=True), batch=4, count=2)
-    bad, good = find_objects([detector], [tmp_path / "text.jpg", tmp_path / "scene.png"], workers=0)
+    bad, good = detect_in_views([detector], [tmp_path / "text.jpg", tmp_path / "scene.png"], workers=0)
     assert (bad.found, bad.size) == (None, None)
     assert bad.error
     assert good.size == (320, 400)

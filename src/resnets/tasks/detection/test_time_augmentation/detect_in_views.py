@@ -20,9 +20,9 @@ from resnets.errors import ImageError
 from resnets.inference.model_runner import Job
 from resnets.models.detection.settings import DetectorSettings
 from resnets.tasks.detection.detections import Detections, encode_mask
-from resnets.tasks.detection.views.fuse_detectors import fuse, label_maps
-from resnets.tasks.detection.views.image_views import Region, View, Views
-from resnets.tasks.detection.views.unite_views import Candidates, unite
+from resnets.tasks.detection.test_time_augmentation.fuse_detectors import fuse, label_maps
+from resnets.tasks.detection.test_time_augmentation.image_views import Region, View, Views
+from resnets.tasks.detection.test_time_augmentation.merge_views import Candidates, merge
 from resnets.tasks.inputs.read_image import ImageInput, name_of, read_image
 from resnets.tasks.trained_model import TrainedModel, check_finite
 
@@ -30,7 +30,7 @@ MAX_PIXELS = 640 * 640  # of the views that are prepared and computed together: 
 AHEAD = 2  # images that are read before they are needed, where there are no tiles
 
 
-class FoundImage(NamedTuple):
+class ImageDetections(NamedTuple):
     """What was found in one image; `found` and `size`, height and width, are None if it cannot be read."""
 
     name: str
@@ -87,12 +87,12 @@ class ViewDetector:
                 objects.append(in_image(output.objects[0], view))
                 regions.append(view.region)
         settings: DetectorSettings = model.task.config  # type: ignore[assignment]
-        return united(objects, regions, size, settings.nms_iou, None if views.tile else settings.max_objects)
+        return merge_detections(objects, regions, size, settings.nms_iou, None if views.tile else settings.max_objects)
 
 
-def find_objects(
+def detect_in_views(
     detectors: Sequence[ViewDetector], images: Iterable[ImageInput], *, workers: int | None
-) -> Iterator[FoundImage]:
+) -> Iterator[ImageDetections]:
     """The objects of each image, one image after the other; those of several detectors are fused.
 
     Args:
@@ -107,15 +107,15 @@ def find_objects(
         open_image, enumerate(images), workers=workers, ahead=0 if is_tiled else AHEAD
     ):
         if pixels is None:
-            yield FoundImage(name, error=error)
+            yield ImageDetections(name, error=error)
             continue
         try:
             parts = [each.find(pixels, size, name) for each in detectors]
         except ImageError as problem:
-            yield FoundImage(name, error=problem.reason)
+            yield ImageDetections(name, error=problem.reason)
         else:
             parts = [replace(part, labels=own[part.labels]) for part, own in zip(parts, maps, strict=True)]
-            yield FoundImage(name, parts[0] if len(parts) == 1 else fuse(parts), size)
+            yield ImageDetections(name, parts[0] if len(parts) == 1 else fuse(parts), size)
 
 
 def computed_by(detectors: Sequence[ViewDetector]) -> dict[str, str]:
@@ -159,23 +159,23 @@ def in_image(objects: Mapping[str, Tensor], view: View) -> dict[str, Tensor]:
     return found
 
 
-def united(
+def merge_detections(
     objects: Sequence[Mapping[str, Tensor]],
     regions: Sequence[Region],
     size: tuple[int, int],
     iou: float,
     most: int | None,
 ) -> Detections:
-    """The objects of all views, each once, and at most `most` of them; see `unite_views`. Masks follow their boxes."""
-    merged: dict[str, Any] = {name: torch.cat([each[name] for each in objects]) for name in objects[0]}
+    """The objects of all views, each once, and at most `most` of them; see `merge_views`. Masks follow their boxes."""
+    joined: dict[str, Any] = {name: torch.cat([each[name] for each in objects]) for name in objects[0]}
     views = np.repeat(np.arange(len(objects)), [len(each["boxes"]) for each in objects])
-    boxes, scores, labels = (merged[name].numpy() for name in ("boxes", "scores", "labels"))
-    found = unite(Candidates(boxes, scores, labels, views), regions, size, iou)
+    boxes, scores, labels = (joined[name].numpy() for name in ("boxes", "scores", "labels"))
+    found = merge(Candidates(boxes, scores, labels, views), regions, size, iou)
     members = found.members[:most]
     first = [each[0] for each in members]
     masks = None
-    if "masks" in merged:
-        masks = [_union([encode_mask(merged["masks"][i], merged["boxes"][i], size) for i in each]) for each in members]
+    if "masks" in joined:
+        masks = [_union([encode_mask(joined["masks"][i], joined["boxes"][i], size) for i in each]) for each in members]
     return Detections(found.boxes[:most].astype(np.float32), scores[first], labels[first], masks)
 
 

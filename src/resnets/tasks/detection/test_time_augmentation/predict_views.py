@@ -12,8 +12,8 @@ from resnets.errors import UserError
 from resnets.models.detection.suppression import with_method
 from resnets.progress import progress_bar
 from resnets.tasks.detection.detections import Detections
-from resnets.tasks.detection.views.find_objects import ViewDetector, computed_by, find_objects
-from resnets.tasks.detection.views.image_views import Views
+from resnets.tasks.detection.test_time_augmentation.detect_in_views import ViewDetector, computed_by, detect_in_views
+from resnets.tasks.detection.test_time_augmentation.image_views import Views
 from resnets.tasks.measurements import Measurements, concatenate
 from resnets.tasks.trained_model import TrainedModel, report_unreadable
 
@@ -43,7 +43,7 @@ def predict_views(
     """The prediction for each image: that of `report` for its path, its objects and its size."""
     count = len(images) if isinstance(images, Sized) else None
     detectors = [ViewDetector(model, views, batch=batch, count=count) for model in models]
-    for name, found, size, error in find_objects(detectors, images, workers=workers):
+    for name, found, size, error in detect_in_views(detectors, images, workers=workers):
         if found is None or size is None:
             yield models[0].task.unreadable(name, error or "")
         else:
@@ -66,7 +66,7 @@ def measure_views(
     detectors = [ViewDetector(model, views, batch=batch, count=len(samples), precision="fp32") for model in models]
     errors: dict[int, str] = {}
     measured: list[Measurements] = []
-    images = find_objects(detectors, [sample.path for sample in samples], workers=workers)
+    images = detect_in_views(detectors, [sample.path for sample in samples], workers=workers)
     images = progress_bar(images, description="evaluating", total=len(samples), unit="images")
     for index, (sample, (_, found, size, error)) in enumerate(zip(samples, images, strict=True)):
         if found is None or size is None:

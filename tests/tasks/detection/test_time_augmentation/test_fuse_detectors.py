@@ -8,7 +8,7 @@ import pytest
 
 from resnets.errors import UserError
 from resnets.tasks.detection.detections import Detections
-from resnets.tasks.detection.views.fuse_detectors import SAME_OBJECT, fuse, label_maps
+from resnets.tasks.detection.test_time_augmentation.fuse_detectors import SAME_OBJECT, fuse, label_maps
 from resnets.tasks.trained_model import TrainedModel
 
 

@@ -13,7 +13,7 @@ import numpy as np
 
 from resnets.errors import UserError
 from resnets.tasks.detection.detections import Detections
-from resnets.tasks.detection.views.unite_views import iou_of
+from resnets.tasks.detection.test_time_augmentation.merge_views import iou_of
 from resnets.tasks.inputs.class_orders import class_orders
 from resnets.tasks.trained_model import TrainedModel
 

@@ -1,1 +1,0 @@
-"""Prediction of objects from several views of an image, and by several detectors."""
