@@ -73,7 +73,7 @@ def dataset_of(format_: str, folder: Path) -> Path:
 def fault(location: Path) -> str:
     """What is wrong with how the dataset is read; "" if nothing is."""
     try:
-        open_object_dataset.read_and_examine(location)
+        open_object_dataset.read_and_check(location)
     except (UserError, ImageError) as error:
         return "" if "\n" not in str(error) else f"a message of several lines: {error}"
     except Exception:

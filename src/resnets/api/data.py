@@ -53,7 +53,7 @@ def check(data: str | Path, *, workers: int | None = None, html: str | Path | No
     if html is not None:
         atomic_write.check_file_writable(html)
     if open_object_dataset.recognizes(data):
-        dataset, faults = open_object_dataset.read_and_examine(data)
+        dataset, faults = open_object_dataset.read_and_check(data)
     else:
         dataset, faults = open_dataset.read(str(data), on_inaccessible="skip"), []
     report = data_check.check(dataset, workers=workers, faults=faults)

@@ -37,7 +37,7 @@ def test_what_is_written_is_read_again(tmp_path: Path, format_: str, splits: tup
     dataset = source(tmp_path, splits)
     counts = convert(dataset, format_, tmp_path / "out")
     assert counts == {split or "": 3 for split in splits}
-    read, faults = open_object_dataset.read_and_examine(tmp_path / "out")
+    read, faults = open_object_dataset.read_and_check(tmp_path / "out")
     assert faults == []
     assert open_object_dataset.recognizes(tmp_path / "out")
     assert (read.class_names, read.splits) == (dataset.class_names, dataset.splits)

@@ -43,7 +43,7 @@ def test_penn_fudan_has_the_boxes_that_its_authors_state(tmp_path: Path, shared:
     with tarfile.open(shared("data/penn_fudan.tar")) as tar:
         tar.extractall(tmp_path, filter="data")
     root = tmp_path / "PennFudanPed"
-    dataset, faults = open_object_dataset.read_and_examine(root)
+    dataset, faults = open_object_dataset.read_and_check(root)
     assert faults == []
     assert len(dataset.samples) == 170
     differences = []

@@ -77,7 +77,7 @@ def damage(content: bytes, changes: list[tuple[int, int, int]]) -> bytes:
 def read_all(location: Path) -> None:
     """Read everything, masks too, or be refused in one line."""
     try:
-        dataset, faults = open_object_dataset.read_and_examine(location)
+        dataset, faults = open_object_dataset.read_and_check(location)
     except UserError as error:
         if "\n" in str(error):
             raise AssertionError("more than one line") from error
@@ -85,7 +85,7 @@ def read_all(location: Path) -> None:
     for each in faults:
         str(each).encode()
     for sample in dataset.samples:
-        if not os.path.isfile(sample.path):  # then it is not examined; `data check` and a training name it
+        if not os.path.isfile(sample.path):  # then it is not checked; `data check` and a training name it
             continue
         for each in sample.target.objects if sample.target.size else ():
             x1, y1, x2, y2 = each.box

@@ -18,7 +18,7 @@ from resnets.data.check.problem_kinds import Problem
 from resnets.data.datasets.dataset import SPLITS, Dataset, Sample
 from resnets.data.image.decode import DecodeError
 from resnets.data.loading.thread_pool import ordered_map
-from resnets.data.object_datasets.examine_objects import AnnotationFault
+from resnets.data.object_datasets.annotation_faults import AnnotationFault
 from resnets.message_format import pluralize
 from resnets.progress import progress_bar
 

@@ -24,7 +24,7 @@ from resnets.data.check.problem_kinds import (
 )
 from resnets.data.datasets.dataset import Dataset, Sample, labels_as_text, labels_of, text_order_note
 from resnets.data.image.formats import HEIC_SUFFIXES
-from resnets.data.object_datasets.examine_objects import AnnotationFault
+from resnets.data.object_datasets.annotation_faults import AnnotationFault
 from resnets.data.object_datasets.objects import ImageObjects
 from resnets.message_format import pluralize
 

@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from resnets.data.object_datasets import examine_objects
+from resnets.data.object_datasets import annotation_faults
 
 # error: training would fail, or its result would be wrong. warning: check it. note: handled; for information.
 LEVELS = ("error", "warning", "note")
@@ -126,12 +126,12 @@ KINDS = {
 
 # of objects
 KINDS |= {
-    kind: _Kind(level, title[0].upper() + title[1:], f"Correct them; what is done: {examine_objects.ACTIONS[kind]}.")
+    kind: _Kind(level, title[0].upper() + title[1:], f"Correct them; what is done: {annotation_faults.ACTIONS[kind]}.")
     for level, kinds in (
-        ("error", examine_objects.ERRORS),
-        ("warning", examine_objects.WARNINGS),
-        ("note", examine_objects.NOTES),
+        ("error", annotation_faults.ERRORS),
+        ("warning", annotation_faults.WARNINGS),
+        ("note", annotation_faults.NOTES),
     )
-    for kind, title in examine_objects.TITLES.items()
+    for kind, title in annotation_faults.TITLES.items()
     if kind in kinds
 }

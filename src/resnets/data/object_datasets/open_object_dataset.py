@@ -19,7 +19,8 @@ from resnets.data.object_datasets import (
     read_voc,
     read_yolo,
 )
-from resnets.data.object_datasets.examine_objects import ACTIONS, ERRORS, NOTES, TITLES, AnnotationFault, examine
+from resnets.data.object_datasets.annotation_faults import ACTIONS, ERRORS, NOTES, TITLES, AnnotationFault
+from resnets.data.object_datasets.check_annotations import check_annotations
 from resnets.errors import UserError
 from resnets.message_format import format_list, pluralize
 from resnets.progress import log
@@ -48,8 +49,8 @@ def recognizes(location: str | Path) -> bool:
 def read(location: str | Path, *, on_inaccessible: str = "error") -> Dataset:
     """Read images with objects: each `Sample` has an `ImageObjects` as its target, and the class of each object as its labels.
 
-    The size of each image is read from its header, and its objects are compared with it (`examine_objects`). What is mended is
-    logged, one line for each kind.
+    The size of each image is read from its header, and its objects are compared with it (`check_annotations`). What is
+    repaired is logged, one line for each kind.
 
     Args:
         location: a file or folder that `recognizes` is true for, a folder that `resnets data get` wrote, or `shapes` or
@@ -61,7 +62,7 @@ def read(location: str | Path, *, on_inaccessible: str = "error") -> Dataset:
         UserError: there are no such data, they are in none of the formats, or their annotations have errors.
         JobError: the storage does not answer within RESNETS_TIMEOUT_MINUTES.
     """
-    dataset, faults = read_and_examine(location)
+    dataset, faults = read_and_check(location)
     if on_inaccessible == "error":
         walk_folders.refuse_inaccessible(dataset.unused)
         _refuse_errors(dataset, [fault for fault in faults if fault.kind in ERRORS])
@@ -78,7 +79,7 @@ def read(location: str | Path, *, on_inaccessible: str = "error") -> Dataset:
     return dataset
 
 
-def read_and_examine(location: str | Path) -> tuple[Dataset, list[AnnotationFault]]:
+def read_and_check(location: str | Path) -> tuple[Dataset, list[AnnotationFault]]:
     """The dataset without what is wrong with it, and all faults; nothing is logged. Raises as `read`, but for annotations."""
     path = Path(location).expanduser()
     if str(location) in ("shapes", "digit-scenes") and not path.exists():
@@ -86,7 +87,7 @@ def read_and_examine(location: str | Path) -> tuple[Dataset, list[AnnotationFaul
     reader = call_with_timeout(_find_reader, path)
     if reader is None:
         raise UserError(_unknown_message(path))
-    dataset, faults = examine(reader.read(path))
+    dataset, faults = check_annotations(reader.read(path))
     _list_unused_images(dataset, [fault.path for fault in faults])
     return dataset, faults
 

@@ -1,17 +1,17 @@
-"""Compare the objects of a dataset with its images: what is wrong with them, and what is done about it."""
+"""Compare the objects of a dataset with its images, repair what is certain, and name what is wrong."""
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import NamedTuple
 
 import numpy as np
 
 from resnets.data.datasets.dataset import Dataset, Sample, labels_of
 from resnets.data.image.decode import DecodeError, ImageInfo, inspect
 from resnets.data.loading.thread_pool import ordered_map
+from resnets.data.object_datasets.annotation_faults import ERRORS, MANY_OBJECTS, SMALL_SIDE, AnnotationFault
 from resnets.data.object_datasets.object_masks import MAX_SIDE, Polygons, RunLengths
 from resnets.data.object_datasets.objects import FRACTIONS, Box, ImageObjects, Object, object_labels
 from resnets.data.object_datasets.turn_and_scale import TURNED, scale, turn
@@ -19,78 +19,16 @@ from resnets.progress import progress_bar
 
 SAME_IOU = 0.99  # of boxes that are taken as one
 OVER_EDGE = (2.0, 0.01)  # pixels, and fraction of the side: a box may be cut by the larger one without a word
-SMALL = 2.0  # pixels
-MANY = 100  # objects of an image: COCO's evaluation counts no more detections of a class
 ENOUGH = 5  # boxes that show a habit of the whole dataset
 AHEAD = 256
 
-# What is done about each kind of fault. The objects, or images, of an error are left out where that is asked for.
-ERRORS = {
-    "not-annotated": "an error; where errors are skipped, the image is left out",
-    "no-class": "an error; where errors are skipped, the object is left out",
-    "bad-box": "an error; where errors are skipped, the object is left out",
-    "empty-box": "an error; where errors are skipped, the object is left out",
-    "outside": "an error; where errors are skipped, the object is left out",
-    "fractions": "an error; where errors are skipped, the object is left out",
-}
-WARNINGS = {
-    "bad-mask": "the object has no mask",
-    "over-edge": "the box is cut at the edge",
-    "duplicate": "the second object is left out",
-    "two-labels": "none; one of the two may be wrong",
-    "small-box": "none",
-    "turned": "the boxes are turned with the image",
-    "other-size": "the boxes are scaled to the size of the image",
-    "other-shape": "none; the boxes may be those of another image",
-    "from-one": "none; subtract 1 from the left and upper coordinates if they are",
-    "corners": "none; write width and height if they are",
-}
-NOTES = {
-    "many-objects": "none; of each class as many detections are evaluated, where COCO's rules say 100",
-    "unknown-turn": "none; the annotations are taken as those of the upright image",
-}
-ACTIONS = {**ERRORS, **WARNINGS, **NOTES}
-TITLES = {
-    "not-annotated": "images without annotations",
-    "no-class": "objects without a class",
-    "bad-box": "boxes that are not four finite numbers",
-    "empty-box": "boxes without a size",
-    "outside": "boxes outside of their image",
-    "fractions": "boxes within one pixel, as if they were fractions of the sides",
-    "bad-mask": "masks that cannot be used",
-    "over-edge": "boxes over the edge of their image",
-    "duplicate": "objects that are annotated twice",
-    "two-labels": "boxes with two labels",
-    "small-box": f"boxes of less than {SMALL:g} pixels",
-    "turned": "images that EXIF turns, but not their annotations",
-    "unknown-turn": "images that EXIF turns or mirrors, whose annotations may be those before or after it",
-    "other-size": "annotations of an image of another size",
-    "other-shape": "annotations of an image of another shape",
-    "from-one": "boxes that seem to be counted from 1",
-    "corners": "boxes that seem to be two corners, not a corner and a size",
-    "many-objects": f"images with more than {MANY} objects",
-}
 
-
-class AnnotationFault(NamedTuple):
-    """A fault of an image, or of one of its objects, by its number in the file from 1; 0 for the image."""
-
-    path: str
-    object: int
-    kind: str
-    note: str
-
-    def __str__(self) -> str:
-        where = f"'{self.path}'" + (f", object {self.object}" if self.object else "")
-        return f"{where}: {self.note}" if self.note else where
-
-
-def examine(dataset: Dataset) -> tuple[Dataset, list[AnnotationFault]]:
+def check_annotations(dataset: Dataset) -> tuple[Dataset, list[AnnotationFault]]:
     """Compare all objects with the headers of their images.
 
     Returns:
         The dataset in which each `ImageObjects` has the size of the upright image and coordinates in its pixels, without the
-        images and objects that are errors; and the faults. Images that cannot be read are not examined: `data.check` finds them.
+        images and objects that are errors; and the faults. Images that cannot be read are not checked: `data.check` finds them.
     """
     paths = [sample.path for sample in dataset.samples]
     headers = ordered_map(_header, paths, workers=None, ahead=AHEAD)
@@ -106,16 +44,16 @@ def examine(dataset: Dataset) -> tuple[Dataset, list[AnnotationFault]]:
         elif header is None:
             samples.append(sample)
         else:
-            examined, found = _examine_image(sample, header)
+            checked, found = _check_image(sample, header)
             faults += found
-            samples.append(examined)
+            samples.append(checked)
     faults += _habits(dataset, samples)
     names = labels_of(samples)
     unused = sorted({*dataset.unused_classes, *dataset.class_names} - names)
-    examined_dataset = replace(
+    checked_dataset = replace(
         dataset, samples=tuple(samples), class_names=tuple(sorted(names)), unused_classes=tuple(unused)
     )
-    return examined_dataset, faults
+    return checked_dataset, faults
 
 
 def _header(path: str) -> ImageInfo | None:
@@ -125,7 +63,7 @@ def _header(path: str) -> ImageInfo | None:
         return None
 
 
-def _examine_image(sample: Sample, header: ImageInfo) -> tuple[Sample, list[AnnotationFault]]:
+def _check_image(sample: Sample, header: ImageInfo) -> tuple[Sample, list[AnnotationFault]]:
     target: ImageObjects = sample.target
     stored = header.height, header.width
     size = stored[::-1] if header.orientation in TURNED else stored
@@ -140,14 +78,14 @@ def _examine_image(sample: Sample, header: ImageInfo) -> tuple[Sample, list[Anno
     numbers = [number for number in range(1, len(objects) + len(unread) + 1) if number not in unread]
     kept: list[tuple[int, Object]] = []
     for number, each in zip(numbers, objects, strict=False):
-        found, mended = _examine_object(each, size, target.size == FRACTIONS)
+        found, repaired = _check_object(each, size, target.size == FRACTIONS)
         faults += [AnnotationFault(sample.path, number, kind, note) for kind, note in found]
-        if mended is not None:
-            kept.append((number, mended))
+        if repaired is not None:
+            kept.append((number, repaired))
     left_out, found_pairs = _same_boxes(kept)
     faults += [AnnotationFault(sample.path, *each) for each in found_pairs]
     final = tuple(each for number, each in kept if number not in left_out)
-    if len(final) > MANY:
+    if len(final) > MANY_OBJECTS:
         faults.append(AnnotationFault(sample.path, 0, "many-objects", f"{len(final):,} objects"))
     return replace(sample, target=ImageObjects(final, size), labels=object_labels(final)), faults
 
@@ -175,9 +113,7 @@ def _without_foreign_mask(each: Object, size: tuple[int, int]) -> Object:
     return replace(each, mask=None) if foreign else each
 
 
-def _examine_object(
-    each: Object, size: tuple[int, int], fractions: bool
-) -> tuple[list[tuple[str, str]], Object | None]:
+def _check_object(each: Object, size: tuple[int, int], fractions: bool) -> tuple[list[tuple[str, str]], Object | None]:
     """The kind and note of each fault of an object in an image of `size`; and the object as it is used, None if it is not."""
     x1, y1, x2, y2 = each.box
     text = f"box {x1:.6g}, {y1:.6g}, {x2:.6g}, {y2:.6g} of '{each.label}'"
@@ -193,7 +129,7 @@ def _examine_object(
     allowed = [max(OVER_EDGE[0], OVER_EDGE[1] * side) for side in (width, height)] * 2
     if any(abs(new - old) > limit for new, old, limit in zip(cut, each.box, allowed, strict=True)):
         faults.append(("over-edge", f"{text} in {width}x{height}"))
-    if min(cut[2] - cut[0], cut[3] - cut[1]) < SMALL:
+    if min(cut[2] - cut[0], cut[3] - cut[1]) < SMALL_SIDE:
         faults.append(("small-box", text))
     mask = each.mask
     if isinstance(mask, RunLengths) and (mask.height, mask.width) != size:
