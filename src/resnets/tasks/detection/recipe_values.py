@@ -3,25 +3,25 @@
 from collections.abc import Mapping
 from typing import Any
 
-_SMALL_DATA: Mapping[str, Any] = {
+_SCRATCH_AND_FINETUNE: Mapping[str, Any] = {
     "augment.scale": (0.35, 1.0), "augment.erase": 0.0, "augment.jitter": 0.2,
     "optim.name": "adamw", "optim.lr": 1e-3, "optim.lr_batch": None, "optim.nesterov": False, "optim.weight_decay": 0.05,
     "optim.decay_norm_and_bias": False, "optim.clip_norm": 10.0,
     "schedule.warmup_epochs": 1.0,
 }  # fmt: skip
-_WHOLE_IMAGES: Mapping[str, Any] = {"task.scale_jitter": (1.0, 1.0), "task.zoom_out": 0.0, "task.object_crop": 0.0}
+_WITHOUT_CROPS: Mapping[str, Any] = {"task.scale_jitter": (1.0, 1.0), "task.zoom_out": 0.0, "task.object_crop": 0.0}
 
 RECIPE_VALUES: Mapping[str, Mapping[str, Any]] = {
-    "scratch": {**_SMALL_DATA, "model.zero_init_residual": None},
+    "scratch": {**_SCRATCH_AND_FINETUNE, "model.zero_init_residual": None},
     "finetune": {
-        **_SMALL_DATA,
+        **_SCRATCH_AND_FINETUNE,
         "optim.lr": 5e-4,
         "freeze.head_epochs": 0,
         "freeze.norm": "eval",
         "ema.decay": 0.998,
     },
     "he2015_coco": {
-        **_WHOLE_IMAGES,
+        **_WITHOUT_CROPS,
         "task.layout": "c4",  # which allows any number of anchors
         "task.shorter_side": 600,
         "task.anchor_sizes": (64.0, 128.0, 256.0, 512.0),
@@ -30,12 +30,12 @@ RECIPE_VALUES: Mapping[str, Mapping[str, Any]] = {
         "task.nms_iou": 0.3,
     },
     "coco_fasterrcnn": {
-        **_WHOLE_IMAGES,
+        **_WITHOUT_CROPS,
         "task.shorter_side": 800,
         "task.anchor_sizes": (32.0, 64.0, 128.0, 256.0, 512.0),
     },
     "yolov3_coco": {
-        **_WHOLE_IMAGES,
+        **_WITHOUT_CROPS,
         "task.anchors": (10.0, 13.0, 16.0, 30.0, 33.0, 23.0, 30.0, 61.0, 62.0, 45.0, 59.0, 119.0, 116.0, 90.0, 156.0, 198.0,
                          373.0, 326.0),
         "task.ignore_iou": 0.7,
