@@ -21,7 +21,8 @@ if TYPE_CHECKING:
     from resnets.models.spec import ResNetSpec
     from resnets.models.zoo import get_spec
     from resnets.tasks.evaluate import Evaluation
-    from resnets.tasks.trained_model import TrainedModel, load
+    from resnets.tasks.load_model import load
+    from resnets.tasks.trained_model import TrainedModel
     from resnets.training.lr_find import lr_find
     from resnets.training.lr_range_test import RangeTest
     from resnets.training.train import TrainResult, train
@@ -82,7 +83,7 @@ _MODULES = {  # public name -> the module that defines it, imported when the nam
     "evaluate": "resnets.api.evaluate",
     "get_spec": "resnets.models.zoo",
     "list_models": "resnets.models.list_models",
-    "load": "resnets.tasks.trained_model",
+    "load": "resnets.tasks.load_model",
     "lr_find": "resnets.training.lr_find",
     "shard": "resnets.api.shard",
     "split": "resnets.api.data",

@@ -17,7 +17,7 @@ from tests import forked_processes
 
 import resnets
 from resnets.cli.main import main
-from resnets.tasks import registry, trained_model
+from resnets.tasks import load_model, registry
 from resnets.tasks.base import Task
 from resnets.weights import checkpoint as checkpoints
 
@@ -146,7 +146,7 @@ class TaskContract(ABC):
         assert read.task == self.task.name
         checkpoints.save(tmp_path / "copy.safetensors", read)
         assert (tmp_path / "copy.safetensors").read_bytes() == path.read_bytes()
-        model = trained_model.load(path)
+        model = load_model.load(path)
         assert type(model.task) is self.task
         assert model.task.fitted == read.fitted
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -18,23 +17,13 @@ from resnets.errors import JobError, UserError
 from resnets.models import zoo
 from resnets.tasks.classification.predict_samples import predict_samples
 from resnets.tasks.classification.task import Classification
-from resnets.tasks.trained_model import TrainedModel, load
-from resnets.weights import checkpoint as checkpoints
+from resnets.tasks.load_model import load
+from resnets.tasks.trained_model import TrainedModel
 
 
 @pytest.fixture
 def classifier(world) -> TrainedModel:
     return load(world.checkpoint)
-
-
-def test_a_loaded_classifier_is_ready(classifier: TrainedModel, world) -> None:
-    assert not classifier.model.training
-    assert classifier.class_names == ("red", "green", "blue")
-    assert classifier.preprocess == Preprocess.imagenet(32)
-    assert classifier.spec is not None
-    assert classifier.spec.name == "tiny"
-    assert (classifier.task.fitted, classifier.metrics) == ({"temperature": 1.5}, {"top1": 0.5})
-    assert repr(classifier) == f"TrainedModel({world.checkpoint}, classification, images of 32x32)"
 
 
 def test_the_probabilities_are_the_softmax_of_the_network(classifier: TrainedModel, world) -> None:
@@ -194,10 +183,3 @@ def test_double_precision_networks_are_fed_doubles(world) -> None:
         (word,) = asked.items()
         with pytest.raises(UserError, match=f"in fp64, which only the reference computes; received `{'='.join(word)}`"):
             TrainedModel(task, classifier.model, Preprocess.imagenet(32), **asked)
-
-
-def test_a_checkpoint_of_an_unknown_task_is_refused(world, tmp_path: Path) -> None:
-    found = checkpoints.read(world.checkpoint)
-    checkpoints.save(tmp_path / "boxes.safetensors", replace(found, task="detecton"))
-    with pytest.raises(UserError, match="There is no task 'detecton'"):
-        load(tmp_path / "boxes.safetensors")

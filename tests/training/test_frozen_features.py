@@ -19,7 +19,7 @@ from resnets.models import zoo
 from resnets.models.resnet import ResNet
 from resnets.recipes.override import override
 from resnets.recipes.recipe import Recipe
-from resnets.tasks import trained_model
+from resnets.tasks import load_model, trained_model
 from resnets.tasks.classification import predict_samples
 from resnets.tasks.classification.task import Classification, ClassificationConfig
 from resnets.training import frozen_features, loop, train
@@ -303,7 +303,7 @@ def test_the_best_weights_are_evaluated_on_the_cached_features(
     run = train.train(str(images), freeze="backbone", name="kept", **given).run
     best = run / "weights" / "best.safetensors"
     divided = read_split(run / "split.csv", open_dataset.read(str(images)))
-    wanted = predict_samples.predict_samples([trained_model.load(best)], divided.subset("val"))
+    wanted = predict_samples.predict_samples([load_model.load(best)], divided.subset("val"))
     with (run / "predictions.csv").open() as file:
         rows = {row["path"]: float(row["probability"]) for row in csv.DictReader(file)}
     assert rows == pytest.approx(dict(zip(wanted.paths, wanted.confidence, strict=True)), abs=1e-5)

@@ -26,7 +26,7 @@ from resnets.models import zoo
 from resnets.models.build_network import build
 from resnets.recipes import registry
 from resnets.recipes.recipe import tiny
-from resnets.tasks import trained_model
+from resnets.tasks import load_model
 from resnets.tasks.classification import predict_samples
 from resnets.training import loop, train
 from resnets.training.configuration.build_recipe import ARGUMENT_KEYS, build_recipe
@@ -108,7 +108,7 @@ def test_a_run_writes_all_files_and_is_accurate(colors):
 
 def test_the_best_weights_have_the_metrics_of_the_run(colors):
     result = _train(colors, epochs=3)
-    classifier = trained_model.load(result.run / "weights" / "best.safetensors")
+    classifier = load_model.load(result.run / "weights" / "best.safetensors")
     rows = list(csv.DictReader((result.run / "predictions.csv").open()))
     assert classifier.class_names == ("blue", "green", "red")
     answers = classifier.predict([row["path"] for row in rows])
@@ -154,7 +154,7 @@ def test_with_a_test_split_the_headline_is_measured_there(colors):
     result = _train(colors, epochs=1, split_file=str(colors.parent / "split.csv"))
     found = result.metrics
     tested = predict_samples.predict_samples(
-        [trained_model.load(result.run / "weights" / "best.safetensors")], dataset.subset("test")
+        [load_model.load(result.run / "weights" / "best.safetensors")], dataset.subset("test")
     )
     assert (found["split"], found["in_sample"], found["selected"]["split"]) == ("test", False, "val")
     assert found["count"] == len(dataset.subset("test")) != found["selected"]["count"]

@@ -23,7 +23,7 @@ from resnets.models.detection import zoo as detectors
 from resnets.models.detection.build import build_detector
 from resnets.models.resnet import ResNet, check_size, find_backbone
 from resnets.progress import log
-from resnets.tasks import trained_model
+from resnets.tasks import load_model
 from resnets.tasks.base import Task
 from resnets.tasks.classification.task import Classification
 from resnets.tasks.detection.task import Detection
@@ -148,7 +148,7 @@ def _load(model: str, imgsz: int | None, num_images: int, device: str) -> tuple[
         if random:
             task, net, preprocess = _untrained(model)
         else:
-            trained = trained_model.load(model, device, precision="fp32")
+            trained = load_model.load(model, device, precision="fp32")
             task, net, preprocess = trained.task, trained.model, trained.preprocess
     preprocess = preprocess.with_size(imgsz) if imgsz else preprocess
     num_images = max(num_images, NUM_IMAGES if isinstance(net, ResNet) else NUM_LARGE_IMAGES)

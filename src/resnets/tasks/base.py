@@ -57,7 +57,7 @@ from resnets.tasks import best_epoch
 from resnets.tasks.adapt import load_parent
 from resnets.tasks.best_epoch import Monitor
 from resnets.tasks.comparison import Comparison, Exposure, compare_scores
-from resnets.tasks.input_preprocess import input_preprocess
+from resnets.tasks.inputs.input_preprocess import input_preprocess
 from resnets.tasks.measurements import Measurements
 from resnets.weights.checkpoint import Checkpoint
 

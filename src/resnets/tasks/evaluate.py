@@ -16,7 +16,7 @@ from resnets.data.split import lineage
 from resnets.data.split.lineage import Lineage
 from resnets.errors import UserError
 from resnets.progress import log
-from resnets.tasks import trained_model
+from resnets.tasks import load_model
 from resnets.tasks.base import Measured, Task
 from resnets.tasks.comparison import Comparison, Exposure
 from resnets.tasks.inputs import evaluation_arguments, evaluation_split
@@ -148,7 +148,7 @@ def evaluate_checkpoints(
     files = [find_weights.find_file(checkpoint) for checkpoint in checkpoints]
     if calibrate:
         check_not_bundled(files[0])
-    models = [trained_model.load(file, device, backend=backend, precision=precision) for file in files]
+    models = [load_model.load(file, device, backend=backend, precision=precision) for file in files]
     groups = [[each] for each in models] if pairwise else [models]
     _check_models(files, models, data)
     task = models[0].task

@@ -17,7 +17,7 @@ from resnets.data.datasets.dataset import UnusedFiles
 from resnets.errors import JobError, UserError
 from resnets.message_format import format_list, pluralize, printable
 from resnets.progress import log, progress_bar
-from resnets.tasks import copy_by_class, trained_model
+from resnets.tasks import copy_by_class, load_model
 from resnets.tasks.inputs import image_paths
 
 STDOUT = "-"
@@ -71,7 +71,7 @@ def predict_files(
     if sort_into:
         atomic_write.check_folder_writable(sort_into)
     model, *others = (
-        trained_model.load(each, device, backend=backend, precision=precision) for each in (checkpoint, *ensemble)
+        load_model.load(each, device, backend=backend, precision=precision) for each in (checkpoint, *ensemble)
     )
     if top_k is not None and top_k > len(model.class_names) > 0:
         raise UserError(f"`top_k={top_k}` is more than the {len(model.class_names)} classes of '{checkpoint}'.")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Sized
 from pathlib import Path
@@ -19,21 +18,16 @@ from resnets.data.image.preprocess import Preprocess
 from resnets.data.loading.thread_pool import ordered_map
 from resnets.errors import ImageError, JobError, UserError
 from resnets.inference import tf32
-from resnets.inference.device import resolve_device
 from resnets.inference.model_runner import Job, ModelRunner
 from resnets.message_format import format_list
 from resnets.models.resnet import check_size, find_backbone
 from resnets.models.spec import ResNetSpec
 from resnets.nested_tensors import map_tensors, slice_examples
 from resnets.progress import log, progress_bar
-from resnets.tasks import registry
 from resnets.tasks.base import Prediction, Task
 from resnets.tasks.inputs.batching import Prepared, check_options, chunks
 from resnets.tasks.inputs.read_image import ImageInput, name_of, read_image
 from resnets.tasks.measurements import Measurements, concatenate
-from resnets.weights import checkpoint as checkpoints
-from resnets.weights import find_weights
-from resnets.weights.checkpoint import Checkpoint
 
 
 class TrainedModel:
@@ -294,60 +288,6 @@ class TrainedModel:
         except ImageError as error:
             return Prepared(name, [], error.reason)
         return Prepared(name, [[pixels]], placement=placement)
-
-
-def load(path: str | Path, device: str = "auto", *, backend: str = "auto", precision: str = "auto") -> TrainedModel:
-    """Load the model of a checkpoint, or the best one of a run directory, in eval mode.
-
-    Args:
-        path: a checkpoint, a run directory, or a name of `resnets weights list`.
-        device: "auto" (the first GPU if torch has one, else the CPU), "cpu", "cuda", "cuda:1", "1" or "mps".
-        backend, precision: what computes the predictions, as in `TrainedModel`.
-
-    Returns:
-        The model: `.predict(images)`, the network `.model`, its `.preprocess` and its `.class_names`.
-
-    Raises:
-        UserError: `path` is not an undamaged checkpoint of resnets, its task is not known here, or there is no such device.
-    """
-    device = resolve_device(device)
-    checkpoint = find_weights.read(path, task=None)
-    if checkpoint.provenance.get("head") == checkpoints.UNTRAINED:
-        raise UserError(
-            f"'{path}' has a last layer that was not trained, so it cannot predict yet. Train it for your classes: "
-            f"resnets train DATA --weights {shlex.quote(str(path))}"
-        )
-    task, model = load_model(checkpoint)
-    return TrainedModel(
-        task,
-        model,
-        checkpoint.preprocess,
-        spec=checkpoint.spec,
-        metrics=checkpoint.metrics,
-        provenance=checkpoint.provenance,
-        has_class_names=bool(checkpoint.class_names) or not task.class_names,
-        device=device,
-        backend=backend,
-        precision=precision,
-        name=str(path),
-    )
-
-
-def load_model(checkpoint: Checkpoint) -> tuple[Task, nn.Module]:
-    """The task of a checkpoint and its model, in eval mode; torch's random state is not changed.
-
-    Raises:
-        UserError: the task is not known here, or tensors do not fit.
-    """
-    task = registry.of_checkpoint(checkpoint)
-    checkpoints.check_blocks(checkpoint)
-    try:
-        with torch.device("meta"):
-            model = task.build(checkpoint.spec)
-    except (ValueError, RuntimeError) as error:  # sizes that do not divide, or that no memory could hold
-        raise UserError(f"The checkpoint's network '{checkpoint.spec.name}' cannot be built: {error}") from error
-    checkpoints.assign_tensors(model, checkpoint)
-    return task, model.eval()
 
 
 def check_finite(outputs: Any, name: str) -> None:

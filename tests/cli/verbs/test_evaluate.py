@@ -22,7 +22,7 @@ from resnets.tasks.classification import metrics
 from resnets.tasks.classification.predict_samples import predict_samples
 from resnets.tasks.evaluate import evaluate_checkpoints
 from resnets.tasks.inputs.evaluation_split import NOT_TRAINED_ON, EvaluationSplit
-from resnets.tasks.trained_model import load
+from resnets.tasks.load_model import load
 from resnets.weights import checkpoint as checkpoints
 
 ONE, TWO = "one.safetensors", "two.safetensors"

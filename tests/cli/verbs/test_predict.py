@@ -16,7 +16,7 @@ from tests import forked_processes
 
 from resnets.cli import main
 from resnets.inference import backends, choose_backend, hardware
-from resnets.tasks.trained_model import load
+from resnets.tasks.load_model import load
 
 NET = "one.safetensors"
 

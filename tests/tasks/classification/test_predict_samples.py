@@ -16,7 +16,8 @@ from resnets.data.datasets.dataset import Sample
 from resnets.data.image.preprocess import Preprocess
 from resnets.errors import ImageError, JobError, UserError
 from resnets.tasks.classification.predict_samples import predict_samples, temperature_of
-from resnets.tasks.trained_model import TrainedModel, load
+from resnets.tasks.load_model import load
+from resnets.tasks.trained_model import TrainedModel
 
 
 def softmax(classifier: TrainedModel, images: torch.Tensor) -> np.ndarray:

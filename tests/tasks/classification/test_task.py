@@ -15,8 +15,9 @@ from resnets.data.image.preprocess import Preprocess
 from resnets.errors import UserError
 from resnets.models import zoo
 from resnets.tasks.classification.task import Classification
+from resnets.tasks.load_model import load
 from resnets.tasks.measurements import Measurements
-from resnets.tasks.trained_model import TrainedModel, load
+from resnets.tasks.trained_model import TrainedModel
 
 PLACEMENT = Placement((32, 32), (32, 32), (1.0, 1.0))
 

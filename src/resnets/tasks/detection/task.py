@@ -55,7 +55,7 @@ from resnets.tasks.detection.test_time_augmentation.predict_views import (
     predict_views,
     with_nms,
 )
-from resnets.tasks.input_preprocess import input_preprocess
+from resnets.tasks.inputs.input_preprocess import input_preprocess
 from resnets.tasks.measurements import Measurements
 from resnets.weights.checkpoint import Checkpoint
 

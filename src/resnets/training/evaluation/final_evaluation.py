@@ -8,7 +8,7 @@ from typing import Any
 from torch import Tensor
 
 from resnets.data.datasets.dataset import Sample
-from resnets.tasks import trained_model
+from resnets.tasks import load_model
 from resnets.tasks.base import Task
 from resnets.tasks.evaluate import describe_selection
 from resnets.tasks.measurements import Measurements
@@ -54,7 +54,7 @@ def evaluate_run(
         task.draw_report(run, [], None)
         return {}
     path = run / "weights" / "best.safetensors"
-    model = trained_model.load(path, device=device)
+    model = load_model.load(path, device=device)
     size, summary = model.describe_input(), dict[str, Any]()
     if val:
         measurements, computed = (

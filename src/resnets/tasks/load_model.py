@@ -1,0 +1,72 @@
+"""Load the model of a checkpoint, of a run directory, or of a name of the catalog."""
+
+from __future__ import annotations
+
+import shlex
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from resnets.errors import UserError
+from resnets.inference.device import resolve_device
+from resnets.tasks import registry
+from resnets.tasks.base import Task
+from resnets.tasks.trained_model import TrainedModel
+from resnets.weights import checkpoint as checkpoints
+from resnets.weights import find_weights
+from resnets.weights.checkpoint import Checkpoint
+
+
+def load(path: str | Path, device: str = "auto", *, backend: str = "auto", precision: str = "auto") -> TrainedModel:
+    """Load the model of a checkpoint, or the best one of a run directory, in eval mode.
+
+    Args:
+        path: a checkpoint, a run directory, or a name of `resnets weights list`.
+        device: "auto" (the first GPU if torch has one, else the CPU), "cpu", "cuda", "cuda:1", "1" or "mps".
+        backend, precision: what computes the predictions, as in `TrainedModel`.
+
+    Returns:
+        The model: `.predict(images)`, the network `.model`, its `.preprocess` and its `.class_names`.
+
+    Raises:
+        UserError: `path` is not an undamaged checkpoint of resnets, its task is not known here, or there is no such device.
+    """
+    device = resolve_device(device)
+    checkpoint = find_weights.read(path, task=None)
+    if checkpoint.provenance.get("head") == checkpoints.UNTRAINED:
+        raise UserError(
+            f"'{path}' has a last layer that was not trained, so it cannot predict yet. Train it for your classes: "
+            f"resnets train DATA --weights {shlex.quote(str(path))}"
+        )
+    task, model = _load_network(checkpoint)
+    return TrainedModel(
+        task,
+        model,
+        checkpoint.preprocess,
+        spec=checkpoint.spec,
+        metrics=checkpoint.metrics,
+        provenance=checkpoint.provenance,
+        has_class_names=bool(checkpoint.class_names) or not task.class_names,
+        device=device,
+        backend=backend,
+        precision=precision,
+        name=str(path),
+    )
+
+
+def _load_network(checkpoint: Checkpoint) -> tuple[Task, nn.Module]:
+    """The task of a checkpoint and its model, in eval mode; torch's random state is not changed.
+
+    Raises:
+        UserError: the task is not known here, or tensors do not fit.
+    """
+    task = registry.of_checkpoint(checkpoint)
+    checkpoints.check_blocks(checkpoint)
+    try:
+        with torch.device("meta"):
+            model = task.build(checkpoint.spec)
+    except (ValueError, RuntimeError) as error:  # sizes that do not divide, or that no memory could hold
+        raise UserError(f"The checkpoint's network '{checkpoint.spec.name}' cannot be built: {error}") from error
+    checkpoints.assign_tensors(model, checkpoint)
+    return task, model.eval()
