@@ -21,6 +21,7 @@ from resnets.data.check.problem_kinds import KINDS
 from resnets.data.datasets import open_dataset
 from resnets.data.datasets.dataset import Dataset, Sample, build_dataset
 from resnets.data.image.decode import DecodeError
+from resnets.data.object_datasets.objects import ImageObjects, Object, make_sample
 
 CLASSES = ("ant", "bee", "wasp")
 ORIENTATION = 0x0112  # the EXIF tag
@@ -183,7 +184,7 @@ def test_problems_across_splits_are_found(tmp_path: Path) -> None:
         image.resize((80, 70)).save(tmp_path / "val" / "bee" / "alike.jpg", quality=70)
     report = check(open_dataset.read(tmp_path), workers=1)
     assert found(report) == {
-        "unknown-class": {"hornet (in val)"},
+        "unknown-class": {f"hornet (12 images in val, such as '{Path('val/hornet/00.jpg')}')"},
         "duplicates-across-splits": {"same.jpg"},
         "near-duplicates-across-splits": {"alike.jpg"},
         "absent-class": {"wasp (not in val)"},
@@ -437,6 +438,19 @@ def test_a_pipe_does_not_hang(tmp_path: Path) -> None:
     images(tmp_path, ("ant", "bee"), count=10)
     os.mkfifo(tmp_path / "ant" / "pipe.jpg")
     assert found(check(open_dataset.read(tmp_path), workers=1)) == {"unsupported": {"pipe.jpg"}}
+
+
+def test_images_without_objects_are_counted(tmp_path: Path) -> None:
+    splits = ("train", "train", "val", "train")
+    samples = []
+    for number, split in enumerate(splits):
+        noise(number).save(path := tmp_path / f"{number}.png")
+        target = ImageObjects((Object("ant", (4.0, 4.0, 20.0, 20.0)),) * (number == 3), (64, 64))
+        samples.append(make_sample(str(path), target, split=split))
+    problems = {problem.kind: problem for problem in check(build_dataset(tmp_path, samples), workers=1).problems}
+    assert problems["no-object"].level == "note"
+    assert [case.note for case in problems["no-object"].findings] == ["3 of 4: 2 train, 1 val"]
+    assert "no-label" not in problems
 
 
 def test_what_is_odd_in_sets_of_labels_is_found(tmp_path: Path) -> None:

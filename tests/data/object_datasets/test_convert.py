@@ -57,11 +57,15 @@ def test_what_is_written_is_read_again(tmp_path: Path, format_: str, splits: tup
 
 
 @pytest.mark.parametrize("format_", ["coco", "yolo"])
-def test_classes_without_objects_stay_in_the_list(tmp_path: Path, format_: str) -> None:
-    dataset = replace(source(tmp_path), unused_classes=("aardvark",))
+def test_all_classes_stay_in_the_list_in_their_order(
+    tmp_path: Path, format_: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    dataset = replace(source(tmp_path), listed_classes=("zebra", "dog", "aardvark", "cat"))
     convert(dataset, format_, tmp_path / "out")
     read = open_object_dataset.read(tmp_path / "out")
-    assert (read.class_names, read.unused_classes) == (dataset.class_names, ("aardvark",))
+    assert (read.class_names, read.unused_classes) == (dataset.class_names, ("aardvark", "zebra"))
+    assert read.listed_classes == dataset.listed_classes
+    assert "zebra" not in capsys.readouterr().err
 
 
 def test_pycocotools_reads_the_same_boxes(tmp_path: Path) -> None:

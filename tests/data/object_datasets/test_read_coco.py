@@ -107,6 +107,7 @@ def test_the_parent_category_of_roboflow_is_no_class_and_an_unused_class_is_name
     ]
     dataset = read_coco.read(folder(tmp_path, [annotation()], categories=categories))
     assert (dataset.class_names, dataset.unused_classes) == (("cat",), ("dog",))
+    assert dataset.listed_classes == ("cat", "dog")
     owning = read_coco.read(folder(tmp_path, [annotation(), annotation(category=0)], categories=categories))
     assert owning.class_names == ("cat", "pets")
 

@@ -159,6 +159,22 @@ def test_lines_that_cannot_be_read_are_faults(tmp_path: Path, line: str, fault: 
     assert [(each.number, each.kind) for each in target.faults] == [(2, fault)]
 
 
+def test_a_class_number_without_a_name_says_how_many_names_there_are(tmp_path: Path) -> None:
+    (fault,) = read_yolo.read(write(tmp_path, f"{BOX}9 .5 .5 .1 .1\n")).samples[0].target.faults
+    assert fault.note == "class 9, but 'data.yaml' has 2 names of classes, numbered from 0 to 1"
+
+
+@pytest.mark.parametrize(("nc", "count"), [("3", 1), ("many", 1), ("2", 0), ("", 0)])
+def test_a_number_of_classes_that_is_not_that_of_the_names_is_a_warning(tmp_path: Path, nc: str, count: int) -> None:
+    dataset = read_yolo.read(write(tmp_path, yaml=f"train: images\nnc: {nc}\nnames: [cat, dog]\n"))
+    assert [f"has 'nc: {nc}', but 2 names of classes" in each for each in dataset.layout_warnings] == [True] * count
+
+
+def test_classes_are_listed_by_their_numbers(tmp_path: Path) -> None:
+    dataset = read_yolo.read(write(tmp_path, yaml="train: images\nnames: {2: ant, 0: cat, 1: bee}\n"))
+    assert (dataset.listed_classes, dataset.unused_classes) == (("cat", "bee", "ant"), ("ant", "bee"))
+
+
 def test_classes_that_are_counted_from_1_are_told(tmp_path: Path) -> None:
     dataset = read_yolo.read(write(tmp_path, "1 .5 .5 .1 .1\n2 .5 .5 .1 .1\n"))
     assert "are the classes counted from 1?" in dataset.layout_warnings[0]
@@ -168,8 +184,8 @@ def test_classes_that_are_counted_from_1_are_told(tmp_path: Path) -> None:
     ("yaml", "message"),
     [
         ("train: [", "is not YAML"),
-        ("train: images\nnames: []\n", "needs `names`"),
-        ("train: images\nnames: 3\n", "needs `names`"),
+        ("train: images\nnames: []\n", "needs 'names'"),
+        ("train: images\nnames: 3\n", "needs 'names'"),
         ("train: images\nnames: [cat, [dog]]\n", "a class without a name"),
         ("train: elsewhere\nnames: [cat]\n", "names 'elsewhere', which is none of"),
         ("train: 3\nnames: [cat]\n", "where a folder"),

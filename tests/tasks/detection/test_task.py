@@ -9,6 +9,7 @@ import pytest
 import torch
 from PIL import Image
 
+from resnets.data.datasets.dataset import build_dataset
 from resnets.data.image.placement import Placement
 from resnets.data.image.preprocess import Preprocess
 from resnets.data.loading.batch import Batch
@@ -51,6 +52,13 @@ def test_the_name_of_a_model_decides_the_settings() -> None:
     plain = Detection.model_settings("resnet18", None)
     assert plain["model.name"].value == "fasterrcnn_light_resnet18"
     assert plain["task.neck_channels"].value == 96
+
+
+def test_classes_without_objects_are_told_before_a_training() -> None:
+    dataset = build_dataset(Path("data"), SAMPLES)
+    assert Detection.check(dataset) == []
+    (warning,) = Detection.check(replace(dataset, listed_classes=("dog", "zebra", "cat")))
+    assert warning.startswith("no object is of 'zebra': the model has the other classes only")
 
 
 def test_a_detector_that_is_trained_further_keeps_its_settings() -> None:

@@ -22,7 +22,7 @@ from resnets.data.check.problem_kinds import (
     Problem,
     make_problem,
 )
-from resnets.data.datasets.dataset import Dataset, Sample, labels_as_text, labels_of, text_order_note
+from resnets.data.datasets.dataset import Dataset, Sample, labels_as_text, labels_of, relative_path, text_order_note
 from resnets.data.image.formats import HEIC_SUFFIXES
 from resnets.data.object_datasets.annotation_faults import AnnotationFault
 from resnets.data.object_datasets.objects import ImageObjects
@@ -111,7 +111,11 @@ def _gray_among_colored(results: Sequence[FileResult]) -> list[Finding]:
 def _class_findings(dataset: Dataset) -> Findings:
     labels = {split: labels_of(dataset.subset(split)) for split in dataset.splits}
     train = labels.get("train")
-    unknown = [f"{name} (in {split})" for split in labels for name in sorted(labels[split] - (train or labels[split]))]
+    unknown = [
+        Finding(note=f"{name} ({_describe_images(dataset, split, name)})")
+        for split in labels
+        for name in sorted(labels[split] - (train or labels[split]))
+    ]
     absent = [
         f"{name} (not in {split})" for split in labels for name in sorted((train or labels[split]) - labels[split])
     ]
@@ -126,17 +130,23 @@ def _class_findings(dataset: Dataset) -> Findings:
         "single-class": [
             Finding(note=name) for name in dataset.class_names if not objects and len(dataset.class_names) == 1
         ],
-        "unknown-class": [Finding(note=note) for note in unknown],
+        "unknown-class": unknown,
         "absent-class": [Finding(note=note) for note in absent],
         "unused-class": [Finding(note=name) for name in dataset.unused_classes],
         "classes-together": [] if objects else _classes_together(dataset),
         "no-label": _without_label(dataset),
+        "no-object": _without_object(dataset) if objects else [],
         "similar-class-names": [Finding(note=_equation(names)) for names in similar.values() if len(names) > 1],
         "unicode-forms": [
             Finding(note=_equation([ascii(name)[1:-1] for name in names])) for names in dataset.unicode_variants
         ],
         "text-order": [Finding(note=order)] if order else [],
     }
+
+
+def _describe_images(dataset: Dataset, split: str, label: str) -> str:
+    paths = [sample.path for sample in dataset.subset(split) if label in (sample.labels or ())]
+    return f"{pluralize(len(paths), 'image')} in {split}, such as '{relative_path(str(dataset.root), paths[0])}'"
 
 
 def _classes_together(dataset: Dataset) -> list[Finding]:
@@ -157,6 +167,16 @@ def _classes_together(dataset: Dataset) -> list[Finding]:
 def _without_label(dataset: Dataset) -> list[Finding]:
     count = sum(not sample.labels and sample.target is None for sample in dataset.samples)
     return [Finding(note=f"{count:,} of {len(dataset.samples):,}")] if count else []
+
+
+def _without_object(dataset: Dataset) -> list[Finding]:
+    empty = [
+        sample.split
+        for sample in dataset.samples
+        if isinstance(sample.target, ImageObjects) and not sample.target.objects
+    ]
+    by_split = f": {_count_by_value(empty)}" if dataset.splits else ""
+    return [Finding(note=f"{len(empty):,} of {len(dataset.samples):,}{by_split}")] if empty else []
 
 
 def _count_by_value(values: Iterable[str | None]) -> str:

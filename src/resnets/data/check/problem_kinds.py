@@ -40,6 +40,10 @@ class _Kind(NamedTuple):
     advice: str
 
 
+def _capitalize(text: str) -> str:
+    return text[0].upper() + text[1:]
+
+
 def make_problem(kind: str, findings: Iterable[Finding]) -> Problem:
     """The problem of a kind of `KINDS`."""
     return Problem(kind, *KINDS[kind], tuple(findings))
@@ -117,6 +121,7 @@ KINDS = {
     "gray": _Kind("note", "Gray images among colored ones", "They become RGB. Do they belong to certain classes?"),
     "rotated": _Kind("note", "Images rotated by their EXIF data", "Their orientation is applied."),
     "no-label": _Kind("note", "Images without a label", "They are examples of no class. Were they looked at?"),
+    "no-object": _Kind("note", "Images without objects", "They are examples of the background. Were they looked at?"),
     "absent-class": _Kind("note", "Classes missing from a split", "They are not evaluated there."),
     "text-order": _Kind(
         "note", "Numbers sorted as text", "Write 01, 02, 10 if the index of a class should follow its number."
@@ -126,11 +131,11 @@ KINDS = {
 
 # of objects
 KINDS |= {
-    kind: _Kind(level, title[0].upper() + title[1:], f"Correct them; what is done: {annotation_faults.ACTIONS[kind]}.")
-    for level, kinds in (
-        ("error", annotation_faults.ERRORS),
-        ("warning", annotation_faults.WARNINGS),
-        ("note", annotation_faults.NOTES),
+    kind: _Kind(level, _capitalize(title), f"{correct}{_capitalize(annotation_faults.ACTIONS[kind])}.")
+    for level, kinds, correct in (
+        ("error", annotation_faults.ERRORS, "Correct them. "),
+        ("warning", annotation_faults.WARNINGS, "Check them. "),
+        ("note", annotation_faults.NOTES, ""),
     )
     for kind, title in annotation_faults.TITLES.items()
     if kind in kinds

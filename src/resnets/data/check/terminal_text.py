@@ -61,7 +61,7 @@ def _class_lines(report: CheckReport) -> Iterator[Text]:
 def _problem_lines(root: str, problem: Problem) -> Iterator[Text]:
     label = (f"{problem.level:<8}", f"bold {COLORS[problem.level]}")
     yield Text.assemble(label, f"{len(problem.findings):>6,}  ", (problem.title, "bold"))
-    yield Text(" " * INDENT + problem.advice, style="dim")
+    yield Text(" " * INDENT + progress.format_message(problem.advice), style="dim")
     shown = num_shown(len(problem.findings), SHOWN_CASES)
     for finding in problem.findings[:shown]:
         yield Text(" " * INDENT + _finding_text(root, finding))

@@ -191,11 +191,16 @@ class Dataset:
     samples: Sequence[Sample]
     class_names: tuple[str, ...]
     empty_classes: tuple[str, ...] = ()  # class folders without an image in any split
-    unused_classes: tuple[str, ...] = ()  # that are offered by the data, but no image has them
+    listed_classes: tuple[str, ...] = ()  # that the data list, in their order there, also those that no image has
     unused: UnusedFiles = field(default_factory=UnusedFiles)  # files and folders that do not belong to the data
     unreadable: tuple[str, ...] = ()  # paths of images that were left out since they cannot be read
     layout_warnings: tuple[str, ...] = ()  # what the folders could mean as well
     unicode_variants: tuple[tuple[str, ...], ...] = ()  # names taken as one, since only their Unicode form differs
+
+    @property
+    def unused_classes(self) -> tuple[str, ...]:
+        """The listed classes that no image has, sorted."""
+        return tuple(sorted(set(self.listed_classes) - set(self.class_names)))
 
     @property
     def splits(self) -> tuple[str, ...]:

@@ -132,9 +132,12 @@ def _read_labels(values: Mapping[str, object]) -> tuple[str, ...]:
 
 def _build(root: Path, samples: Sequence[Sample], rows: Sequence[Row], unused: UnusedFiles) -> Dataset:
     dataset = build_dataset(root, samples, unused=unused)
-    columns = {nfc(name) for _, values in rows if isinstance(flags := values["label"], dict) for name in flags}
-    if unused_classes := sorted(columns - set(dataset.class_names)):
-        log(f"left out {format_list(unused_classes)}: 1 for no image")
+    columns = dict.fromkeys(
+        nfc(name) for _, values in rows if isinstance(flags := values["label"], dict) for name in flags
+    )
+    dataset = replace(dataset, listed_classes=tuple(columns))
+    if dataset.unused_classes:
+        log(f"left out {format_list(dataset.unused_classes)}: 1 for no image")
     if not dataset.class_names:
         raise UserError(f"None of the {len(samples):,} images of '{root}' has a label.")
-    return replace(dataset, unused_classes=tuple(unused_classes))
+    return dataset

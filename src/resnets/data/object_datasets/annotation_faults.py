@@ -7,30 +7,30 @@ from typing import NamedTuple
 SMALL_SIDE = 2.0  # pixels
 MANY_OBJECTS = 100  # of an image: COCO's evaluation counts no more detections of a class
 
-# What is done about each kind of fault. The objects, or images, of an error are left out where that is asked for.
+# What is done about each kind of fault. Those of `ERRORS` are refused without `on_bad=skip`.
 ERRORS = {
-    "not-annotated": "an error; where errors are skipped, the image is left out",
-    "no-class": "an error; where errors are skipped, the object is left out",
-    "bad-box": "an error; where errors are skipped, the object is left out",
-    "empty-box": "an error; where errors are skipped, the object is left out",
-    "outside": "an error; where errors are skipped, the object is left out",
-    "fractions": "an error; where errors are skipped, the object is left out",
+    "not-annotated": "with `on_bad=skip`, the image is left out",
+    "no-class": "with `on_bad=skip`, the object is left out",
+    "bad-box": "with `on_bad=skip`, the object is left out",
+    "empty-box": "with `on_bad=skip`, the object is left out",
+    "outside": "with `on_bad=skip`, the object is left out",
+    "fractions": "with `on_bad=skip`, the object is left out",
 }
 WARNINGS = {
-    "bad-mask": "the object has no mask",
-    "over-edge": "the box is cut at the edge",
-    "duplicate": "the second object is left out",
-    "two-labels": "none; one of the two may be wrong",
-    "small-box": "none",
+    "bad-mask": "the object is used without a mask",
+    "over-edge": "the box is clipped to the image",
+    "duplicate": "only the first of the two objects is used",
+    "two-labels": "both objects are used; one of the labels may be wrong",
+    "small-box": "the box is used as it is",
     "turned": "the boxes are turned with the image",
     "other-size": "the boxes are scaled to the size of the image",
-    "other-shape": "none; the boxes may be those of another image",
-    "from-one": "none; subtract 1 from the left and upper coordinates if they are",
-    "corners": "none; write width and height if they are",
+    "other-shape": "the boxes are used as they are; they may belong to another image",
+    "from-one": "the boxes are used as they are; if the first pixel is 1, subtract 1 from the left and upper coordinates",
+    "corners": "the boxes are used as they are; if they are two corners, replace the second one by width and height",
 }
 NOTES = {
-    "many-objects": "none; of each class as many detections are evaluated, where COCO's rules say 100",
-    "unknown-turn": "none; the annotations are taken as those of the upright image",
+    "many-objects": "all are used; an evaluation counts as many detections of each class, where COCO's rules say 100",
+    "unknown-turn": "the annotations are used as those of the upright image",
 }
 ACTIONS = {**ERRORS, **WARNINGS, **NOTES}
 TITLES = {

@@ -49,11 +49,8 @@ def check_annotations(dataset: Dataset) -> tuple[Dataset, list[AnnotationFault]]
             samples.append(checked)
     faults += _habits(dataset, samples)
     names = labels_of(samples)
-    unused = sorted({*dataset.unused_classes, *dataset.class_names} - names)
-    checked_dataset = replace(
-        dataset, samples=tuple(samples), class_names=tuple(sorted(names)), unused_classes=tuple(unused)
-    )
-    return checked_dataset, faults
+    listed = tuple(dict.fromkeys((*dataset.listed_classes, *dataset.class_names)))
+    return replace(dataset, samples=tuple(samples), class_names=tuple(sorted(names)), listed_classes=listed), faults
 
 
 def _header(path: str) -> ImageInfo | None:

@@ -36,9 +36,9 @@ class _Written(NamedTuple):
 def convert(dataset: Dataset, format_: str, out: str | Path) -> dict[str, int]:
     """Write `dataset`, as `open_object_dataset.read` gives it, into the folder `out`, with copies of its images.
 
-    Boxes are those of the upright images. Classes are numbered in the order of their names, those without objects too. What a
-    format has no place for is left out and logged: crowds in YOLO's, masks in Pascal VOC's and .csv, in YOLO's all masks but
-    single polygons.
+    Boxes are those of the upright images. Classes are numbered in the order of the list that the data have, those without objects
+    too, else in the order of their names. What a format has no place for is left out and logged: crowds in YOLO's, masks in
+    Pascal VOC's and .csv, in YOLO's all masks but single polygons.
 
     Args:
         format_: "coco" (Roboflow's layout), "yolo" (Ultralytics'), "voc", "csv" or "jsonl" (a row for each object).
@@ -62,7 +62,7 @@ def convert(dataset: Dataset, format_: str, out: str | Path) -> dict[str, int]:
     }
     with staged_folder(out) as folder:
         written = _copy_images(dataset, format_, folder)
-        writers[format_](folder, written, sorted({*dataset.class_names, *dataset.unused_classes}))
+        writers[format_](folder, written, list(dict.fromkeys((*dataset.listed_classes, *dataset.class_names))))
     _log_left_out(format_, [each for image in written for each in image.target.objects])
     by_split = _by_split(written)
     return {split or "": len(by_split[split]) for split in (None, *SPLITS) if split in by_split}

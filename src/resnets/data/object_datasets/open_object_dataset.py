@@ -72,8 +72,6 @@ def read(location: str | Path, *, on_inaccessible: str = "error") -> Dataset:
         log(message)
     for warning in (*dataset.layout_warnings, *summarize(faults)):
         log(f"warning: {warning}")
-    if dataset.unused_classes:
-        log(f"left out {format_list(dataset.unused_classes)}: no object is of this class; the others are numbered anew")
     if note := text_order_note(dataset.class_names):
         log(note)
     return dataset

@@ -43,25 +43,25 @@ def read(path: Path) -> Dataset:
     """Read what `recognizes` recognizes: a JSON file; a folder with `_annotations.coco.json`, or with folders train, valid and
     test that have one each; a folder with `annotations/instances_train2017.json`; or with JSON files named for their splits.
 
-    Classes are known by name, whatever their ids. Classes without objects are in `Dataset.unused_classes`, but for the parent
-    that Roboflow adds to its classes.
+    Classes are known by name, whatever their ids. `Dataset.listed_classes` has all but the parent that Roboflow adds to its
+    classes.
 
     Raises:
         UserError: a file is not JSON, has no images, or its images are nowhere to be found.
     """
     root = path if path.is_dir() else _root_of_file(path)
     samples: list[Sample] = []
-    names: set[str] = set()
+    names: list[str] = []
     warnings: list[str] = []
     for file, split in _find_files(path).items():
         content = _load(file)
         categories = _categories(file, content)
-        names |= _offered_names(content, categories)
+        names += _listed_names(content, categories)
         found, notes = _samples(file, content, categories, _find_image_folder(file, root, content["images"]), split)
         samples += found
         warnings += notes
     dataset = build_dataset(root, samples, layout_warnings=warnings)
-    return replace(dataset, unused_classes=tuple(sorted(names - set(dataset.class_names))))
+    return replace(dataset, listed_classes=tuple(dict.fromkeys(names)))
 
 
 def _find_files(path: Path) -> dict[Path, str | None]:
@@ -125,10 +125,10 @@ def _categories(file: Path, content: Mapping[str, Any]) -> dict[object, str]:
     return names
 
 
-def _offered_names(content: Mapping[str, Any], categories: Mapping[object, str]) -> set[str]:
+def _listed_names(content: Mapping[str, Any], categories: Mapping[object, str]) -> list[str]:
     """The names of the categories, without those that only stand above others."""
     parents = [each.get("supercategory") for each in content["categories"] if each.get("supercategory") != each["name"]]
-    return {name for name in categories.values() if name not in parents}
+    return [name for name in categories.values() if name not in parents]
 
 
 def _key(value: object) -> object:

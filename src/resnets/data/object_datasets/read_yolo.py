@@ -22,7 +22,7 @@ from resnets.data.object_datasets.objects import (
     read_number,
 )
 from resnets.errors import UserError
-from resnets.message_format import format_list
+from resnets.message_format import format_list, pluralize
 
 CLASSES_FILE = "classes.txt"
 MAX_BYTES = 1 << 20  # of a yaml file: it names classes and folders
@@ -59,8 +59,12 @@ def read(path: Path) -> Dataset:
     for key, places in splits.items():
         split = SPLITS[key] if set(splits) != {"train"} else None
         images = [image for place in _as_list(file, places) for image in _images(file, content.get("path"), place)]
-        samples += [_sample(image, names, split, "kpt_shape" in content) for image in images]
-    return _build(file.parent, file, samples, names)
+        samples += [_sample(image, file, names, split, "kpt_shape" in content) for image in images]
+    dataset = _build(file.parent, file, samples, names)
+    if content.get("nc") is not None and str(content["nc"]) != str(len(names)):
+        note = f"'{file}' has 'nc: {str(content['nc'])[:40]}', but {_describe(names)}: the names are taken"
+        dataset = replace(dataset, layout_warnings=(*dataset.layout_warnings, note))
+    return dataset
 
 
 def _find_yaml(path: Path) -> Path | None:
@@ -115,7 +119,7 @@ def _names(file: Path, names: object) -> dict[int, str]:
     except ValueError as error:
         raise UserError(f"'{file}' has a class without a name: {error}.") from error
     if not found or len(found) != len(names):  # type: ignore[arg-type]
-        raise UserError(f"'{file}' needs `names`, a list of the names of the classes, or a name for each number.")
+        raise UserError(f"'{file}' needs 'names', a list of the names of the classes, or a name for each number.")
     return found
 
 
@@ -165,7 +169,7 @@ def _read_folder(path: Path) -> Dataset:
     lines = [line.strip() for line in _text(file).splitlines()]
     names = _names(file, {index: name for index, name in enumerate(lines) if name})
     images = list(walk_images(path / "images", UnusedFiles()))
-    return _build(path, file, [_sample(image, names, None, False) for image in images], names)
+    return _build(path, file, [_sample(image, file, names, None, False) for image in images], names)
 
 
 def _build(root: Path, file: Path, samples: Sequence[Sample], names: Mapping[int, str]) -> Dataset:
@@ -179,10 +183,14 @@ def _build(root: Path, file: Path, samples: Sequence[Sample], names: Mapping[int
         fault.note for sample in samples if sample.target for fault in sample.target.faults if fault.kind == "no-class"
     ]
     first = names.get(0)
-    if first and first not in dataset.class_names and f"class {max(names) + 1}" in wrong:
+    if (
+        first
+        and first not in dataset.class_names
+        and any(note.startswith(f"class {max(names) + 1},") for note in wrong)
+    ):
         note = f"no object has the class 0, '{first}', and some have {max(names) + 1}: are the classes counted from 1?"
         dataset = replace(dataset, layout_warnings=(*dataset.layout_warnings, note))
-    return replace(dataset, unused_classes=tuple(sorted(set(names.values()) - set(dataset.class_names))))
+    return replace(dataset, listed_classes=tuple(dict.fromkeys(names[number] for number in sorted(names))))
 
 
 def _label_files(image: Path) -> list[Path]:
@@ -195,7 +203,11 @@ def _label_files(image: Path) -> list[Path]:
     return places
 
 
-def _sample(image: Path, names: Mapping[int, str], split: str | None, keypoints: bool) -> Sample:
+def _describe(names: Mapping[int, str]) -> str:
+    return f"{pluralize(len(names), 'name')} of classes, numbered from {min(names)} to {max(names)}"
+
+
+def _sample(image: Path, file: Path, names: Mapping[int, str], split: str | None, keypoints: bool) -> Sample:
     label_file = next((file for file in _label_files(image) if file.is_file()), None)
     if label_file is None:
         return make_sample(str(image), None, split=split)
@@ -205,7 +217,7 @@ def _sample(image: Path, names: Mapping[int, str], split: str | None, keypoints:
         try:
             objects.append(_object(words[:5] if keypoints else words, names))
         except LookupError:
-            faults.append(Fault(number, "no-class", f"class {words[0][:40]}"))
+            faults.append(Fault(number, "no-class", f"class {words[0][:40]}, but '{file.name}' has {_describe(names)}"))
         except ValueError as error:
             faults.append(Fault(number, "bad-box", str(error)))
     return make_sample(str(image), ImageObjects(tuple(objects), FRACTIONS, tuple(faults)), split=split)

@@ -22,7 +22,7 @@ from resnets.data.object_datasets import open_object_dataset
 from resnets.data.split import stratify_groups
 from resnets.errors import UserError
 from resnets.inference.static_graph import StaticGraph
-from resnets.message_format import pluralize
+from resnets.message_format import format_list, pluralize
 from resnets.models.detection import zoo
 from resnets.models.detection.build import build_detector
 from resnets.models.detection.output import DetectorOutput
@@ -111,7 +111,12 @@ class Detection(Task):
             )
         if not dataset.class_names:
             raise UserError(f"'{dataset.root}' has no objects.")
-        return []
+        if not dataset.unused_classes:
+            return []
+        return [
+            f"no object is of {format_list(dataset.unused_classes)}: the model has the other classes only, and files that "
+            "`predict` writes number these from 0 (YOLO) or 1 (COCO) in the order of their names"
+        ]
 
     @classmethod
     def backbone_name(cls, model: str) -> str:
