@@ -50,7 +50,9 @@ HEADER_LIMIT = 16 * 2**20
 CONVERT = "Convert it: resnets weights convert {} --to resnets --out NAME.safetensors"
 UNTRAINED = "new, untrained"  # in the provenance, as `head`: the predictions mean nothing yet
 _FIELDS = ("task", "config", "fitted", "spec", "preprocess", "class_names", "metrics", "provenance")
-CLASSIFICATION = "classification"  # the task of all files of other libraries
+# Tasks of files of other libraries.
+CLASSIFICATION = "classification"
+DETECTION = "detection"
 
 
 @dataclass(frozen=True, eq=False)

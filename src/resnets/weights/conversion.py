@@ -10,7 +10,6 @@ from resnets.message_format import suggestion
 from resnets.weights import adapt
 from resnets.weights import checkpoint as checkpoints
 from resnets.weights.checkpoint import Checkpoint
-from resnets.weights.detection import checkpoint as detection
 from resnets.weights.detection import darknet_files
 from resnets.weights.detection import torchvision as torchvision_detector
 from resnets.weights.formats import fold_into_tensors, registry, timm
@@ -41,7 +40,7 @@ def convert(path: str | Path, *, to: str, out: str | Path, request: Request | No
             raise UserError(f"`{name}` has no effect with `no_top`, which leaves the last layer out.")
     _check_writable(out, to)
     loaded = load(path, request)
-    if loaded.checkpoint.task == detection.TASK:
+    if loaded.checkpoint.task == checkpoints.DETECTION:
         return _convert_detector(loaded, to, out)
     if to == DARKNET:
         raise UserError(f"A YOLOv3 is converted to darknet; '{path}' is a classifier.")

@@ -219,7 +219,7 @@ def unknown_names(weights_file: WeightsFile, candidate: Candidate) -> list[str]:
 def _known(path: Path, container: str, checkpoint: Checkpoint, reason: str) -> Inspection:
     """The inspection of a file that says itself what it is; of a detector, the network is its backbone."""
     spec, reasons = checkpoint.spec, [reason]
-    if checkpoint.task == detection.TASK:
+    if checkpoint.task == checkpoints.DETECTION:
         spec = dataclasses.replace(spec, num_classes=len(checkpoint.class_names))
         reasons.append(f"a detector, {detection.detector_settings(checkpoint).architecture}, on this network")
     return Inspection(path, container, None, "", (Candidate(spec, container, tuple(reasons)),))

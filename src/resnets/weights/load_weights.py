@@ -17,7 +17,6 @@ from resnets.weights import adapt, identify, local_file
 from resnets.weights import checkpoint as checkpoints
 from resnets.weights import provenance as origins
 from resnets.weights.checkpoint import Checkpoint
-from resnets.weights.detection import checkpoint as detection
 from resnets.weights.detection import darknet_files
 from resnets.weights.detection import torchvision as torchvision_detector
 from resnets.weights.formats import custom_keymap, huggingface, registry
@@ -77,7 +76,7 @@ def load(path: str | Path, request: Request | None = None) -> LoadedWeights:
                 f"'{path}' is a checkpoint of resnets, which needs no description; leave out {', '.join(needless)}."
             )
         checkpoint = checkpoints.read(path, task=None)
-        if checkpoint.task not in (checkpoints.CLASSIFICATION, detection.TASK):
+        if checkpoint.task not in (checkpoints.CLASSIFICATION, checkpoints.DETECTION):
             raise UserError(f"'{path}' is a checkpoint for the task '{checkpoint.task}', which no other library has.")
         if checkpoint.task != checkpoints.CLASSIFICATION:
             _refuse(request, f"'{path}' is a detector")

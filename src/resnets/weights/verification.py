@@ -25,7 +25,6 @@ from resnets.data.image.preprocess import Preprocess
 from resnets.errors import UserError
 from resnets.weights import checkpoint as checkpoints
 from resnets.weights.detection import verify_detectors
-from resnets.weights.detection.checkpoint import TASK
 from resnets.weights.formats import registry
 from resnets.weights.identify import is_resnets_checkpoint
 from resnets.weights.load_weights import LoadedWeights, Request, load
@@ -74,7 +73,7 @@ def verify(
     if request and request != Request() and all(is_resnets_checkpoint(Path(path)) for path in (a, b)):
         raise UserError("Both files are checkpoints of resnets, which need no description: leave out the rest.")
     loaded_files = [(path, load(path, None if is_resnets_checkpoint(path) else request)) for path in (Path(a), Path(b))]
-    are_detectors = [loaded.checkpoint.task == TASK for _, loaded in loaded_files]
+    are_detectors = [loaded.checkpoint.task == checkpoints.DETECTION for _, loaded in loaded_files]
     if all(are_detectors):
         with _image_files(images, imgsz or DETECTOR_SIDE) as files:
             return verify_detectors.compare(loaded_files, files, imgsz, DETECTOR_SIDE if not images else None)

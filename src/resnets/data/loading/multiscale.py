@@ -4,7 +4,7 @@ import random
 
 from resnets.data.loading.augmentation import derive_seed
 
-MULTIPLE = 32  # pixels
+INTERVAL = 32  # pixels between two sizes
 SMALLEST, LARGEST = 10 / 13, 19 / 13  # darknet trains a network for 416 pixels on 320 to 608
 STEPS_PER_SIZE = 10
 
@@ -14,6 +14,6 @@ def training_size(imgsz: int, *, seed: int, epoch: int, step: int) -> int:
 
     It is a pure function of its arguments, so that all ranks, and a run that was resumed, use the same sizes.
     """
-    low = max(round(imgsz * SMALLEST / MULTIPLE), 1)
-    high = max(round(imgsz * LARGEST / MULTIPLE), low)
-    return MULTIPLE * random.Random(derive_seed(seed, epoch, step // STEPS_PER_SIZE, "size")).randint(low, high)
+    low = max(round(imgsz * SMALLEST / INTERVAL), 1)
+    high = max(round(imgsz * LARGEST / INTERVAL), low)
+    return INTERVAL * random.Random(derive_seed(seed, epoch, step // STEPS_PER_SIZE, "size")).randint(low, high)

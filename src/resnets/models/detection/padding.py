@@ -6,8 +6,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-# The largest stride of the maps of most networks, so that the maps of a pyramid are 2, 4 and 8 times the last one.
+# Pixels: the largest stride of the maps of most networks, so that the maps of a pyramid are 2, 4 and 8 times the last one.
 MULTIPLE = 32
+
+
+def padded_size(height: int, width: int) -> tuple[int, int]:
+    """Height and width of an image of this size after `pad`."""
+    return -(-height // MULTIPLE) * MULTIPLE, -(-width // MULTIPLE) * MULTIPLE
 
 
 def pad(x: Tensor) -> Tensor:

@@ -3,6 +3,8 @@
 from collections.abc import Mapping
 from typing import Any
 
+from resnets.models.detection.yolo.anchors import COCO_ANCHORS
+
 _SCRATCH_AND_FINETUNE: Mapping[str, Any] = {
     "augment.scale": (0.35, 1.0), "augment.erase": 0.0, "augment.jitter": 0.2,
     "optim.name": "adamw", "optim.lr": 1e-3, "optim.lr_batch": None, "optim.nesterov": False, "optim.weight_decay": 0.05,
@@ -36,8 +38,7 @@ RECIPE_VALUES: Mapping[str, Mapping[str, Any]] = {
     },
     "yolov3_coco": {
         **_WITHOUT_CROPS,
-        "task.anchors": (10.0, 13.0, 16.0, 30.0, 33.0, 23.0, 30.0, 61.0, 62.0, 45.0, 59.0, 119.0, 116.0, 90.0, 156.0, 198.0,
-                         373.0, 326.0),
+        "task.anchors": tuple(side for pair in COCO_ANCHORS for side in pair),
         "task.ignore_iou": 0.7,
         "task.multiscale": True,
     },

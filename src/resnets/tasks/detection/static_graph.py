@@ -8,7 +8,7 @@ from torchvision.ops import box_iou
 
 from resnets.inference.static_graph import Agreement, StaticGraph
 from resnets.models.detection.output import DetectorOutput
-from resnets.models.detection.padding import MULTIPLE
+from resnets.models.detection.padding import padded_size
 
 MAX_PIXELS = 4 * 800 * 1088  # of the padded images that are computed together: their feature maps are large
 SAME_IOU = 0.9  # of the boxes of an object by two backends
@@ -34,7 +34,7 @@ def static_graph(model: Any) -> StaticGraph:
 
 def largest_batch(height: int, width: int) -> int:
     """How many images of this size are computed together at most."""
-    rows, columns = (-(-side // MULTIPLE) * MULTIPLE for side in (height, width))
+    rows, columns = padded_size(height, width)
     return max(MAX_PIXELS // (rows * columns), 1)
 
 

@@ -26,7 +26,7 @@ from resnets.message_format import format_list, pluralize
 from resnets.models.detection import zoo
 from resnets.models.detection.build import build_detector
 from resnets.models.detection.output import DetectorOutput
-from resnets.models.detection.padding import MULTIPLE
+from resnets.models.detection.padding import padded_size
 from resnets.models.detection.prefixes import PREFIXES
 from resnets.models.spec import ResNetSpec
 from resnets.nested_tensors import map_tensors
@@ -420,8 +420,7 @@ def _parts(images: Images) -> Iterator[tuple[list[int], Images]]:
     """Images that are computed together, with their indices: of one padded size, and no more than `largest_batch`."""
     groups: dict[tuple[int, int], list[int]] = {}
     for index, image in enumerate(images):
-        height, width = (-(-side // MULTIPLE) * MULTIPLE for side in image.shape[-2:])
-        groups.setdefault((height, width), []).append(index)
+        groups.setdefault(padded_size(*image.shape[-2:]), []).append(index)
     for (height, width), group in groups.items():
         size = largest_batch(height, width)
         for indices in (group[start : start + size] for start in range(0, len(group), size)):

@@ -9,8 +9,6 @@ from resnets.models.detection.settings import DetectorSettings
 from resnets.weights import checkpoint as checkpoints
 from resnets.weights.checkpoint import Checkpoint
 
-TASK = "detection"
-
 
 def detector_settings(checkpoint: Checkpoint) -> DetectorSettings:
     """The settings of the detector."""

@@ -16,7 +16,7 @@ from resnets.progress import log
 from resnets.weights import adapt, download_published, find_weights
 from resnets.weights import checkpoint as checkpoints
 from resnets.weights.checkpoint import Checkpoint
-from resnets.weights.detection.checkpoint import TASK, detector_settings, network
+from resnets.weights.detection.checkpoint import detector_settings, network
 from resnets.weights.detection.torchvision import STRUCTURE
 
 # Of a new detector: the category numbers of COCO, of which 80 are in use. torchvision's detectors have as many.
@@ -45,7 +45,7 @@ def create_detector(
     parent, notes = adapt.adapt_checkpoint(parent, num_classes=None, in_channels=in_channels)
     for note in notes:
         log(note)
-    if parent.task != TASK:
+    if parent.task != checkpoints.DETECTION:
         return _on_backbone(settings, parent, num_classes or NUM_CLASSES)
     found = detector_settings(parent)
     different = [

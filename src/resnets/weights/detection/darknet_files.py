@@ -22,9 +22,9 @@ from resnets.models.detection.build import build_detector
 from resnets.models.detection.settings import DetectorSettings
 from resnets.models.detection.yolo.yolov3 import YOLOv3
 from resnets.models.spec import ResNetSpec
-from resnets.weights.checkpoint import Checkpoint
+from resnets.weights.checkpoint import DETECTION, Checkpoint
 from resnets.weights.detection import darknet_cfg
-from resnets.weights.detection.checkpoint import TASK, detector_settings, network
+from resnets.weights.detection.checkpoint import detector_settings, network
 from resnets.weights.detection.darknet_layers import DarknetLayers, Section, layers_of
 from resnets.weights.detection.torchvision import default_class_names
 
@@ -131,7 +131,7 @@ def read_checkpoint(path: Path, class_names: Sequence[str] = ()) -> Checkpoint:
         ),
         class_names=class_names,
         tensors=found.tensors,
-        task=TASK,
+        task=DETECTION,
         config={**dataclasses.asdict(found.settings), "shorter_side": None},
     )
 

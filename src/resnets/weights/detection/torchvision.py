@@ -18,8 +18,8 @@ from resnets.models import zoo
 from resnets.models.detection.prefixes import TORCHVISION
 from resnets.models.detection.settings import DetectorSettings
 from resnets.models.spec import ResNetSpec
-from resnets.weights.checkpoint import Checkpoint
-from resnets.weights.detection.checkpoint import TASK, detector_settings
+from resnets.weights.checkpoint import DETECTION, Checkpoint
+from resnets.weights.detection.checkpoint import detector_settings
 from resnets.weights.formats import library_files, spec_from_shapes, torchvision
 from resnets.weights.formats.keymap import COUNTER, Keymap, Rule, read_name, write_name
 
@@ -122,7 +122,7 @@ def to_checkpoint(
         preprocess=PREPROCESS,
         class_names=tuple(class_names) or default_class_names(num_classes),
         tensors={key: each.float() if each.is_floating_point() else each for key, each in found.items()},
-        task=TASK,
+        task=DETECTION,
         config={**dataclasses.asdict(settings), "shorter_side": PREPROCESS.resize_to},
     )
 

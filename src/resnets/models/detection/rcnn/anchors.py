@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from resnets.models.detection.padding import MULTIPLE
+from resnets.models.detection.padding import padded_size
 
 Grid = tuple[int, int]  # rows and columns of a map
 
@@ -62,7 +62,7 @@ def inside_image(
         size: height and width of the image, in pixels.
         device: of the result.
     """
-    rows, columns = (-(-side // MULTIPLE) * MULTIPLE for side in size)  # padded as a batch of its own would be
+    rows, columns = padded_size(*size)  # padded as a batch of its own would be
     inside = []
     for level, (grid, count) in enumerate(zip(grids, per_position, strict=True)):
         if level < len(strides):
