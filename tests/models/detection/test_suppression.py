@@ -81,8 +81,7 @@ def test_a_detector_has_its_method_beside_another_with_the_same_tensors(name: st
     """Soft NMS keeps what NMS drops; the detector that it was made from is not changed."""
     torch.manual_seed(0)
     settings, spec = zoo.get(name)
-    narrow = replace(settings, neck_channels=8, box_head_dim=8, mask_channels=8, score_floor=0.0, nms_iou=0.2)
-    detector = build_detector(narrow, spec, 2).eval()
+    detector = build_detector(replace(settings, neck_channels=8, score_floor=0.0, nms_iou=0.2), spec, 2).eval()
     soft = with_method(detector, "soft")
     image = torch.randn(1, 3, 64, 64)
     before, found = detector(image).objects[0], soft(image).objects[0]

@@ -15,7 +15,7 @@ GOOD = {"boxes": torch.tensor([[10.0, 10, 40, 50]]), "labels": torch.tensor([1])
 @pytest.fixture(scope="module", params=["fasterrcnn_light_tiny", "yolov3_light_tiny"])
 def detector(request: pytest.FixtureRequest) -> nn.Module:
     settings, spec = zoo.get(request.param)
-    return build_detector(replace(settings, neck_channels=8, box_head_dim=8), spec, num_classes=2)
+    return build_detector(replace(settings, neck_channels=8), spec, num_classes=2)
 
 
 @pytest.mark.parametrize(

@@ -56,8 +56,9 @@ def test_it_learns_and_finds(name: str) -> None:
     settings, backbone = zoo.get(name)
     if len(backbone.num_blocks) == 4:
         backbone = replace(backbone, num_blocks=(1, 1, 1, 2))
-    small = replace(settings, candidates=50, proposals=50, train_candidates=50, proposal_samples=16, score_floor=0.0)
-    detector = build_detector(small, backbone, 3)
+    small = {"candidates": 50, "proposals": 50, "train_candidates": 50, "proposal_samples": 16, "score_floor": 0.0}
+    small = {key: value for key, value in small.items() if key not in settings.without_effect}
+    detector = build_detector(replace(settings, **small), backbone, 3)  # type: ignore[arg-type]
     x = torch.randn(2, 3, 65, 90)
     boxes = torch.tensor([[5.0, 6, 50, 60]])
     masks = torch.zeros(1, 65, 90, dtype=torch.bool)

@@ -19,8 +19,9 @@ SMALL = {"neck_channels": 8, "box_head_dim": 8, "mask_channels": 8}
 
 
 def task(name: str, class_names: tuple[str, ...], **values: object) -> Detection:
-    settings = vars(detectors.get(name)[0]) | SMALL | values
-    return Detection(class_names, DetectionConfig(**settings))
+    settings = detectors.get(name)[0]
+    small = {key: value for key, value in SMALL.items() if key not in settings.without_effect}
+    return Detection(class_names, DetectionConfig(**(vars(settings) | small | values)))
 
 
 def checkpoint(of: Detection, model: torch.nn.Module) -> Checkpoint:

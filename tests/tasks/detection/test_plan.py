@@ -118,6 +118,11 @@ def test_settings_without_an_effect_are_refused() -> None:
             planned(dataset((60, 90), 12.0), LIGHT, recipe)
 
 
+def test_settings_of_another_detector_are_refused() -> None:
+    with pytest.raises(UserError, match=r"box_loss has no effect on architecture='fasterrcnn'"):
+        planned(dataset((60, 90), 12.0), replace(LIGHT, box_loss="giou"))
+
+
 def test_mask_rcnn_needs_masks() -> None:
     with pytest.raises(UserError, match="1 object without a mask"):
         planned(dataset((60, 90), 12.0), DetectionConfig(architecture="maskrcnn"))

@@ -27,6 +27,7 @@ def detector(kind: str, score_floor: float) -> nn.Module:
     narrow = {"neck_channels": 16, "box_head_dim": 16, "mask_channels": 16, "proposals": 30, "score_floor": score_floor}
     spec = replace(spec, stem_channels=8, num_blocks=(1, 1, 1, 1), out_channels=(8, 16, 16, 16))
     torch.manual_seed(0)
+    narrow = {key: value for key, value in narrow.items() if key not in settings.without_effect}
     model = build_detector(replace(settings, **narrow), spec, 3)
     for name, parameter in model.named_parameters():
         if name.endswith(("cls_logits.weight", "cls_score.weight", "prediction.weight")):

@@ -91,3 +91,10 @@ def test_a_named_recipe_has_its_own_values_of_a_task_which_are_not_given_ones() 
         assert not builder.is_given("task.label_smoothing")
     builder = build_recipe.build_recipe("shapes", "tiny", "none", "scratch", {}, ["task.label_smoothing=0.3"]).builder
     assert flat_values(builder.recipe)["task.label_smoothing"] == 0.3
+
+
+def test_a_setting_of_a_detector_may_be_given_before_its_architecture_is_known() -> None:
+    """YOLOv3 has another loss; the default architecture of a recipe has not."""
+    builder, _, _ = build_recipe.build_recipe("shapes", "yolov3_light_tiny", "none", None, {}, ["task.box_loss=giou"])
+    values = flat_values(builder.recipe)
+    assert (values["task.architecture"], values["task.box_loss"]) == ("yolov3", "giou")

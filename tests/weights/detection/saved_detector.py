@@ -2,6 +2,7 @@
 
 import dataclasses
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import nn
@@ -19,7 +20,10 @@ def saved(path: Path, name: str) -> nn.Module:
     """A detector of three classes with random weights, in a checkpoint, with anchors of its data."""
     torch.manual_seed(5)
     settings, spec = zoo.get(name)
-    settings = dataclasses.replace(settings, anchor_sizes=(8.0, 16.0, 32.0, 64.0, 128.0))
+    anchors: dict[str, Any] = {"anchor_sizes": (8.0, 16.0, 32.0, 64.0, 128.0)}
+    if settings.architecture == "yolov3":
+        anchors = {"anchors": tuple(float(side) for side in range(8, 26))}
+    settings = dataclasses.replace(settings, **anchors)
     model = build_detector(settings, spec, len(NAMES))
     own = {"task": "detection", "config": dataclasses.asdict(settings)}
     checkpoints.save(path, Checkpoint(spec, Preprocess(size=(64, 64)), NAMES, model.state_dict(), **own))

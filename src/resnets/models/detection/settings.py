@@ -17,6 +17,14 @@ CHOICES: dict[str, tuple[str, ...]] = {
 }
 _FRACTIONS = ("score_floor", "nms_iou", "proposal_nms_iou", "ignore_iou")
 _AT_LEAST_0 = ("box_head_convs",)
+# Without effect on the other architecture, or with a single map.
+_OF_REGIONS = (
+    "layout", "head_norm", "rpn_convs", "anchor_sizes", "anchor_ratios", "train_candidates", "train_proposals", "proposals",
+    "proposal_nms_iou", "anchor_samples", "proposal_samples", "pool_size", "aligned", "box_head_convs", "box_head_dim",
+    "mask_channels",
+)  # fmt: skip
+_OF_YOLO = ("anchors", "box_loss", "ignore_iou")
+_OF_PYRAMID = ("neck_channels", "box_head_convs")
 
 
 @dataclass(frozen=True)
@@ -79,17 +87,29 @@ class DetectorSettings:
     ignore_iou: float = 0.7
 
     def __post_init__(self) -> None:
+        self.check_values()
+        self.check_together()
+
+    def check_values(self) -> None:
+        """Make tuples of lists, and raise UserError for a value of another type or range."""
         for field in dataclasses.fields(self):
             value, default = getattr(self, field.name), field.default
             if isinstance(value, list):
                 object.__setattr__(self, field.name, value := tuple(value))
-            _check(field.name, value, default)
+            if field.name in _DEFAULTS:  # others are those of a task
+                _check(field.name, value, default)
+
+    def check_together(self) -> None:
+        """Raise UserError for values that do not fit each other, or have no effect: such a setting has its default."""
+        for key in self.without_effect:
+            if (value := getattr(self, key)) != _DEFAULTS[key]:
+                layout = "" if self.architecture == "yolov3" else f" with layout='{self.layout}'"
+                raise UserError(
+                    f"{key} has no effect on architecture='{self.architecture}'{layout}; received {value!r}. Leave it out."
+                )
         rules = (
             (self.architecture == "maskrcnn" and self.layout == "c4",
              "architecture='maskrcnn' needs layout='fpn' or layout='dc5', not 'c4'"),
-            (self.architecture == "yolov3" and self.layout != "fpn", f"layout='{self.layout}' is of architecture='fasterrcnn'"),
-            (self.architecture != "yolov3" and self.box_loss != "paper",
-             f"box_loss='{self.box_loss}' is of architecture='yolov3'"),
             (self.layout == "fpn" and self.architecture != "yolov3" and len(self.anchor_sizes) != 5,
              f"anchor_sizes has five values, one for each level of the pyramid; received {self.anchor_sizes}"),
             (not self.anchor_sizes or not self.anchor_ratios, "anchor_sizes and anchor_ratios have at least one value"),
@@ -99,6 +119,16 @@ class DetectorSettings:
         for violated, message in rules:
             if violated:
                 raise UserError(f"{message}.")
+
+    @property
+    def without_effect(self) -> tuple[str, ...]:
+        """The settings that the detector does not use; not `mask_channels` of a Faster R-CNN, which light ones have as well."""
+        if self.architecture == "yolov3":
+            return _OF_REGIONS
+        if self.layout == "fpn":
+            return _OF_YOLO
+        masks = () if self.has_masks else ("head_norm",)
+        return _OF_YOLO + _OF_PYRAMID + masks + (("box_head_dim",) if self.layout == "c4" else ())
 
     @property
     def has_masks(self) -> bool:
@@ -113,6 +143,9 @@ class DetectorSettings:
     def usual_imgsz(self) -> int:
         """The usual longer side of an image, in pixels."""
         return 320 if self.is_light else 416 if self.architecture == "yolov3" else 640
+
+
+_DEFAULTS = {field.name: field.default for field in dataclasses.fields(DetectorSettings)}
 
 
 def _check(key: str, value: object, default: object) -> None:

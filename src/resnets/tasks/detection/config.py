@@ -31,10 +31,10 @@ class DetectionConfig(DetectorSettings, TaskConfig):
 
     def __post_init__(self) -> None:
         TaskConfig.__post_init__(self)
-        self.detector()
+        self.check_values()  # not together: a recipe is made of one value after the other
 
     def detector(self) -> DetectorSettings:
-        """The settings of the detector; raises UserError for one that is out of range."""
+        """The settings of the detector; raises UserError where they do not fit each other."""
         return DetectorSettings(
             **{field.name: getattr(self, field.name) for field in dataclasses.fields(DetectorSettings)}
         )

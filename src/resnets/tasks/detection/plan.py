@@ -32,11 +32,13 @@ def plan(dataset: Dataset, recipe: Recipe, parent: Checkpoint | None) -> dict[st
     """See `Task.plan`.
 
     Raises:
-        UserError: a setting of `augment` or `data` that a detection does not use has another value than its default.
+        UserError: a setting of `augment` or `data` that a detection does not use has another value than its default, or the
+            settings of the detector do not fit each other.
     """
     config = recipe.task
     assert isinstance(config, DetectionConfig)
     check_unused(recipe)
+    config.detector()
     samples = [sample for sample in dataset.subset("train") or dataset.samples if sample.target is not None]
     check_masks(config, dataset.samples)
     sizes = np.array([image_size(sample) for sample in samples])  # (N, 2)

@@ -24,7 +24,7 @@ RECIPE_VALUES: Mapping[str, Mapping[str, Any]] = {
     },
     "he2015_coco": {
         **_WITHOUT_CROPS,
-        "task.layout": "c4",  # which allows any number of anchors
+        "task.layout": "c4",
         "task.shorter_side": 600,
         "task.anchor_sizes": (64.0, 128.0, 256.0, 512.0),
         "task.anchor_samples": 256,
