@@ -30,29 +30,43 @@ def color(index: int) -> np.ndarray:
 
 
 def make_data(folder: Path, *overrides: str) -> train_data.TrainData:
-    """Six images of one color each, 48 x 64 pixels, with an object, for a detector of 64 pixels."""
-    samples = []
-    for index in range(6):
-        Image.fromarray(np.full((48, 64, 3), color(index), np.uint8)).save(folder / f"{index}.png")
-        objects = ImageObjects((Object("thing", (8.0, 8.0, 50.0, 40.0)),), (48, 64))
-        samples.append(make_sample(str(folder / f"{index}.png"), objects, split="train"))
+    """The data of `make_samples`, for a detector of 64 pixels."""
     fixed = ("task.zoom_out=0", "task.object_crop=0", "task.scale_jitter=1,1", "augment.jitter=0", *overrides)
     recipe = Recipe(data=Data(imgsz=64, batch=6, resize="fit"), task=DetectionConfig())
     for each in fixed:
         recipe = override(recipe, each)
-    task = Detection(("thing",), recipe.task)
-    return train_data.TrainData(recipe, task, samples, task.preprocess(recipe, None))
+    task = Detection(("left", "right"), recipe.task)
+    return train_data.TrainData(recipe, task, make_samples(folder), task.preprocess(recipe, None))
 
 
-def test_the_first_batch_names_the_images_of_each_mosaic(tmp_path: Path) -> None:
+def make_samples(folder: Path) -> list[Sample]:
+    """Six images of one color each, 48 x 64 pixels, with two objects."""
+    samples = []
+    for index in range(6):
+        Image.fromarray(np.full((48, 64, 3), color(index), np.uint8)).save(folder / f"{index}.png")
+        boxes = {"left": (2.0, 8.0, 14.0, 40.0), "right": (50.0, 8.0, 62.0, 40.0)}
+        objects = ImageObjects(tuple(Object(name, box) for name, box in boxes.items()), (48, 64))
+        samples.append(make_sample(str(folder / f"{index}.png"), objects, split="train"))
+    return samples
+
+
+def test_the_first_batch_has_the_images_of_each_mosaic(tmp_path: Path) -> None:
     data = make_data(tmp_path, "task.mosaic=0.5", "stop.epochs=4")
-    pictures, indices = data.first_batch()
-    assert len(pictures) == len(indices) == 6
-    assert {len(each) for each in indices} == {1, 4}
-    assert {each[0] for each in indices} == set(range(6))
-    for picture, each in zip(pictures, indices, strict=True):
-        seen = {index for index in range(6) if (np.abs(picture.astype(int) - color(index)).sum(axis=2) < 6).any()}
-        assert seen == set(each)
+    images = [image for image, _ in data.first_batch(make_samples(tmp_path))]
+    seen = [
+        sum((np.abs(image.astype(int) - color(index)).sum(axis=2) < 6).any() for index in range(6)) for image in images
+    ]
+    assert len(seen) == 6
+    assert (min(seen), max(seen)) == (1, 4)
+
+
+def test_a_caption_of_the_first_batch_has_the_classes_that_a_crop_left(tmp_path: Path) -> None:
+    data = make_data(tmp_path, "task.object_crop=1")
+    captions = [caption for _, caption in data.first_batch(make_samples(tmp_path))]
+    targets = next(data.batches(EpochStep(0))).targets
+    left = [", ".join(("left", "right")[label] for label in each["labels"].tolist()) for each in targets]
+    assert captions == left
+    assert {"left", "right"} & set(captions)
 
 
 def test_mosaics_end_before_the_last_steps_and_sizes_change_with_the_shorter_side(tmp_path: Path) -> None:

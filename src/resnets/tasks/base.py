@@ -274,9 +274,9 @@ class Task(ABC):
         """
         return place_targets.place(target, placement)
 
-    def draw_target(self, image: np.ndarray, target: Any) -> np.ndarray:
-        """A training image, uint8 (H, W, 3), with its target on it, for `spatial_targets`. Here: without it."""
-        return image
+    def draw_target(self, image: np.ndarray, target: Any) -> tuple[np.ndarray, str]:
+        """A training image, uint8 (H, W, 3), with its target on it, and a caption, for `spatial_targets`. Here: without both."""
+        return image, ""
 
     def collate(self, targets: Sequence[Any] | Tensor) -> Any:
         """The targets of a batch as one value: tensors with first dimension B, lists of B, or tuples and dictionaries of these.

@@ -21,7 +21,7 @@ from resnets.data.loading import augmentation, mean_std, ram_cache, train_loader
 from resnets.data.loading.batch import Batch
 from resnets.data.loading.epoch_order import BatchPlan, EpochStep
 from resnets.data.loading.eval_loader import EvalLoader
-from resnets.data.loading.scheduled_augmentation import Key, ScheduledAugmentation
+from resnets.data.loading.scheduled_augmentation import ScheduledAugmentation
 from resnets.errors import UserError
 from resnets.nested_tensors import map_tensors
 from resnets.progress import log
@@ -128,9 +128,9 @@ class TrainData:
             on_wait=on_wait,
         )
 
-    def first_batch(self) -> tuple[list[np.ndarray], list[tuple[int, ...]]]:
-        """Return the augmented images (H, W, 3) of the first batch, with their spatial targets on them, and the indices of the
-        images that each is made of.
+    def first_batch(self, samples: Sequence[Sample]) -> list[tuple[np.ndarray, str]]:
+        """Return the augmented images (H, W, 3) of the first batch, each with a caption. Spatial targets are drawn on them, and
+        the caption is what the task says of these; otherwise it is the class names of the image in `samples`.
         """
         batch = next(
             train_loader.train_batches(
@@ -142,11 +142,11 @@ class TrainData:
             images = self.batch_transform(images.float(), batch.positions, batch.epoch).to(torch.uint8)
         arrays = [image.permute(1, 2, 0).numpy() for image in images]
         if self.task.spatial_targets:
-            arrays = [self.task.draw_target(*each) for each in zip(arrays, batch.targets, strict=True)]
-        keys = zip(batch.positions.tolist(), batch.indices.tolist(), strict=True)
-        if self.scheduled is None:
-            return arrays, [(index,) for _, index in keys]
-        return arrays, [self.scheduled.indices(Key(batch.epoch, batch.step, *each)) for each in keys]
+            return [self.task.draw_target(*each) for each in zip(arrays, batch.targets, strict=True)]
+        return [
+            (array, ", ".join(samples[index].labels or ()))
+            for array, index in zip(arrays, batch.indices.tolist(), strict=True)
+        ]
 
     def to_device(self, batch: Batch) -> Batch:
         """Return the batch on the device: images normalized and, where that was not done before, augmented, with targets and

@@ -226,10 +226,12 @@ def test_the_targets_of_a_training_image_are_drawn() -> None:
     target = {"boxes": torch.tensor([[30.0, 20, 60, 40]]), "labels": torch.tensor([1])}
     task = Detection(("cat", "dog"))
     for each in (target, {**target, "masks": masks}):
-        drawn = task.draw_target(image, each)
+        drawn, caption = task.draw_target(image, each)
         factor = len(drawn) // 64
         assert drawn.shape == (factor * 64, factor * 96, 3)
         inside = drawn[factor * 22 : factor * 38, factor * 32 : factor * 58].any(axis=2)
         assert inside.all() == ("masks" in each)
         assert drawn.any()
-    assert not task.draw_target(image, {"boxes": torch.zeros(0, 4), "labels": torch.zeros(0, dtype=torch.int64)}).any()
+        assert caption == "dog"
+    drawn, caption = task.draw_target(image, {"boxes": torch.zeros(0, 4), "labels": torch.zeros(0, dtype=torch.int64)})
+    assert (drawn.any(), caption) == (False, "")

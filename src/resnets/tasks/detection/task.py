@@ -169,11 +169,12 @@ class Detection(Task):
     def multiscale(self) -> bool:
         return self.settings.multiscale
 
-    def draw_target(self, image: np.ndarray, target: Any) -> np.ndarray:
-        """The boxes with their classes, and the masks."""
+    def draw_target(self, image: np.ndarray, target: Any) -> tuple[np.ndarray, str]:
+        """The boxes with their classes, and the masks; the caption has each class once."""
         boxes, labels = np.asarray(target["boxes"]), np.asarray(target["labels"])
         masks = [*np.asarray(target["masks"], bool)] if "masks" in target else None
-        return draw_objects.draw(image, boxes, labels, self.class_names, masks=masks)
+        drawn = draw_objects.draw(image, boxes, labels, self.class_names, masks=masks)
+        return drawn, ", ".join(dict.fromkeys(self.class_names[label] for label in labels))
 
     def collate(self, targets: Sequence[Any] | Tensor) -> list[dict[str, Tensor]]:
         """A list of dictionaries of plain tensors, boxes in float32."""

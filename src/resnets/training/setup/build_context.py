@@ -88,10 +88,6 @@ def build_context(
 
 
 def draw_batch(train_data: TrainData, samples: Sequence[Sample], out: Path) -> None:
-    """Draw the first training batch as the network sees it, with the class names of each image, or of those of a mosaic."""
-    images, indices = train_data.first_batch()
-    labels = [[label for index in each for label in samples[index].labels or ()] for each in indices]
-    captions = [", ".join(dict.fromkeys(each)) for each in labels]
-    pairs = zip(images, captions, strict=True)
-    tiles = [image_grid.Tile(image, [image_grid.Caption(caption)]) for image, caption in pairs]
+    """Draw the first training batch as the network sees it, with the class names of each image, or of what is seen of it."""
+    tiles = [image_grid.Tile(image, [image_grid.Caption(text)]) for image, text in train_data.first_batch(samples)]
     image_grid.draw(tiles[: image_grid.MAX_IMAGES], out)
