@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from torchvision import tv_tensors
 
-from resnets.data.datasets.dataset import Sample, nfc
+from resnets.data.datasets.dataset import Dataset, Sample, nfc
 from resnets.data.object_datasets.object_masks import Mask, Polygons
 from resnets.data.object_datasets.objects import ImageObjects, Object
 from resnets.errors import UserError
@@ -63,6 +63,27 @@ class ObjectTargets(Sequence[Target]):
             stacked = np.stack(masks) if masks else np.zeros((0, height, width), bool)
             target["masks"] = tv_tensors.Mask(torch.from_numpy(stacked))
         return target
+
+
+def check_annotated(dataset: Dataset) -> list[str]:
+    """The warnings about a dataset that is to be trained on.
+
+    Raises:
+        UserError: images are not annotated, or there is no object.
+    """
+    if unlabeled := [sample.path for sample in dataset.samples if sample.target is None]:
+        raise UserError(
+            f"{pluralize(len(unlabeled), 'image')} without annotations, such as '{unlabeled[0]}'; training needs them for "
+            "each image, which may have no objects."
+        )
+    if not dataset.class_names:
+        raise UserError(f"'{dataset.root}' has no objects.")
+    if not dataset.unused_classes:
+        return []
+    return [
+        f"no object is of {format_list(dataset.unused_classes)}: the model has the other classes only, and files that "
+        "`predict` writes number these from 0 (YOLO) or 1 (COCO) in the order of their names"
+    ]
 
 
 def truth(sample: Sample, indices: dict[str, int], *, masks: bool) -> Truth:

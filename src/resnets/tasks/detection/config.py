@@ -1,10 +1,14 @@
-"""The settings of a detection: those of the detector, and those of its training."""
+"""The settings of a detection: those of the detector, and those of its training; and which of them a name decides."""
 
 import dataclasses
 from dataclasses import dataclass
+from typing import Any
 
+from resnets.models.detection import zoo
 from resnets.models.detection.settings import DetectorSettings
 from resnets.recipes.recipe import TaskConfig, number
+from resnets.tasks.base import ChosenValue
+from resnets.weights.checkpoint import Checkpoint
 
 
 @dataclass(frozen=True)
@@ -38,3 +42,23 @@ class DetectionConfig(DetectorSettings, TaskConfig):
         return DetectorSettings(
             **{field.name: getattr(self, field.name) for field in dataclasses.fields(DetectorSettings)}
         )
+
+
+def model_settings(model: str, parent: Checkpoint | None) -> dict[str, ChosenValue]:
+    """See `Task.model_settings`: those of the named detector, else of the detector of the weights, else of a light one."""
+    default = vars(DetectionConfig())
+    values, reason = dict[str, Any](), f"as {model} has it"
+    if zoo.is_detector(model):
+        values = vars(zoo.get(model)[0])
+    elif parent is not None and parent.task == default["name"]:
+        values, reason = dict(parent.config), "as the weights have it"
+    else:
+        model = f"fasterrcnn_light_{model}"
+        values = {"name": model, **vars(zoo.get(model)[0])}
+        reason = "a light detector, since none is named"
+    chosen = {
+        f"task.{key}": ChosenValue(each, reason)
+        for key, each in values.items()
+        if key in default and key != "name" and (each != default[key] or key == "layout")  # a recipe may have another
+    }
+    return chosen | ({"model.name": ChosenValue(model, reason)} if "name" in values else {})

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from faster_coco_eval.core import mask as coco_masks
 
-from resnets.tasks.detection.detections import Detections
+from resnets.tasks.detection.detections import Detections, select, suppress_across_classes
 
 
 @dataclass(frozen=True)
@@ -71,8 +71,24 @@ class Prediction:
         return f"{self.path}  {self.error or found or 'nothing'}"
 
 
-def describe(path: str, found: Detections, size: tuple[int, int], class_names: Sequence[str]) -> Prediction:
-    """The prediction of objects that are in descending order of the score."""
+def report(
+    path: str,
+    found: Detections,
+    size: tuple[int, int],
+    class_names: Sequence[str],
+    *,
+    threshold: float,
+    agnostic_nms: float | None = None,
+) -> Prediction:
+    """The prediction for an image of that size, height and width: what reaches the score threshold.
+
+    Args:
+        agnostic_nms: the IoU above which, of two objects of any classes, that with the lower score is dropped; None: of none.
+    """
+    found = select(found, found.scores >= threshold)
+    if agnostic_nms is not None:
+        found = suppress_across_classes(found, agnostic_nms)
+    found = select(found, np.argsort(-found.scores, kind="stable"))
     masks: list[dict[str, Any] | None] = [None] * len(found.scores) if found.masks is None else [*found.masks]
     objects = [
         DetectedObject(class_names[label], float(score), (box[0], box[1], box[2], box[3]), mask and _with_text(mask))

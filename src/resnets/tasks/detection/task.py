@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torchvision import tv_tensors
 
 from resnets import atomic_write
-from resnets.data.datasets.dataset import Dataset, Sample, nfc, remap_classes
+from resnets.data.datasets.dataset import Dataset, Sample, remap_classes
 from resnets.data.image.placement import Placement
 from resnets.data.image.preprocess import Preprocess
 from resnets.data.loading.batch import Batch, Images
@@ -22,11 +22,10 @@ from resnets.data.object_datasets import open_object_dataset
 from resnets.data.split import stratify_groups
 from resnets.errors import UserError
 from resnets.inference.static_graph import StaticGraph
-from resnets.message_format import format_list, pluralize
+from resnets.message_format import pluralize
 from resnets.models.detection import zoo
 from resnets.models.detection.build import build_detector
 from resnets.models.detection.output import DetectorOutput
-from resnets.models.detection.padding import padded_size
 from resnets.models.detection.prefixes import PREFIXES
 from resnets.models.spec import ResNetSpec
 from resnets.nested_tensors import map_tensors
@@ -36,17 +35,18 @@ from resnets.report.number_formats import percent_interval
 from resnets.tasks import bootstrap
 from resnets.tasks.base import ChosenValue, CrossFitted, Losses, Measured, Monitor, Task
 from resnets.tasks.comparison import Comparison, Exposure
-from resnets.tasks.detection import adapt, augment, draw_objects, metrics_table, plan, records, write_predictions
-from resnets.tasks.detection.annotations import ObjectTargets, missing_masks, truth
-from resnets.tasks.detection.config import DetectionConfig
-from resnets.tasks.detection.detections import Detections, select, suppress_across_classes, to_detections
-from resnets.tasks.detection.metrics import average_precision, confusion, score_threshold
+from resnets.tasks.detection import adapt, augment, draw_objects, plan, records, write_predictions
+from resnets.tasks.detection.annotations import ObjectTargets, check_annotated, missing_masks
+from resnets.tasks.detection.config import DetectionConfig, model_settings
+from resnets.tasks.detection.detections import Detections, to_detections
+from resnets.tasks.detection.forward import forward
+from resnets.tasks.detection.metrics import average_precision, confusion, metric_tables, score_threshold
 from resnets.tasks.detection.metrics import summarize as metrics
-from resnets.tasks.detection.prediction import Prediction, describe
+from resnets.tasks.detection.metrics.measure import LOSS, losses, measure
+from resnets.tasks.detection.prediction import Prediction, report
 from resnets.tasks.detection.recipe_values import RECIPE_VALUES
-from resnets.tasks.detection.records import ImageRecord
 from resnets.tasks.detection.report.draw_report import draw
-from resnets.tasks.detection.static_graph import largest_batch, static_graph
+from resnets.tasks.detection.static_graph import static_graph
 from resnets.tasks.detection.test_time_augmentation.fuse_detectors import label_maps
 from resnets.tasks.detection.test_time_augmentation.image_views import Views
 from resnets.tasks.detection.test_time_augmentation.predict_views import (
@@ -58,8 +58,6 @@ from resnets.tasks.detection.test_time_augmentation.predict_views import (
 from resnets.tasks.inputs.input_preprocess import input_preprocess
 from resnets.tasks.measurements import Measurements
 from resnets.weights.checkpoint import Checkpoint
-
-LOSS = "loss_"  # beginning of the names of the terms, in rows and in `metrics.jsonl`
 
 
 @dataclass(frozen=True)
@@ -103,20 +101,8 @@ class Detection(Task):
 
     @classmethod
     def check(cls, dataset: Dataset) -> list[str]:
-        """Raise UserError for images that are not annotated, and where there is no object."""
-        if unlabeled := [sample.path for sample in dataset.samples if sample.target is None]:
-            raise UserError(
-                f"{pluralize(len(unlabeled), 'image')} without annotations, such as '{unlabeled[0]}'; training needs them for "
-                "each image, which may have no objects."
-            )
-        if not dataset.class_names:
-            raise UserError(f"'{dataset.root}' has no objects.")
-        if not dataset.unused_classes:
-            return []
-        return [
-            f"no object is of {format_list(dataset.unused_classes)}: the model has the other classes only, and files that "
-            "`predict` writes number these from 0 (YOLO) or 1 (COCO) in the order of their names"
-        ]
+        """Images that are not annotated, and classes without an object."""
+        return check_annotated(dataset)
 
     @classmethod
     def backbone_name(cls, model: str) -> str:
@@ -126,24 +112,7 @@ class Detection(Task):
     @classmethod
     def model_settings(cls, model: str, parent: Checkpoint | None) -> dict[str, ChosenValue]:
         """The settings of the detector of that name; else of the detector that the weights are of; else of a light one."""
-        values, reason = dict[str, Any](), f"as {model} has it"
-        if zoo.is_detector(model):
-            values = vars(zoo.get(model)[0])
-        elif parent is not None and parent.task == cls.name:
-            values, reason = dict(parent.config), "as the weights have it"
-        else:
-            model = f"fasterrcnn_light_{model}"
-            values = {"name": model, **vars(zoo.get(model)[0])}
-            reason = "a light detector, since none is named"
-        default = vars(DetectionConfig())
-        chosen = {
-            f"task.{key}": ChosenValue(each, reason)
-            for key, each in values.items()
-            if key in default
-            and key != "name"
-            and (each != default[key] or key == "layout")  # a recipe may have another
-        }
-        return chosen | ({"model.name": ChosenValue(model, reason)} if "name" in values else {})
+        return model_settings(model, parent)
 
     @classmethod
     def plan(cls, dataset: Dataset, recipe: Recipe, parent: Checkpoint | None) -> dict[str, ChosenValue]:
@@ -205,14 +174,7 @@ class Detection(Task):
 
     def forward(self, model: Callable[..., Any], images: Images, targets: Any = None) -> DetectorOutput:
         """The objects, and with `targets` the losses. Images are padded as if each were alone, so that no other changes them."""
-        losses, objects = dict[str, Tensor](), [dict[str, Tensor]()] * len(images)
-        for indices, chosen in _parts(images):
-            part = model(chosen) if targets is None else model(chosen, [targets[index] for index in indices])
-            for name, each in part.losses.items():
-                losses.setdefault(name, each.new_zeros(len(images)))[indices] = each
-            for index, each in zip(indices, part.objects, strict=True):
-                objects[index] = each
-        return DetectorOutput(losses, objects)
+        return forward(model, images, targets)
 
     def measure(
         self,
@@ -223,24 +185,14 @@ class Detection(Task):
     ) -> Measurements:
         """The rows of `records`, and in a training those of the losses: float32 (n,)."""
         found = [to_detections(each, place) for each, place in zip(outputs.objects, placements, strict=True)]
-        measured = self._measure_found(found, [place.original for place in placements], samples)
-        return Measurements({**measured.rows, **{f"{LOSS}{key}": each for key, each in outputs.losses.items()}})
-
-    def _measure_found(
-        self, found: Sequence[Detections], sizes: Sequence[tuple[int, int]], samples: Sequence[Sample]
-    ) -> Measurements:
-        """The rows of objects that were found in images of these sizes, height and width."""
-        indices = {nfc(name): index for index, name in enumerate(self.class_names)}
-        images = [
-            ImageRecord(each, truth(sample, indices, masks=self.has_masks), size)
-            for each, size, sample in zip(found, sizes, samples, strict=True)
-        ]
-        unit = torch.tensor([bootstrap.unit_of(sample) for sample in samples], dtype=torch.int64)
-        return Measurements({**records.rows(images), "unit": unit})
+        rows = measure(
+            found, [place.original for place in placements], samples, self.class_names, masks=self.has_masks
+        ).rows
+        return Measurements({**rows, **{f"{LOSS}{key}": each for key, each in outputs.losses.items()}})
 
     def validation_metrics(self, measurements: Measurements) -> dict[str, float]:
         """The loss and its terms, and AP."""
-        terms = {name: float(each.mean()) for name, each in _losses(measurements).items()}
+        terms = {name: float(each.mean()) for name, each in losses(measurements).items()}
         found = average_precision.validation_metrics(records.of(measurements), len(self.class_names))
         return {"loss": sum(terms.values()), **found, **terms}
 
@@ -284,7 +236,7 @@ class Detection(Task):
         return self.with_fitted({"score_threshold": float(np.mean([each.task.score_threshold for each in models]))})
 
     def _measure_image(self, found: Detections, size: tuple[int, int], sample: Sample) -> Measurements:
-        return self._measure_found([found], [size], [sample])
+        return measure([found], [size], [sample], self.class_names, masks=self.has_masks)
 
     def fit(self, measurements: Measurements) -> dict[str, Any]:
         """The score threshold with the largest F1 at an IoU of 0.5, over all classes."""
@@ -329,18 +281,15 @@ class Detection(Task):
 
     def tables(self, metrics: Sequence[Mapping[str, Any]], names: Sequence[str]) -> Table:
         """A row for each number, with its interval if there is one."""
-        return metrics_table.metric_table(metrics, names)
+        return metric_tables.metric_table(metrics, names)
 
     def class_table(self, results: Mapping[str, Any]) -> tuple[str, Table] | None:
         """The row of each class."""
-        return "classes, at the score threshold", metrics_table.class_table(results["per_class"])
+        return "classes, at the score threshold", metric_tables.class_table(results["per_class"])
 
     def headline(self, metrics: Mapping[str, Any]) -> str:
         """AP of the boxes, and of the masks."""
-        named = [("box AP", "box_ap"), ("AP50", "box_ap50"), ("mask AP", "mask_ap"), ("F1", "f1_micro")]
-        return ", ".join(
-            f"{label} {percent_interval(metrics[key])}" for label, key in named if metrics.get(key) is not None
-        )
+        return metric_tables.headline(metrics)
 
     def write_results(self, run: Path, samples: Sequence[Sample], measurements: Measurements) -> None:
         """Write `per_class.csv` and `predictions.csv`."""
@@ -378,8 +327,8 @@ class Detection(Task):
         if views.is_single and len(models) == 1:
             return super().predict_models(models, images, batch=batch, workers=workers, **options)
         label_maps(models)
-        report = partial(self._of_ensemble(models)._report, **options)
-        return predict_views(models, images, views, report, batch=batch, workers=workers)
+        to_prediction = partial(self._of_ensemble(models)._report, **options)
+        return predict_views(models, images, views, to_prediction, batch=batch, workers=workers)
 
     def predict(self, path: str, outputs: Any, placement: Placement, **options: Any) -> Prediction:
         """The objects that reach the score threshold."""
@@ -393,46 +342,18 @@ class Detection(Task):
 
     def _report(self, path: str, found: Detections, size: tuple[int, int], **options: Any) -> Prediction:
         """The prediction for an image of that size, height and width."""
-        found = select(found, found.scores >= self._threshold(options))
-        if "agnostic_nms" in options:
-            found = suppress_across_classes(found, options["agnostic_nms"])
-        found = select(found, np.argsort(-found.scores, kind="stable"))
-        return describe(path, found, size, self.class_names)
+        iou = options.get("agnostic_nms")
+        return report(path, found, size, self.class_names, threshold=self._threshold(options), agnostic_nms=iou)
 
     def writers(self) -> Mapping[str, Callable[[str], AbstractContextManager[Callable[[Any], Any]]]]:
         """`draw`, `coco_json`, `yolo_labels`, `crops`, and `masks` if the detector finds masks."""
-        kinds = {
-            "draw": write_predictions.drawn_images,
-            "coco_json": write_predictions.coco_file,
-            "yolo_labels": write_predictions.yolo_files,
-            "crops": write_predictions.crops,
-        }
-        kinds |= {"masks": write_predictions.mask_images} if self.has_masks else {}
-        return {name: partial(kind, class_names=self.class_names) for name, kind in kinds.items()}
+        return write_predictions.writers(self.class_names, masks=self.has_masks)
 
     def csv_columns(self, **_: Any) -> list[str]:
         return ["path", "count", "objects", "error"]
 
     def unreadable(self, path: str, error: str) -> Prediction:
         return Prediction(path, error=error)
-
-
-def _parts(images: Images) -> Iterator[tuple[list[int], Images]]:
-    """Images that are computed together, with their indices: of one padded size, and no more than `largest_batch`."""
-    groups: dict[tuple[int, int], list[int]] = {}
-    for index, image in enumerate(images):
-        groups.setdefault(padded_size(*image.shape[-2:]), []).append(index)
-    for (height, width), group in groups.items():
-        size = largest_batch(height, width)
-        for indices in (group[start : start + size] for start in range(0, len(group), size)):
-            chosen: Any = [images[index] for index in indices]
-            yield indices, images[indices[0] : indices[-1] + 1] if isinstance(images, Tensor) else chosen
-
-
-def _losses(measurements: Measurements) -> dict[str, Tensor]:
-    return {
-        name: rows for name, rows in measurements.rows.items() if name.startswith(LOSS) and isinstance(rows, Tensor)
-    }
 
 
 TASK = Detection

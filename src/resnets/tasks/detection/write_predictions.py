@@ -4,7 +4,9 @@ import contextlib
 import itertools
 import json
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -127,6 +129,18 @@ def mask_images(folder: str, class_names: Sequence[str]) -> Iterator[Sink]:
             Image.fromarray(numbers).save(temporary, "PNG")
 
     yield write
+
+
+def writers(class_names: Sequence[str], *, masks: bool) -> Mapping[str, Callable[[str], AbstractContextManager[Sink]]]:
+    """See `Task.writers`."""
+    kinds = {
+        "draw": drawn_images,
+        "coco_json": coco_file,
+        "yolo_labels": yolo_files,
+        "crops": crops,
+    }
+    kinds |= {"masks": mask_images} if masks else {}
+    return {name: partial(kind, class_names=class_names) for name, kind in kinds.items()}
 
 
 def _file_names(folder: Path, taken: set[str] | None = None) -> Callable[[str, str], Path]:

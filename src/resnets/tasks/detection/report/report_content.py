@@ -6,7 +6,7 @@ from typing import Any
 from resnets.report.content import KeyNumber, ReportContent
 from resnets.report.number_formats import count, percent
 from resnets.report.run_files import SPLIT_NAMES, RunFiles
-from resnets.tasks.detection.metrics_table import used_classes
+from resnets.tasks.detection.metrics.metric_tables import used_classes
 from resnets.tasks.detection.report.bar_charts import MEANINGS, size_names
 from resnets.tasks.detection.report.report_sections import Evaluated, sections
 

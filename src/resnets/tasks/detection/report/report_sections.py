@@ -11,7 +11,7 @@ from resnets.report.content import Block, Code, Column, Figure, Section, Table
 from resnets.report.number_formats import count, percent
 from resnets.report.run_files import RunFiles
 from resnets.tasks.detection.metrics.error_types import ErrorTypes
-from resnets.tasks.detection.metrics_table import used_classes
+from resnets.tasks.detection.metrics.metric_tables import used_classes
 from resnets.tasks.detection.report.bar_charts import MEANINGS
 from resnets.tasks.detection.report.error_crops import UNANNOTATED, figure_name
 

@@ -6,6 +6,7 @@ from typing import Any
 from rich.table import Table
 
 from resnets.message_format import format_list
+from resnets.report.number_formats import percent_interval
 
 
 def metric_table(metrics: Sequence[Mapping[str, Any]], names: Sequence[str]) -> Table:
@@ -15,6 +16,14 @@ def metric_table(metrics: Sequence[Mapping[str, Any]], names: Sequence[str]) -> 
         if isinstance(value, float | int) and not isinstance(value, bool):
             table.add_row(key, *[_with_interval(each, key) for each in metrics])
     return table
+
+
+def headline(metrics: Mapping[str, Any]) -> str:
+    """AP of the boxes, and of the masks, and the F1, of those that were measured."""
+    named = [("box AP", "box_ap"), ("AP50", "box_ap50"), ("mask AP", "mask_ap"), ("F1", "f1_micro")]
+    return ", ".join(
+        f"{label} {percent_interval(metrics[key])}" for label, key in named if metrics.get(key) is not None
+    )
 
 
 def used_classes(rows: Sequence[Mapping[str, Any]]) -> tuple[Sequence[Mapping[str, Any]], str]:
