@@ -543,6 +543,10 @@ class Task(ABC):
             )
         return {}
 
+    def describe_options(self, options: Mapping[str, Any], num_models: int) -> list[str]:
+        """What a user should know of predictions of `num_models` models with these options, one line each. Here: nothing."""
+        return []
+
     def predict_models(
         self, models: Sequence[Any], images: Iterable[Any], *, batch: int, workers: int | None, **options: Any
     ) -> Iterator[Prediction]:
@@ -565,6 +569,10 @@ class Task(ABC):
             outputs: those of `forward` for a batch of one image, as for `measure`.
             placement: where the image lies in its input, with its size.
         """
+
+    def count(self, prediction: Any) -> Mapping[str, int]:
+        """What of a prediction is added up for the last line of `predict`, by a noun in the singular. Here: nothing."""
+        return {}
 
     def csv_columns(self, **options: Any) -> list[str]:
         """The columns of a table of predictions with these options; "path" and "error" are among them, and all that

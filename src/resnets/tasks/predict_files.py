@@ -84,7 +84,9 @@ def predict_files(
     written = {name: path for name, path in outputs.items() if path is not None}
     for name in written:
         if name not in model.task.writers():
-            raise UserError(f"The model '{checkpoint}' ({model.task.name}) gives nothing for `{name}`. Leave it out.")
+            known = ", ".join(f"`{each}`" for each in model.task.writers())
+            hint = f" Leave it out; it writes {known}." if known else " Leave it out."
+            raise UserError(f"The model '{checkpoint}' ({model.task.name}) gives nothing for `{name}`.{hint}")
     if sort_into and not model.task.has_single_class:
         raise UserError(f"`sort_into` needs one class for each image, which the task {model.task.name} does not give.")
     unused = UnusedFiles()
@@ -92,9 +94,12 @@ def predict_files(
     for name, folder in {"sort_into": sort_into, **written}.items():
         if folder and not Path(folder).suffix:
             _check_apart(name, folder, paths, images)
+    for line in model.task.describe_options(options, 1 + len(others)):
+        log(line)
     predictions = model.stream(images, batch=batch, workers=workers, ensemble=others, **options)
     to_stdout = STDOUT in (csv, jsonl) or not (csv or jsonl or sort_into or written)
     counts: Counter[str] = Counter()
+    classes: Counter[str] = Counter()
     bad: list[Any] = []
     start = time.monotonic()
     # The progress bar replaces `sys.stdout`, so the sinks get the real one before.
@@ -108,14 +113,18 @@ def predict_files(
         for prediction in shown:
             if prediction.error is not None:
                 bad.append(prediction)
-            elif sort_into:
-                counts[prediction.label] += 1
+            else:
+                counts.update(model.task.count(prediction))
+                if sort_into:
+                    classes[prediction.label] += 1
             for sink in sinks + (writers if prediction.error is None else []):
                 sink(prediction)
-    where = f"; written: {', '.join(map(repr, written.values()))}" if written else ""
-    log(f"{pluralize(len(images), 'image')} in {time.monotonic() - start:.1f} s{where}")
+    found = "".join(f", {pluralize(count, noun)}" for noun, count in counts.items())
+    paths = [path for path in (csv, jsonl, *written.values()) if path not in (None, "", STDOUT)]
+    where = f"; written: {format_list(paths)}" if paths else ""
+    log(f"{pluralize(len(images), 'image')}{found} in {time.monotonic() - start:.1f} s{where}")
     if sort_into:
-        _log_sorted(counts, bad, sort_into)
+        _log_sorted(classes, bad, sort_into)
     names = format_list([prediction.path for prediction in bad], 5)
     failed = [f"{len(bad):,} of {len(images):,} images could not be read: {names}"] if bad else []
     if closed := unused.inaccessible:

@@ -80,7 +80,7 @@ def test_yolo_labels_give_the_boxes_again(predictions: list[Prediction], tmp_pat
 def test_images_are_drawn_cropped_and_masked(predictions: list[Prediction], tmp_path: Path) -> None:
     for name, kind in (
         ("drawn", write_predictions.drawn_images),
-        ("crops", write_predictions.crops),
+        ("crops", write_predictions.object_crops),
         ("masks", write_predictions.mask_images),
     ):
         with kind(str(tmp_path / name), CLASSES) as write:

@@ -44,7 +44,7 @@ def predict(
     draw: Annotated[str | None, detection(help="Folder for images with boxes.")] = None,
     coco_json: Annotated[str | None, detection(help="File of annotations in COCO's format, with scores.")] = None,
     yolo_labels: Annotated[str | None, detection(help="Folder for YOLO's text files.")] = None,
-    crops: Annotated[str | None, detection(help="Folder for the pixels of each object.")] = None,
+    object_crops: Annotated[str | None, detection(help="Folder for the pixels of each object.")] = None,
     masks: Annotated[str | None, detection(help="Folder for images of the masks.")] = None,
     batch: Annotated[int, Option(*flags.BATCH, help="Batch size.")] = 32,
     workers: Annotated[

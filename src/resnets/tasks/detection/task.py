@@ -318,6 +318,16 @@ class Detection(Task):
             raise UserError(f"`score={own['score']}` is below {floor:g}, the least score that this detector gives.")
         return {**own, "views": views}
 
+    def describe_options(self, options: Mapping[str, Any], num_models: int) -> list[str]:
+        """That the score threshold, if no other is given, was fitted to single views with plain NMS."""
+        views, others = Views.from_options(options)
+        if "score" in others or (views.is_single and views.nms == Views.nms and num_models == 1):
+            return []
+        return [
+            "the score threshold was fitted to one view of each image, by one detector with hard NMS: `evaluate` with the same "
+            "options on val images shows what it gives here, and `score` sets another"
+        ]
+
     def predict_models(
         self, models: Sequence[Any], images: Iterable[Any], *, batch: int, workers: int | None, **options: Any
     ) -> Iterator[Any]:
@@ -346,8 +356,12 @@ class Detection(Task):
         return report(path, found, size, self.class_names, threshold=self._threshold(options), agnostic_nms=iou)
 
     def writers(self) -> Mapping[str, Callable[[str], AbstractContextManager[Callable[[Any], Any]]]]:
-        """`draw`, `coco_json`, `yolo_labels`, `crops`, and `masks` if the detector finds masks."""
+        """`draw`, `coco_json`, `yolo_labels`, `object_crops`, and `masks` if the detector finds masks."""
         return write_predictions.writers(self.class_names, masks=self.has_masks)
+
+    def count(self, prediction: Prediction) -> Mapping[str, int]:
+        """The objects."""
+        return {"object": len(prediction.objects)}
 
     def csv_columns(self, **_: Any) -> list[str]:
         return ["path", "count", "objects", "error"]

@@ -95,7 +95,7 @@ def yolo_files(folder: str, class_names: Sequence[str]) -> Iterator[Sink]:
 
 
 @contextlib.contextmanager
-def crops(folder: str, class_names: Sequence[str]) -> Iterator[Sink]:
+def object_crops(folder: str, class_names: Sequence[str]) -> Iterator[Sink]:
     """A JPEG file of the pixels of each box, in a folder for each class."""
     name_of = _file_names(Path(folder))
 
@@ -137,7 +137,7 @@ def writers(class_names: Sequence[str], *, masks: bool) -> Mapping[str, Callable
         "draw": drawn_images,
         "coco_json": coco_file,
         "yolo_labels": yolo_files,
-        "crops": crops,
+        "object_crops": object_crops,
     }
     kinds |= {"masks": mask_images} if masks else {}
     return {name: partial(kind, class_names=class_names) for name, kind in kinds.items()}
