@@ -82,9 +82,9 @@ def test_opencv_computes_the_same(name, height, width, tmp_path):
 
 @pytest.fixture(scope="module")
 def written(tmp_path_factory):
-    """`yolov3_light_tiny` with two classes and other anchors than the paper's."""
-    settings, spec = zoo.get("yolov3_light_tiny")
-    settings = replace(settings, anchors=tuple(float(side) for side in range(3, 21)), ignore_iou=0.5)
+    """`yolov3_tiny` with three classes, a neck of another width and other anchors than the paper's."""
+    settings, spec = zoo.get("yolov3_tiny")
+    settings = replace(settings, neck_channels=20, anchors=tuple(float(side) for side in range(3, 21)), ignore_iou=0.5)
     model = detector(spec, settings)
     path = tmp_path_factory.mktemp("darknet") / "net.cfg"
     files.write(path, model, 64, 96)
@@ -125,6 +125,8 @@ def test_images_are_letterboxed(written, height, width):
     [
         (lambda text: text.replace("[net]", "[yolo]", 1), "does not begin with \\[net\\]"),
         (lambda text: text.replace("stride=2", "stride=4", 1), "the layers of no YOLOv3 of the zoo"),
+        (lambda text: text.replace("filters=40", "filters=41"), "the layers of no YOLOv3 of the zoo"),
+        (lambda text: text.replace("filters=40", f"filters={10**30}"), "the layers of no YOLOv3 of the zoo"),
         (lambda text: text.replace("filters=16", "filters 16", 1), "line 9: expected \\[section\\] or key=value"),
         (lambda text: text.replace("[yolo]", "[region]"), "no section \\[yolo\\]"),
         (

@@ -14,6 +14,9 @@ from resnets.models.detection.yolo.yolov3 import YOLOv3
 from resnets.models.spec import ResNetSpec
 from resnets.weights.detection.darknet_layers import Section, layers_of
 
+MAX_DIGITS = 6  # of a number of channels
+MIN_WIDTH = 4  # of a neck, whose last scale has a fourth of it
+
 
 def parse(text: str, path: str | Path) -> list[Section]:
     """The sections of a `.cfg`; lines that begin with # or ; are comments."""
@@ -35,7 +38,7 @@ def parse(text: str, path: str | Path) -> list[Section]:
 
 
 def identify(sections: Sequence[Section], path: str | Path) -> tuple[DetectorSettings, ResNetSpec, int]:
-    """The settings, the backbone and the number of classes of a network of the zoo with the same layers."""
+    """The settings, the backbone and the number of classes of a network of the zoo with the same layers, and a neck as wide."""
     outputs = [section.values for section in sections if section.kind == "yolo"]
     try:
         num_classes = int(outputs[0]["classes"])
@@ -43,13 +46,16 @@ def identify(sections: Sequence[Section], path: str | Path) -> tuple[DetectorSet
         ignore_iou = float(outputs[0].get("ignore_thresh", 0.5))
     except (IndexError, KeyError, ValueError):
         raise UserError(f"'{path}' has no section [yolo] with classes and anchors.") from None
+    neck_channels = _neck_channels(sections)
     given = [_comparable(section) for section in sections[1:]]
     num_sums = sum(kind == "shortcut" for kind, _ in given)
     for name in zoo.list_models("yolov3_*"):
         settings, backbone = zoo.get(name)
+        if settings.is_light:  # the same layers, of another width
+            continue
         if num_sums != (sum(backbone.num_blocks) if backbone.block == "residual" else 0):
             continue
-        settings = replace(settings, anchors=anchors, ignore_iou=ignore_iou)
+        settings = replace(settings, neck_channels=neck_channels, anchors=anchors, ignore_iou=ignore_iou)
         try:
             with torch.device("meta"):
                 model = build_detector(settings, backbone, num_classes)
@@ -60,6 +66,14 @@ def identify(sections: Sequence[Section], path: str | Path) -> tuple[DetectorSet
         if given == [_comparable(section) for section in expected]:
             return settings, backbone, num_classes
     raise UserError(f"'{path}' has the layers of no YOLOv3 of the zoo, such as 'yolov3_resnet18'.")
+
+
+def _neck_channels(sections: Sequence[Section]) -> int:
+    """The width of the neck: half of that of the layer before the first prediction. All layers are compared afterwards."""
+    first = next(index for index, section in enumerate(sections) if section.kind == "yolo")
+    width = str(sections[max(first - 2, 0)].values.get("filters", ""))
+    is_width = width.isdecimal() and len(width) <= MAX_DIGITS
+    return max(int(width) // 2 if is_width else 0, MIN_WIDTH)
 
 
 def _comparable(section: Section) -> tuple[str, dict[str, object]]:
