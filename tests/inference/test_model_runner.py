@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from resnets.errors import JobError
-from resnets.inference import backends, hardware
+from resnets.inference import backends, hardware, winograd
 from resnets.inference.backends import Backend
 from resnets.inference.import_openvino import has_openvino
 from resnets.inference.model_runner import MAX_SHAPES, ModelRunner
@@ -96,14 +96,16 @@ def test_what_computes_depends_on_the_job_and_on_no_job_before(graph: StaticGrap
         assert used(runner, images, MILLION, precision="fp32") == ["reference fp32"]
 
 
-@pytest.mark.usefixtures("bf16")
-def test_a_batch_is_full_with_as_many_images_as_the_task_computes_together(graph: StaticGraph, images: Tensor) -> None:
+def test_a_batch_is_full_with_as_many_images_as_the_task_computes_together(
+    graph: StaticGraph, images: Tensor, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """A detector divides batches of large images, so that none has half as many as the job's."""
     limited = replace(graph, largest_batch=lambda height, width: 2 * 32 * 32 // (height * width))
-    for expected, given in (("reference fp32", graph), ("torch bf16", limited)):
-        job = ModelRunner(given).job(MILLION, 32)
-        job.outputs(images[:2])
-        assert [str(each) for each in job.used] == [expected]
+    built: list[str] = []
+    monkeypatch.setitem(backends.BUILDERS, "compile", lambda *a: built.append("one") or backends.BUILDERS["torch"](*a))
+    for expected, given in (([], graph), (["one"], limited)):
+        ModelRunner(given, "compile", "bf16").job(MILLION, 32).outputs(images[:2])
+        assert built == expected
 
 
 @pytest.mark.usefixtures("bf16")
@@ -180,13 +182,34 @@ def test_images_of_many_sizes_are_not_compiled_for(
     graph: StaticGraph, net: ResNet, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     made: list[tuple[int, ...]] = []
-    torch_maker = backends.BUILDERS["torch"]
-    monkeypatch.setitem(backends.BUILDERS, "torch", lambda *a: made.append(a[2]) or torch_maker(*a))
-    job = ModelRunner(graph, precision="bf16").job(100, 2)
+    monkeypatch.setitem(backends.BUILDERS, "compile", lambda *a: made.append(a[2]) or backends.BUILDERS["torch"](*a))
+    job = ModelRunner(graph, "compile", "bf16").job(100, 2)
     for side in range(32, 32 + MAX_SHAPES + 3):
         images = torch.randn(2, 3, side, side)
         torch.testing.assert_close(job.outputs(images), net(images).detach(), rtol=0.1, atol=0.1)
-    assert len(made) == MAX_SHAPES + 1
+    assert len(made) == MAX_SHAPES
+
+
+def test_torch_computes_images_of_all_sizes_by_one_backend(graph: StaticGraph, net: ResNet) -> None:
+    runner = ModelRunner(graph, "torch", "fp32")
+    job = runner.job(100, 2)
+    for side in range(32, 32 + MAX_SHAPES + 3):
+        images = torch.randn(1 + side % 2, 3, side, side)
+        torch.testing.assert_close(job.outputs(images), net(images).detach(), rtol=1e-4, atol=1e-4)
+    assert len(runner.built) == len(job.used) == 1
+
+
+@pytest.mark.parametrize(("share", "wanted"), [(0.6, "torch fp32"), (0.4, "reference fp32")])
+def test_winograds_algorithm_computes_long_jobs_that_need_not_be_exact(
+    share: float, wanted: str, graph: StaticGraph, images: Tensor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(hardware, "cpu_flags", lambda: {"avx2"})
+    monkeypatch.setattr(winograd, "is_faster_here", lambda: True)
+    monkeypatch.setattr(winograd, "share", lambda module, images: share)
+    assert used(ModelRunner(graph), images, MILLION) == [wanted]
+    assert used(ModelRunner(graph), images, MILLION, precision="fp32") == ["reference fp32"]
+    assert used(ModelRunner(replace(graph, exact=False)), images, MILLION, precision="fp32") == [wanted]
+    assert used(ModelRunner(graph), images, 4) == ["reference fp32"]
 
 
 def test_a_network_in_float64_is_run_by_the_reference(net: ResNet, images: Tensor) -> None:

@@ -21,7 +21,7 @@ from resnets.data.loading import epoch_order
 from resnets.data.split.make_split import make_split
 from resnets.data.split.split_file import write_split
 from resnets.errors import JobError, UserError
-from resnets.inference import hardware
+from resnets.inference import winograd
 from resnets.models import zoo
 from resnets.models.build_network import build
 from resnets.recipes import registry
@@ -30,7 +30,7 @@ from resnets.tasks import load_model
 from resnets.tasks.classification import predict_samples
 from resnets.training import loop, train
 from resnets.training.configuration.build_recipe import ARGUMENT_KEYS, build_recipe
-from resnets.training.optimization import weight_gradients
+from resnets.training.optimization import fast_convolutions
 from resnets.training.run_dir import run_dir
 from resnets.training.setup.build_context import build_context
 from resnets.training.setup.prepare_run import prepare_run
@@ -76,13 +76,13 @@ def _same(a: dict[str, torch.Tensor], b: dict[str, torch.Tensor]) -> bool:
     return a.keys() == b.keys() and all(torch.equal(a[name], b[name]) for name in a)
 
 
-def test_the_gradients_of_weights_are_made_from_copies_where_that_is_faster(colors, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(hardware, "cpu_flags", lambda: {"avx2"})
+def test_3x3_convolutions_are_replaced_where_that_is_faster(colors, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(winograd, "is_faster_here", lambda: True)
     for layout in ("true", "false"):
         overrides = ["stop.steps=1", f"speed.channels_last={layout}"]
         _, context, _ = _train_without_report(colors, overrides=overrides)
         kinds = {type(module) for module in context.net.modules() if isinstance(module, torch.nn.Conv2d)}
-        assert (weight_gradients.ConvWithCopies in kinds) == (layout == "true")
+        assert (fast_convolutions.FastConv2d in kinds) == (layout == "true")
 
 
 def test_a_run_writes_all_files_and_is_accurate(colors):

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from resnets.errors import UserError
-from resnets.inference import openvino_cache, tf32
+from resnets.inference import openvino_cache, tf32, winograd
 from resnets.inference.fold_batchnorm import fold
 from resnets.inference.import_openvino import has_openvino
 from resnets.inference.static_graph import StaticGraph, concatenate, to_float
@@ -111,7 +111,10 @@ def available(device: torch.device) -> tuple[str, ...]:
 
 
 def _torch(graph: StaticGraph, precision: str, shape: tuple[int, ...]) -> Backend:
-    return Backend("torch", precision, 0, _device(graph), _folded(graph, precision), graph.finish)
+    static = _folded(graph, precision)
+    if precision == "fp32" and _device(graph).type == "cpu" and winograd.is_faster_here():
+        winograd.replace_convolutions(static)
+    return Backend("torch", precision, 0, _device(graph), static, graph.finish)
 
 
 def _compile(graph: StaticGraph, precision: str, shape: tuple[int, ...]) -> Backend:

@@ -37,6 +37,7 @@ def choose(
     backend: str = "auto",
     precision: str = "auto",
     exact: bool = True,
+    mostly_winograd: bool = False,
 ) -> tuple[Choice, ...]:
     """The backends for a job in order of preference: the first one that can be built and is close to the reference is used.
 
@@ -46,15 +47,19 @@ def choose(
         pixels: of all images of the job together; 0 if their number is not known.
         native_bf16: whether the device computes bf16 natively.
         backend, precision: what the user chose, or "auto".
-        exact: whether fp32 without a chosen backend means the reference itself; otherwise OpenVINO in fp32, which differs
-            by rounding, may compute a long job.
+        exact: whether fp32 without a chosen backend means the reference itself; otherwise OpenVINO or torch in fp32, which
+            differ by rounding, may compute a long job.
+        mostly_winograd: whether torch computes most multiplications of the network by Winograd's algorithm, which OpenVINO
+            does not have.
     """
     if backend != "auto":
         return (Choice(backend, precision if precision != "auto" else "bf16" if native_bf16 else "fp32"),)
     long_job = pixels >= LONG_PIXELS
     openvino = long_job and device == "cpu" and "openvino" in installed
     bf16_choices = tuple(Choice(name, "bf16") for name in ("openvino", "torch") if openvino or name == "torch")
-    fp32_choices = (Choice("openvino", "fp32"), REFERENCE) if openvino else (REFERENCE,)
+    fp32_choices: tuple[Choice, ...] = (Choice("openvino", "fp32"), REFERENCE) if openvino else (REFERENCE,)
+    if long_job and mostly_winograd:
+        fp32_choices = (Choice("torch", "fp32"), REFERENCE)
     if precision == "bf16":
         return bf16_choices
     if precision == "fp32":

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from resnets.errors import JobError, UserError
-from resnets.inference import backends, choose_backend, hardware, tf32
+from resnets.inference import backends, choose_backend, hardware, tf32, winograd
 from resnets.inference.backends import Backend
 from resnets.inference.choose_backend import REFERENCE, Choice
 from resnets.inference.static_graph import Agreement, StaticGraph
@@ -41,24 +41,26 @@ class ModelRunner:
                 f"The network is in {self.reference.precision}, which only the reference computes; received {received}. "
                 "`net.float()` converts it to fp32."
             )
+        self._winograd_share: float | None = None
         self.built: dict[tuple[Choice, tuple[int, ...]], Backend | str] = {}
 
-    def job(self, count: int | None, batch: int, *, precision: str | None = None, exact: bool = True) -> Job:
+    def job(self, count: int | None, batch: int, *, precision: str | None = None, exact: bool | None = None) -> Job:
         """A job of `count` images in batches of `batch`. A job of unknown length (None) counts as a short one.
 
         Args:
             precision: replaces "auto".
-            exact: as in `choose_backend.choose`.
+            exact: as in `choose_backend.choose`; by default as the graph has it.
 
         Returns:
             The job; its backend is chosen when its first images arrive.
         """
         if precision is None or self.precision != "auto":
             precision = self.precision
+        exact = self.graph.exact if exact is None else exact
         return Job(self, count or 0, batch if count is None else max(min(count, batch), 1), precision, exact)
 
     def build(self, choice: Choice, shape: tuple[int, ...]) -> Backend | str:
-        """The backend for batches of `shape`, built once; or, in a line, why it cannot compute this model."""
+        """The backend for batches of `shape` (empty: any, with torch), built once; or a line why it cannot compute this model."""
         if choice == REFERENCE:
             return self.reference
         key = (choice, shape)
@@ -69,6 +71,14 @@ class ModelRunner:
                 lines = [line.strip() for line in str(error).splitlines() if line.strip()]
                 self.built[key] = lines[0] if lines else type(error).__name__
         return self.built[key]
+
+    def is_mostly_winograd(self, images: Tensor) -> bool:
+        """Whether torch computes most multiplications of the network by Winograd's algorithm on this processor."""
+        if self.reference.device.type != "cpu" or not winograd.is_faster_here():
+            return False
+        if self._winograd_share is None:
+            self._winograd_share = winograd.share(self.graph.static, images[:1])
+        return self._winograd_share > 0.5
 
 
 class Job:
@@ -94,19 +104,32 @@ class Job:
             return runner.reference
         if shape in self.by_shape:
             return self.by_shape[shape]
-        choices = choose_backend.choose(
-            device=runner.reference.device.type,
-            installed=backends.available(runner.reference.device),
-            pixels=self.count * shape[-2] * shape[-1],
-            native_bf16=bool(hardware.native_bf16_reason(runner.reference.device)),
-            backend=runner.backend,
-            precision=self.precision,
-            exact=self.exact,
-        )
-        if len(images) < self._full_batch(shape) / 2 or len(self.by_shape) >= MAX_SHAPES:  # no batch of it will be full
+        choices = self._choices(images)
+        if choices[0].backend == "torch":  # whose backend is for images of any shape
+            shape = ()
+            if shape in self.by_shape:
+                return self.by_shape[shape]
+        elif (
+            len(images) < self._full_batch(shape) / 2 or len(self.by_shape) >= MAX_SHAPES
+        ):  # no batch of it will be full
             return self._for_any_shape(choices[-1])
         self.by_shape[shape] = self._first_accepted(choices, images)
         return self.by_shape[shape]
+
+    def _choices(self, images: Tensor) -> tuple[Choice, ...]:
+        runner = self.runner
+        device = runner.reference.device
+        pixels = self.count * images.shape[-2] * images.shape[-1]
+        return choose_backend.choose(
+            device=device.type,
+            installed=backends.available(device),
+            pixels=pixels,
+            native_bf16=bool(hardware.native_bf16_reason(device)),
+            backend=runner.backend,
+            precision=self.precision,
+            exact=self.exact,
+            mostly_winograd=pixels >= choose_backend.LONG_PIXELS and runner.is_mostly_winograd(images),
+        )
 
     def _first_accepted(self, choices: tuple[Choice, ...], images: Tensor) -> Backend:
         """The first choice that can be built and, unless the user chose it, is close to the reference on these images."""
@@ -114,7 +137,7 @@ class Job:
         chosen_by_user = choices[-1] != REFERENCE
         for choice in choices:
             shape = tuple(images.shape[1:])
-            key = (choice, (self._full_batch(shape), *shape))
+            key = (choice, () if choice.backend == "torch" else (self._full_batch(shape), *shape))
             is_new = key not in runner.built
             backend = runner.build(*key)
             if isinstance(backend, str):

@@ -40,6 +40,9 @@ class StaticGraph:
     tolerance: Mapping[str, float]  # the largest accepted `Agreement.difference`, by precision ("fp32", "bf16")
     # Height and width of images -> how many of them the task computes together at most; it divides larger batches. None: any.
     largest_batch: Callable[[int, int], int] | None = None
+    # Whether fp32 means the model itself. Otherwise a backend within `tolerance` of it may compute long jobs in fp32, of
+    # evaluations too.
+    exact: bool = True
 
 
 def to_float(outputs: Any) -> Any:

@@ -14,7 +14,7 @@ from resnets.data.split import stratify_groups
 from resnets.recipes.recipe import total_steps
 from resnets.report.figures import image_grid
 from resnets.training import distributed, precision, reproducibility, torch_compile
-from resnets.training.optimization import ema, lr_schedule, optimizers, weight_gradients
+from resnets.training.optimization import ema, fast_convolutions, lr_schedule, optimizers
 from resnets.training.run_dir import run_dir
 from resnets.training.setup.build_network import build_network
 from resnets.training.setup.prepare_run import PreparedRun
@@ -46,8 +46,8 @@ def build_context(
     train_data = TrainData(recipe, task, train, task.preprocess(recipe, parent_preprocess))
     layout = torch.channels_last if recipe.speed.channels_last else torch.contiguous_format
     net = net.to(device=device, memory_format=layout)  # type: ignore[call-overload]
-    if weight_gradients.applies_to(recipe.speed):
-        weight_gradients.use_copies(net)
+    if fast_convolutions.applies_to(recipe.speed):
+        fast_convolutions.replace_convolutions(net)
     if recipe.speed.sync_bn:
         net = distributed.convert_sync_batchnorm(net, device)
     steps = train_data.plan.steps_per_epoch

@@ -1,4 +1,4 @@
-"""The gradients from copies are those of torch, in float64 too, and the copies are made where they pay off and nowhere else."""
+"""Outputs and gradients are those of torch, and each algorithm is used where it pays off and nowhere else."""
 
 import copy
 from collections.abc import Callable
@@ -9,9 +9,9 @@ import torch
 from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from resnets.inference import hardware
+from resnets.inference import winograd
 from resnets.recipes.recipe import Speed
-from resnets.training.optimization import weight_gradients
+from resnets.training.optimization import fast_convolutions
 
 SIDE = 64
 
@@ -60,7 +60,7 @@ def layouts(module: nn.Module, x: Tensor) -> list[bool]:
 def test_the_gradients_are_those_of_float64(settings: dict[str, int | bool]) -> None:
     module, x = conv(**settings), images()
     wanted = gradients(copy.deepcopy(module).double(), x.double())
-    weight_gradients.use_copies(module)
+    fast_convolutions.replace_convolutions(module)
     assert layouts(copy.deepcopy(module), x) == [True]
     for found, exact in zip(gradients(module, x), wanted, strict=True):
         torch.testing.assert_close(found.double(), exact, rtol=1e-4, atol=1e-4 * float(exact.abs().max()))
@@ -69,8 +69,8 @@ def test_the_gradients_are_those_of_float64(settings: dict[str, int | bool]) -> 
 def test_outputs_parameters_and_names_are_the_same() -> None:
     module, x = conv(padding=1), images()
     before, names = module(x), dict(module.state_dict())
-    weight_gradients.use_copies(module)
-    assert isinstance(module[0], weight_gradients.ConvWithCopies)
+    fast_convolutions.replace_convolutions(module)
+    assert isinstance(module[0], fast_convolutions.FastConv2d)
     assert torch.equal(module(x), before)
     assert all(torch.equal(each, names[name]) for name, each in module.state_dict().items())
 
@@ -83,7 +83,7 @@ def test_no_copies_are_made_elsewhere(small: Callable[[], tuple[nn.Module, Tenso
     module, x = small()
     plain = copy.deepcopy(module)
     x = torch.randn(2, 8, SIDE, SIDE).contiguous(memory_format=torch.channels_last) if x is None else x
-    weight_gradients.use_copies(module)
+    fast_convolutions.replace_convolutions(module)
     assert layouts(module, x) == layouts(plain, x)
     assert all(map(torch.equal, gradients(module, x), gradients(plain, x)))
 
@@ -91,23 +91,49 @@ def test_no_copies_are_made_elsewhere(small: Callable[[], tuple[nn.Module, Tenso
 def test_a_convolution_that_is_used_twice_stays_one() -> None:
     shared = nn.Conv2d(16, 16, 3)
     model = nn.ModuleDict({"a": shared, "b": nn.Sequential(shared)})
-    weight_gradients.use_copies(model)
+    fast_convolutions.replace_convolutions(model)
     assert model["a"] is model["b"][0]  # type: ignore[index]
     assert model["a"].weight is shared.weight
 
 
 def test_a_frozen_weight_has_no_gradient() -> None:
     module = conv().requires_grad_(False)
-    weight_gradients.use_copies(module)
+    fast_convolutions.replace_convolutions(module)
     assert layouts(module, images()) == []
     assert module[0].weight.grad is None
 
 
-def test_it_is_for_fp32_in_channels_last_on_a_cpu_without_bf16(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(hardware, "cpu_flags", lambda: {"avx2"})
+def test_it_is_for_fp32_in_channels_last_where_it_is_faster(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(winograd, "is_faster_here", lambda: True)
     speed = Speed(device="cpu", precision="fp32")
-    assert weight_gradients.applies_to(speed)
+    assert fast_convolutions.applies_to(speed)
     for changed in ({"device": "cuda"}, {"precision": "bf16"}, {"channels_last": False}, {"compile": True}):
-        assert not weight_gradients.applies_to(replace(speed, **changed))
-    monkeypatch.setattr(hardware, "cpu_flags", lambda: {"avx2", "avx512_bf16"})
-    assert not weight_gradients.applies_to(speed)
+        assert not fast_convolutions.applies_to(replace(speed, **changed))
+    monkeypatch.setattr(winograd, "is_faster_here", lambda: False)
+    assert not fast_convolutions.applies_to(speed)
+
+
+@pytest.mark.parametrize("bias", [True, False])
+def test_many_channels_are_computed_by_winograds_algorithm(bias: bool) -> None:
+    torch.manual_seed(0)
+    module = nn.Sequential(nn.Conv2d(64, 64, 3, padding=1, bias=bias)).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    x = torch.randn(2, 64, 22, 19).contiguous(memory_format=torch.channels_last)
+    exact, direct = gradients(copy.deepcopy(module).double(), x.double()), module(x)
+    fast_convolutions.replace_convolutions(module)
+    assert "_Winograd" in type(module(x).grad_fn).__name__
+    assert not torch.equal(module(x), direct)
+    torch.testing.assert_close(module(x), direct, rtol=1e-4, atol=1e-4)
+    for found, wanted in zip(gradients(module, x), exact, strict=True):
+        torch.testing.assert_close(found.double(), wanted, rtol=1e-4, atol=1e-4 * float(wanted.abs().max()))
+    with torch.no_grad():  # a validation computes as `evaluate` does
+        assert torch.equal(module(x), direct)
+
+
+def test_frozen_kernels_have_no_gradient_by_winograds_algorithm() -> None:
+    module = nn.Sequential(nn.Conv2d(64, 64, 3, padding=1)).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    module.requires_grad_(False)
+    fast_convolutions.replace_convolutions(module)
+    x = torch.randn(1, 64, 24, 24).contiguous(memory_format=torch.channels_last).requires_grad_()
+    module(x).sum().backward()
+    assert x.grad is not None
+    assert module[0].weight.grad is None
