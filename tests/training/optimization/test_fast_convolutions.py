@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from resnets.inference import winograd
+from resnets.models import zoo
 from resnets.recipes.recipe import Speed
 from resnets.training.optimization import fast_convolutions
 
@@ -137,3 +138,18 @@ def test_frozen_kernels_have_no_gradient_by_winograds_algorithm() -> None:
     module(x).sum().backward()
     assert x.grad is not None
     assert module[0].weight.grad is None
+
+
+def test_the_gradients_of_a_whole_network_are_about_as_close_to_float64() -> None:
+    """Rounding switches ReLUs, which changes gradients more than the rounding of a convolution does."""
+    torch.manual_seed(0)
+    network = zoo.build("resnet18", num_classes=10).train().to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    x = torch.rand(8, 3, 64, 64).contiguous(memory_format=torch.channels_last)
+    fast, exact = copy.deepcopy(network), copy.deepcopy(network).double()
+    fast_convolutions.replace_convolutions(fast)
+    wanted, direct, by_winograd = (
+        torch.cat([each.flatten().double() for each in gradients(module, images)[1:]])
+        for module, images in ((exact, x.double()), (network, x), (fast, x))
+    )
+    assert not torch.equal(by_winograd, direct)
+    assert (by_winograd - wanted).norm() < 2 * (direct - wanted).norm() < 0.1 * wanted.norm()
