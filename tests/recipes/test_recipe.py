@@ -1,10 +1,11 @@
 from __future__ import annotations
 
 import pytest
+from tests.tiny_recipe import tiny
 
 from resnets.errors import UserError
 from resnets.recipes.override import override
-from resnets.recipes.recipe import Augment, Optim, Recipe, Schedule, Track, tiny
+from resnets.recipes.recipe import Augment, Optim, Recipe, Schedule, Track
 
 
 def test_values_are_checked_when_a_recipe_is_written():

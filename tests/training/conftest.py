@@ -9,11 +9,11 @@ from typing import Any
 import numpy as np
 import pytest
 from PIL import Image
+from tests.tiny_recipe import tiny
 
 import resnets
 from resnets.recipes import registry
 from resnets.recipes.override import override
-from resnets.recipes.recipe import tiny
 
 COLORS = {"blue": (40, 60, 200), "green": (50, 180, 60), "red": (210, 40, 50)}
 

@@ -14,13 +14,14 @@ import torch
 from PIL import Image
 from tests import forked_processes
 from tests.quick_figures import leave_white
+from tests.tiny_recipe import tiny
 from torch._dynamo.utils import counters
 
 from resnets.data.datasets import open_dataset
 from resnets.data.split.make_split import make_split
 from resnets.recipes import registry
 from resnets.recipes.override import override
-from resnets.recipes.recipe import Recipe, tiny
+from resnets.recipes.recipe import Recipe
 from resnets.tasks.classification.task import Classification, ClassificationConfig
 from resnets.training import loop
 from resnets.training.run_dir import state_file

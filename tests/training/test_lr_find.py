@@ -3,10 +3,10 @@ from __future__ import annotations
 import contextlib
 
 import pytest
+from tests.tiny_recipe import tiny
 
 from resnets.errors import JobError, UserError
 from resnets.recipes import registry
-from resnets.recipes.recipe import tiny
 from resnets.report.figures import lr_find_curve
 from resnets.training.lr_find import lr_find
 

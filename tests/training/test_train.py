@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from tests.tiny_recipe import tiny
 
 import resnets
 from resnets.data.datasets import open_dataset
@@ -25,7 +26,6 @@ from resnets.inference import winograd
 from resnets.models import zoo
 from resnets.models.build_network import build
 from resnets.recipes import registry
-from resnets.recipes.recipe import tiny
 from resnets.tasks import load_model
 from resnets.tasks.classification import predict_samples
 from resnets.training import loop, train

@@ -5,12 +5,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.tiny_recipe import tiny
 
 import resnets
 from resnets.errors import UserError
 from resnets.recipes import registry
 from resnets.recipes.override import override
-from resnets.recipes.recipe import tiny
 from resnets.training.run_dir import run_dir, run_inputs, state_file
 from resnets.training.run_dir.run_dir import TIMING_COLUMNS
 

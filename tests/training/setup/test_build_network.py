@@ -6,11 +6,11 @@ from typing import Any
 
 import pytest
 import torch
+from tests.tiny_recipe import tiny
 
 from resnets.errors import UserError
 from resnets.recipes import registry
 from resnets.recipes.override import override
-from resnets.recipes.recipe import tiny
 from resnets.training import loop, train
 from resnets.training.configuration.build_recipe import build_recipe
 from resnets.training.run_dir import run_dir

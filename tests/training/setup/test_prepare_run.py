@@ -5,12 +5,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.tiny_recipe import tiny
 
 from resnets.data.datasets import open_dataset, write_shards
 from resnets.data.split.make_split import make_split
 from resnets.errors import UserError
 from resnets.recipes import registry
-from resnets.recipes.recipe import tiny
 from resnets.training import loop, train
 from resnets.training.configuration.build_recipe import build_recipe
 from resnets.training.run_dir import run_dir

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 from PIL import Image
+from tests.tiny_recipe import tiny
 
 from resnets.data.datasets import open_dataset
 from resnets.data.split.make_split import make_split
@@ -16,7 +17,6 @@ from resnets.data.split.split_file import read_split, write_split
 from resnets.errors import UserError
 from resnets.recipes import registry
 from resnets.recipes.override import override
-from resnets.recipes.recipe import tiny
 from resnets.training import loop, train
 from resnets.training.configuration.build_recipe import build_recipe
 from resnets.training.run_dir import run_dir
