@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 import torch
@@ -79,6 +80,15 @@ class ModelRunner:
         if self._winograd_share is None:
             self._winograd_share = winograd.share(self.graph.static, images[:1])
         return self._winograd_share > 0.5
+
+
+def computed_by(jobs: Iterable[Job]) -> dict[str, str]:
+    """The backends and precisions that computed the outputs of some jobs, each once: "backend" and "precision"."""
+    used = [choice for job in jobs for choice in job.used]
+    return {
+        "backend": ", ".join(dict.fromkeys(each.backend for each in used)),
+        "precision": ", ".join(dict.fromkeys(each.precision for each in used)),
+    }
 
 
 class Job:

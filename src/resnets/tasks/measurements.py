@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -63,3 +63,12 @@ def concatenate(batches: Sequence[Measurements]) -> Measurements:
     return Measurements(
         rows, {name: torch.stack([batch.sums[name] for batch in batches]).sum(0) for name in first.sums}
     )
+
+
+def concatenate_readable(parts: Sequence[Measurements], unread: Container[int], count: int) -> Measurements:
+    """The measurements of `count` samples without those at the positions `unread`; if there are such ones, the row "index" has
+    the positions of the others.
+    """
+    merged = concatenate(parts)
+    index = torch.tensor([position for position in range(count) if position not in unread])
+    return merged if len(index) == count else Measurements({**merged.rows, "index": index}, merged.sums)

@@ -7,7 +7,7 @@ import os
 import sys
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any, TextIO
@@ -18,6 +18,7 @@ from resnets.errors import JobError, UserError
 from resnets.message_format import format_list, pluralize, printable
 from resnets.progress import log, progress_bar
 from resnets.tasks import copy_by_class, load_model
+from resnets.tasks.base import Task
 from resnets.tasks.inputs import image_paths
 
 STDOUT = "-"
@@ -61,15 +62,7 @@ def predict_files(
         UserError: there is no such checkpoint, no image at all, a number is out of range, or an output cannot be written.
         JobError: the disk is full; or, after all is done, some images or folders could not be read.
     """
-    if csv == jsonl == STDOUT:
-        raise UserError("`csv=-` and `jsonl=-` both write to stdout; give one of them a file.")
-    if top_k is not None and sort_into and not (csv or jsonl):
-        raise UserError(f"`top_k={top_k}` has no effect with `sort_into` alone: write a table with `csv` or `jsonl`.")
-    for table in (csv, jsonl):
-        if table not in (None, "", STDOUT):
-            atomic_write.check_file_writable(table)
-    if sort_into:
-        atomic_write.check_folder_writable(sort_into)
+    _check_tables(csv, jsonl, sort_into, top_k)
     model, *others = (
         load_model.load(each, device, backend=backend, precision=precision) for each in (checkpoint, *ensemble)
     )
@@ -82,13 +75,7 @@ def predict_files(
     options = {name: value for name, value in given.items() if value is not None}
     model.task.check_options(options)
     written = {name: path for name, path in outputs.items() if path is not None}
-    for name in written:
-        if name not in model.task.writers():
-            known = ", ".join(f"`{each}`" for each in model.task.writers())
-            hint = f" Leave it out; it writes {known}." if known else " Leave it out."
-            raise UserError(f"The model '{checkpoint}' ({model.task.name}) gives nothing for `{name}`.{hint}")
-    if sort_into and not model.task.has_single_class:
-        raise UserError(f"`sort_into` needs one class for each image, which the task {model.task.name} does not give.")
+    _check_task(model.task, checkpoint, written, sort_into)
     unused = UnusedFiles()
     images = image_paths.find_images(paths, sys.stdin, unused)
     for name, folder in {"sort_into": sort_into, **written}.items():
@@ -109,8 +96,9 @@ def predict_files(
         writers = [stack.enter_context(model.task.writers()[name](path)) for name, path in written.items()]
         if to_stdout and not sinks:
             sinks.append(partial(print, file=sys.stdout))
-        shown = predictions if to_stdout and sys.stdout.isatty() else _tracked(predictions, len(images))
-        for prediction in shown:
+        if not (to_stdout and sys.stdout.isatty()):
+            predictions = progress_bar(predictions, description="predicting", total=len(images), unit="images")
+        for prediction in predictions:
             if prediction.error is not None:
                 bad.append(prediction)
             else:
@@ -125,13 +113,39 @@ def predict_files(
     log(f"{pluralize(len(images), 'image')}{found} in {time.monotonic() - start:.1f} s{where}")
     if sort_into:
         _log_sorted(classes, bad, sort_into)
-    names = format_list([prediction.path for prediction in bad], 5)
-    failed = [f"{len(bad):,} of {len(images):,} images could not be read: {names}"] if bad else []
-    if closed := unused.inaccessible:
-        reasons = ", ".join(sorted(set(closed.values())))
-        failed.append(
-            f"{pluralize(len(closed), 'folder')} could not be read ({reasons}): {format_list(list(closed), 5)}"
-        )
+    _raise_for_unread([prediction.path for prediction in bad], len(images), unused.inaccessible)
+
+
+def _check_tables(csv: str | None, jsonl: str | None, sort_into: str | None, top_k: int | None) -> None:
+    """Raise UserError for outputs that do not fit each other or cannot be written to, before the model is loaded."""
+    if csv == jsonl == STDOUT:
+        raise UserError("`csv=-` and `jsonl=-` both write to stdout; give one of them a file.")
+    if top_k is not None and sort_into and not (csv or jsonl):
+        raise UserError(f"`top_k={top_k}` has no effect with `sort_into` alone: write a table with `csv` or `jsonl`.")
+    for table in (csv, jsonl):
+        if table not in (None, "", STDOUT):
+            atomic_write.check_file_writable(table)
+    if sort_into:
+        atomic_write.check_folder_writable(sort_into)
+
+
+def _check_task(task: Task, checkpoint: str, written: Iterable[str], sort_into: str | None) -> None:
+    """Raise UserError for outputs that the task does not give."""
+    for name in written:
+        if name not in task.writers():
+            known = ", ".join(f"`{each}`" for each in task.writers())
+            hint = f" Leave it out; it writes {known}." if known else " Leave it out."
+            raise UserError(f"The model '{checkpoint}' ({task.name}) gives nothing for `{name}`.{hint}")
+    if sort_into and not task.has_single_class:
+        raise UserError(f"`sort_into` needs one class for each image, which the task {task.name} does not give.")
+
+
+def _raise_for_unread(bad: Sequence[str], count: int, inaccessible: Mapping[str, str]) -> None:
+    """Raise JobError if some of `count` images, or folders, could not be read; the folders have the reasons."""
+    failed = [f"{len(bad):,} of {count:,} images could not be read: {format_list(bad, 5)}"] if bad else []
+    if inaccessible:
+        folders, reasons = pluralize(len(inaccessible), "folder"), ", ".join(sorted(set(inaccessible.values())))
+        failed.append(f"{folders} could not be read ({reasons}): {format_list(list(inaccessible), 5)}")
     if failed:
         raise JobError(f"{'; '.join(failed)}.")
 
@@ -160,7 +174,8 @@ def _sinks(
         file = stack.enter_context(_opened(jsonl, sys.stdout))
         sinks.append(lambda prediction: print(json.dumps(prediction.to_dict()), file=file))
     if sort_into:
-        folder = _folder(sort_into)
+        folder = Path(sort_into)
+        folder.mkdir(parents=True, exist_ok=True)
         sinks.append(
             lambda prediction: (
                 prediction.error is not None or copy_by_class.copy(prediction.path, prediction.label, folder)
@@ -177,15 +192,6 @@ def _opened(path: str, stdout: TextIO) -> Iterator[TextIO]:
         return
     with atomic_write.open_text(path) as file:
         yield file
-
-
-def _folder(path: str) -> Path:
-    os.makedirs(path, exist_ok=True)
-    return Path(path)
-
-
-def _tracked(predictions: Iterable[Any], total: int) -> Iterator[Any]:
-    return progress_bar(predictions, description="predicting", total=total, unit="images")
 
 
 def _log_sorted(counts: Counter[str], bad: Sequence[Any], folder: str) -> None:

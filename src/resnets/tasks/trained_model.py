@@ -18,7 +18,7 @@ from resnets.data.image.preprocess import Preprocess
 from resnets.data.loading.thread_pool import ordered_map
 from resnets.errors import ImageError, JobError, UserError
 from resnets.inference import tf32
-from resnets.inference.model_runner import Job, ModelRunner
+from resnets.inference.model_runner import Job, ModelRunner, computed_by
 from resnets.message_format import format_list
 from resnets.models.resnet import check_size, find_backbone
 from resnets.models.spec import ResNetSpec
@@ -27,7 +27,7 @@ from resnets.progress import log, progress_bar
 from resnets.tasks.base import Prediction, Task
 from resnets.tasks.inputs.batching import Prepared, check_options, chunks
 from resnets.tasks.inputs.read_image import ImageInput, name_of, read_image
-from resnets.tasks.measurements import Measurements, concatenate
+from resnets.tasks.measurements import Measurements, concatenate_readable
 
 
 class TrainedModel:
@@ -242,15 +242,8 @@ class TrainedModel:
                 sums = {name: sums.get(name, 0) + value for name, value in found.sums.items()}
                 measured.append(Measurements(found.rows))
         report_unreadable(samples, errors, on_bad)
-        merged = Measurements(concatenate(measured).rows, sums)
-        if errors:
-            kept = torch.tensor([number for number in range(len(samples)) if number not in errors])
-            merged = Measurements({**merged.rows, "index": kept}, sums)
-        computed = {
-            "backend": ", ".join(dict.fromkeys(used.backend for used in job.used)),
-            "precision": ", ".join(dict.fromkeys(used.precision for used in job.used)),
-        }
-        return merged, computed
+        merged = Measurements(concatenate_readable(measured, errors, len(samples)).rows, sums)
+        return merged, computed_by([job])
 
     def measure_features(
         self, samples: Sequence[Sample], features: Tensor, backend: str

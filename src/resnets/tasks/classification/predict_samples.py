@@ -10,7 +10,7 @@ from resnets.data.datasets.dataset import Sample
 from resnets.data.image.preprocess import Preprocess
 from resnets.data.loading.thread_pool import ordered_map
 from resnets.errors import ImageError, UserError
-from resnets.inference.model_runner import Job
+from resnets.inference.model_runner import Job, computed_by
 from resnets.progress import progress_bar
 from resnets.tasks.classification import test_time_augmentation
 from resnets.tasks.classification.class_indices import class_indices
@@ -83,8 +83,7 @@ def predict_samples(
         class_names=classifiers[0].class_names,
         temperature=temperature_of(classifiers[0]) if plain else 1.0,
         skipped=tuple(samples[index].path for index in errors),
-        backend=", ".join(dict.fromkeys(used.backend for job in jobs for used in job.used)),
-        precision=", ".join(dict.fromkeys(used.precision for job in jobs for used in job.used)),
+        **computed_by(jobs),
     )
 
 

@@ -118,15 +118,6 @@ def detect_in_views(
             yield ImageDetections(name, parts[0] if len(parts) == 1 else fuse(parts), size)
 
 
-def computed_by(detectors: Sequence[ViewDetector]) -> dict[str, str]:
-    """The backends and precisions that computed the outputs, as `Measured.computed`."""
-    used = [choice for each in detectors if each.job is not None for choice in each.job.used]
-    return {
-        "backend": ", ".join(dict.fromkeys(each.backend for each in used)),
-        "precision": ", ".join(dict.fromkeys(each.precision for each in used)),
-    }
-
-
 def _side(preprocess: Preprocess) -> int:
     return max(preprocess.size)
 

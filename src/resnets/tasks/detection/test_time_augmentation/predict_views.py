@@ -5,16 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Sequence, Sized
 from typing import Any
 
-import torch
-
 from resnets.data.datasets.dataset import Sample
 from resnets.errors import UserError
+from resnets.inference.model_runner import computed_by
 from resnets.models.detection.suppression import with_method
 from resnets.progress import progress_bar
 from resnets.tasks.detection.detections import Detections
-from resnets.tasks.detection.test_time_augmentation.detect_in_views import ViewDetector, computed_by, detect_in_views
+from resnets.tasks.detection.test_time_augmentation.detect_in_views import ViewDetector, detect_in_views
 from resnets.tasks.detection.test_time_augmentation.image_views import Views
-from resnets.tasks.measurements import Measurements, concatenate
+from resnets.tasks.measurements import Measurements, concatenate_readable
 from resnets.tasks.trained_model import TrainedModel, report_unreadable
 
 Size = tuple[int, int]  # height and width
@@ -74,8 +73,5 @@ def measure_views(
         else:
             measured.append(measure(found, size, sample))
     report_unreadable(samples, errors, on_bad)
-    merged = concatenate(measured)
-    if errors:
-        kept = torch.tensor([index for index in range(len(samples)) if index not in errors])
-        merged = Measurements({**merged.rows, "index": kept}, merged.sums)
-    return merged, computed_by(detectors)
+    jobs = [each.job for each in detectors if each.job is not None]
+    return concatenate_readable(measured, errors, len(samples)), computed_by(jobs)
