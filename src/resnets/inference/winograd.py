@@ -132,7 +132,8 @@ def convolve(input: Tensor, kernels: Tensor, bias: Tensor | None) -> Tensor:
     outputs = kernels.shape[-1]
     grid = _grid(input)
     padded = _pad(input, 1, grid)
-    result = input.new_empty(count, TILE * grid.rows, TILE * grid.columns, outputs)
+    shape = (count, outputs, TILE * grid.rows, TILE * grid.columns)
+    result = torch.empty(shape, dtype=input.dtype, device=input.device, memory_format=torch.channels_last)
     to_tiles, from_tiles = INPUT.to(input.dtype), OUTPUT.to(input.dtype)
     size = grid.chunk_size
     tiles, transformed = input.new_empty(2, 36 * size * inputs)
@@ -146,9 +147,13 @@ def convolve(input: Tensor, kernels: Tensor, bias: Tensor | None) -> Tensor:
         torch.bmm(values.view(36, number, inputs), kernels, out=product)
         summed = torch.mm(from_tiles, product.view(36, -1), out=sums[: 16 * number * outputs].view(16, -1))
         summed = summed.view(4, 4, *chunk.shape, outputs)
-        target = _view_tiles(result, chunk, 4)
+        target = _view_tiles(result.permute(0, 2, 3, 1), chunk, 4)
         target.copy_(summed) if bias is None else torch.add(summed, bias, out=target)
-    return result[:, :height, :width].permute(0, 3, 1, 2).contiguous(memory_format=torch.channels_last)
+    if result.shape[-2:] == input.shape[-2:]:
+        return result
+    return result[:, :, :height, :width].clone(
+        memory_format=torch.channels_last
+    )  # no view, which autograd would refuse
 
 
 def input_gradient(gradient: Tensor, weight: Tensor) -> Tensor:

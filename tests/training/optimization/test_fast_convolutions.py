@@ -114,14 +114,17 @@ def test_it_is_for_fp32_in_channels_last_where_it_is_faster(monkeypatch: pytest.
     assert not fast_convolutions.applies_to(speed)
 
 
-@pytest.mark.parametrize("bias", [True, False])
-def test_many_channels_are_computed_by_winograds_algorithm(bias: bool) -> None:
+@pytest.mark.parametrize(
+    ("bias", "shape"), [(True, (2, 64, 22, 19)), (False, (2, 64, 24, 16)), (True, (1, 64, 42, 24))]
+)
+def test_many_channels_are_computed_by_winograds_algorithm(bias: bool, shape: tuple[int, ...]) -> None:
     torch.manual_seed(0)
-    module = nn.Sequential(nn.Conv2d(64, 64, 3, padding=1, bias=bias)).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    x = torch.randn(2, 64, 22, 19).contiguous(memory_format=torch.channels_last)
+    layers = nn.Conv2d(64, 64, 3, padding=1, bias=bias), nn.ReLU(inplace=True)
+    module = nn.Sequential(*layers).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    x = torch.randn(shape).contiguous(memory_format=torch.channels_last)
     exact, direct = gradients(copy.deepcopy(module).double(), x.double()), module(x)
     fast_convolutions.replace_convolutions(module)
-    assert "_Winograd" in type(module(x).grad_fn).__name__
+    assert "_Winograd" in type(module[0](x).grad_fn).__name__
     assert not torch.equal(module(x), direct)
     torch.testing.assert_close(module(x), direct, rtol=1e-4, atol=1e-4)
     for found, wanted in zip(gradients(module, x), exact, strict=True):
