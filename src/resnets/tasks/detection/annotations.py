@@ -81,8 +81,8 @@ def check_annotated(dataset: Dataset) -> list[str]:
     if not dataset.unused_classes:
         return []
     return [
-        f"no object is of {format_list(dataset.unused_classes)}: the model has the other classes only, and files that "
-        "`predict` writes number these from 0 (YOLO) or 1 (COCO) in the order of their names"
+        f"no object is of {format_list(dataset.unused_classes)}: the model has the other classes only, and files of "
+        "predictions number these from 0 (YOLO) or 1 (COCO), in the order of their names"
     ]
 
 

@@ -324,8 +324,8 @@ class Detection(Task):
         if "score" in others or (views.is_single and views.nms == Views.nms and num_models == 1):
             return []
         return [
-            "the score threshold was fitted to one view of each image, by one detector with hard NMS: `evaluate` with the same "
-            "options on val images shows what it gives here, and `score` sets another"
+            "the score threshold was fitted to one view of each image, by one detector with hard NMS: an evaluation with the "
+            "same options on val images shows what it gives here, and `score` sets another"
         ]
 
     def predict_models(
