@@ -144,6 +144,18 @@ def test_the_detector_finds_the_digits_of_a_scene_offline(tmp_path: Path, monkey
     assert right >= 0.85 * max(sum(map(len, expected.values())), sum(map(len, found.values())))
 
 
+def test_bf16_changes_the_ap_of_the_detector_by_at_most_two_points(tmp_path: Path) -> None:
+    """By 0.1 points on the 400 test scenes; of 20 scenes, one object of another score counts for more."""
+    generate_digit_scenes.write(tmp_path, generate_digit_scenes.make_settings(count=100))
+    evaluated = [
+        resnets.evaluate(DETECTOR, tmp_path, precision=precision, backend="torch") for precision in ("fp32", "bf16")
+    ]
+    assert [each.metrics["count"] for each in evaluated] == [20, 20]
+    fp32, bf16 = (each.metrics["box_ap"] for each in evaluated)
+    assert fp32 != bf16  # something was computed in bf16
+    assert abs(fp32 - bf16) <= 0.02
+
+
 def test_the_names_are_read_without_torch() -> None:
     code = "import sys; from resnets.weights.hub import bundled; print(*bundled.entries()); assert 'torch' not in sys.modules"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
