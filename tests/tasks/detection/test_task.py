@@ -23,7 +23,6 @@ from resnets.tasks.detection.config import DetectionConfig
 from resnets.tasks.detection.static_graph import compare
 from resnets.tasks.detection.task import Detection
 from resnets.tasks.trained_model import TrainedModel
-from resnets.weights.checkpoint import Checkpoint
 
 SPEC = zoo.get_spec("tiny")
 SMALL = {"neck_channels": 8, "box_head_dim": 8, "anchor_sizes": (8.0, 16.0, 32.0, 64.0, 128.0)}
@@ -42,31 +41,11 @@ def model() -> torch.nn.Module:
     return TASK.build(SPEC).eval()
 
 
-def test_the_name_of_a_model_decides_the_settings() -> None:
-    assert Detection.backbone_name("fasterrcnn_light_resnet18") == "resnet18"
-    assert Detection.backbone_name("fasterrcnn_resnet50_fpn_v2") == "resnet50"
-    assert Detection.backbone_name("resnet18") == "resnet18"
-    values = Detection.model_settings("yolov3_light_resnet18", None)
-    assert (values["task.architecture"].value, values["task.nms_iou"].value) == ("yolov3", 0.45)
-    assert "model.name" not in values
-    plain = Detection.model_settings("resnet18", None)
-    assert plain["model.name"].value == "fasterrcnn_light_resnet18"
-    assert plain["task.neck_channels"].value == 96
-
-
 def test_classes_without_objects_are_told_before_a_training() -> None:
     dataset = build_dataset(Path("data"), SAMPLES)
     assert Detection.check(dataset) == []
     (warning,) = Detection.check(replace(dataset, listed_classes=("dog", "zebra", "cat")))
     assert warning.startswith("no object is of 'zebra': the model has the other classes only")
-
-
-def test_a_detector_that_is_trained_further_keeps_its_settings() -> None:
-    config = {key: value for key, value in vars(TASK.config).items() if key != "name"}
-    parent = Checkpoint(SPEC, Preprocess(), ("cat",), {}, task="detection", config=config)
-    values = {key: chosen.value for key, chosen in Detection.model_settings("tiny", parent).items()}
-    assert values["task.anchor_sizes"] == SMALL["anchor_sizes"]
-    assert "model.name" not in values
 
 
 def test_no_other_image_changes_what_is_found(model: torch.nn.Module) -> None:
