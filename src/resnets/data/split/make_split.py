@@ -154,7 +154,7 @@ def log_oddities(dataset: Dataset) -> None:
     """Log classes that val does not have, and duplicates under two labels or in two splits."""
     absent = sorted(set(dataset.class_names) - labels_of(dataset.subset("val")))
     if absent and dataset.subset("val"):
-        unknown = "so that nothing is known of how well these classes are learned"
+        unknown = f"so that nothing is known of how well {'it is' if len(absent) == 1 else 'these classes are'} learned"
         log(f"val has no image of {format_list(absent, 5)}, {unknown}")
     groups = find_exact_duplicates(sample.sha256 for sample in dataset.samples)
     duplicates = [[dataset.samples[index] for index in group] for group in groups]
