@@ -230,6 +230,7 @@ def _detection(count: int, steps: int, small_count: int, size: str) -> list[Job]
 
 def _penn_fudan(folder: Path) -> Job:
     split, seconds = WORK / "penn_fudan.csv", WORK / "penn_fudan_seconds.json"
+    target = 5.0 if has_bf16() else 2.5
 
     def prepare() -> None:
         WORK.mkdir(parents=True, exist_ok=True)
@@ -240,8 +241,8 @@ def _penn_fudan(folder: Path) -> Job:
         (
             Contender("resnets", with_script(OURS, "resnets_penn_fudan.py", folder, split, WORK / "runs", seconds)),
             Contender(
-                "torchvision's tutorial, fp32", with_script(OURS, "torch_penn_fudan.py", folder, split, seconds),
-                5.0 if has_bf16() else 2.5,
+                "torchvision's tutorial, fp32", with_script(OURS, "torch_penn_fudan.py", folder, split, seconds, target),
+                target,
             ),
         ),
         prepare,

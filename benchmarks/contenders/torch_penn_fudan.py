@@ -1,10 +1,10 @@
 """Faster R-CNN on Penn-Fudan with the settings of torchvision's detection tutorial, from random weights, until AP50 reaches 0.50.
 
-    torch_penn_fudan.py FOLDER SPLIT_FILE SECONDS_FILE
+    torch_penn_fudan.py FOLDER SPLIT_FILE SECONDS_FILE LIMIT
 
 Batches of two, SGD with a learning rate of 0.005, momentum 0.9 and weight decay 0.0005, mirrored images, a validation after each
 epoch. The tutorial divides the learning rate by 10 after three epochs, which are enough from pretrained weights; here it
-stays. It is stopped at five times the seconds in SECONDS_FILE; the ratio is then a lower bound, and `reached` false.
+stays. It is stopped at LIMIT times the seconds in SECONDS_FILE; the ratio is then a lower bound, and `reached` false.
 """
 
 from __future__ import annotations
@@ -26,10 +26,10 @@ from torchvision.transforms.functional import hflip, pil_to_tensor
 sys.path.insert(0, str(Path(__file__).parents[1]))
 from harness import report
 
-GOAL, LIMIT = 0.50, 5.0
+GOAL = 0.50
 start = time.perf_counter()
-folder, split_file, seconds_file = map(Path, sys.argv[1:])
-limit = LIMIT * json.loads(seconds_file.read_text())
+folder, split_file, seconds_file = map(Path, sys.argv[1:4])
+limit = float(sys.argv[4]) * json.loads(seconds_file.read_text())
 with split_file.open(newline="") as file:
     parts = {Path(row["path"]).name: row["split"] for row in csv.DictReader(file)}
 

@@ -65,11 +65,11 @@ def test_repeated_it_gives_the_same_bits() -> None:
     "other",
     [
         {"stride": 2}, {"dilation": 2}, {"groups": 64}, {"padding": 0}, {"padding": "same"}, {"kernel_size": 1},
-        {"padding_mode": "reflect"}, {"in_channels": 32}, {"out_channels": 32},
+        {"padding_mode": "reflect"}, {"in_channels": 64}, {"out_channels": 64},
     ],
 )  # fmt: skip
 def test_it_is_for_3x3_convolutions_of_many_channels(other: dict[str, object]) -> None:
-    usual: dict[str, object] = {"in_channels": 64, "out_channels": 64, "kernel_size": 3, "padding": 1}
+    usual: dict[str, object] = {"in_channels": 128, "out_channels": 128, "kernel_size": 3, "padding": 1}
     assert winograd.suits(nn.Conv2d(**usual))  # type: ignore[arg-type]
     assert not winograd.suits(nn.Conv2d(**usual | other))  # type: ignore[arg-type]
     assert not winograd.suits(nn.Linear(64, 64))
@@ -77,9 +77,9 @@ def test_it_is_for_3x3_convolutions_of_many_channels(other: dict[str, object]) -
 
 def test_a_network_keeps_its_outputs_and_small_batches_are_computed_directly() -> None:
     torch.manual_seed(0)
-    network = nn.Sequential(nn.Conv2d(64, 64, 3, padding=1), nn.ReLU(), nn.Conv2d(64, 32, 3, padding=1)).eval()
+    network = nn.Sequential(nn.Conv2d(128, 128, 3, padding=1), nn.ReLU(), nn.Conv2d(128, 32, 3, padding=1)).eval()
     network = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    small, large = (maps(1, 64, side, side, dtype=torch.float32) for side in (8, 40))
+    small, large = (maps(1, 128, side, side, dtype=torch.float32) for side in (8, 40))
     with torch.inference_mode():
         wanted = [network(each) for each in (small, large)]
         winograd.replace_convolutions(network)
@@ -92,9 +92,9 @@ def test_a_network_keeps_its_outputs_and_small_batches_are_computed_directly() -
 
 def test_share_of_the_multiplications() -> None:
     layers = nn.Sequential(
-        nn.Conv2d(3, 64, 1), nn.Conv2d(64, 64, 3, padding=1), nn.Conv2d(64, 64, 3, stride=2, padding=1)
+        nn.Conv2d(3, 128, 1), nn.Conv2d(128, 128, 3, padding=1), nn.Conv2d(128, 128, 3, stride=2, padding=1)
     )
-    by_winograd, first, strided = 9 * 64 * 64, 3 * 64, 9 * 64 * 64 / 4
+    by_winograd, first, strided = 9 * 128 * 128, 3 * 128, 9 * 128 * 128 / 4
     expected = by_winograd / (by_winograd + first + strided)
     assert winograd.share(layers, torch.zeros(1, 3, 16, 16)) == pytest.approx(expected)
     assert not any(each._forward_hooks for each in layers)

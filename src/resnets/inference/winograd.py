@@ -19,7 +19,8 @@ from torch import Tensor, nn
 
 TILE = 4  # outputs of a tile in each dimension
 TILES = 256  # computed together: the memory for them stays in the processor's cache (benchmarks/winograd.py)
-MIN_CHANNELS = 64  # of input and output, from which on the saved multiplications outweigh the two transformations
+MIN_CHANNELS = 128  # of input and output, from which on the saved multiplications outweigh the two transformations
+MIN_GRADIENT_CHANNELS = 64  # the same for the gradient of the kernels
 MIN_TILES = 32  # of a batch: for fewer, reading the transformed kernels takes longer than a direct convolution
 
 Matrix = Sequence[Sequence[float]]
@@ -95,14 +96,14 @@ def share(module: nn.Module, images: Tensor) -> float:
     return numbers[True] / max(sum(numbers.values()), 1)
 
 
-def suits(conv: nn.Module) -> TypeGuard[nn.Conv2d]:
+def suits(conv: nn.Module, min_channels: int = MIN_CHANNELS) -> TypeGuard[nn.Conv2d]:
     """Whether this is a convolution that `convolve` can compute, with enough channels for it to be faster."""
     return (
         isinstance(conv, nn.Conv2d)
         and (conv.kernel_size, conv.stride, conv.dilation, conv.groups) == ((3, 3), (1, 1), (1, 1), 1)
         and conv.padding == (1, 1)
         and conv.padding_mode == "zeros"
-        and min(conv.in_channels, conv.out_channels) >= MIN_CHANNELS
+        and min(conv.in_channels, conv.out_channels) >= min_channels
     )
 
 
@@ -111,10 +112,11 @@ def suits_input(input: Tensor) -> bool:
     return _grid(input).number >= MIN_TILES and input.is_contiguous(memory_format=torch.channels_last)
 
 
-def transform_kernels(weight: Tensor) -> Tensor:
-    """Kernels (outputs, inputs, 3, 3) -> (36, inputs, outputs)."""
+def transform_kernels(weight: Tensor, *, turned: bool = False) -> Tensor:
+    """Kernels (outputs, inputs, 3, 3), or those turned by 180 degrees -> (36, inputs, outputs)."""
     rows = weight.permute(2, 3, 0, 1).reshape(9, -1)  # in channels_last the runs of inputs are copied as they are
-    return (KERNEL.to(weight.dtype) @ rows).view(36, *weight.shape[:2]).transpose(1, 2)
+    matrix = KERNEL.flip(1) if turned else KERNEL
+    return (matrix.to(weight.dtype) @ rows).view(36, *weight.shape[:2]).transpose(1, 2)
 
 
 def convolve(input: Tensor, kernels: Tensor, bias: Tensor | None) -> Tensor:
@@ -158,7 +160,7 @@ def convolve(input: Tensor, kernels: Tensor, bias: Tensor | None) -> Tensor:
 
 def input_gradient(gradient: Tensor, weight: Tensor) -> Tensor:
     """The gradient of the input of `convolve` from that of its output and the kernels (outputs, inputs, 3, 3)."""
-    return convolve(gradient, transform_kernels(weight.flip(2, 3)).transpose(1, 2), None)
+    return convolve(gradient, transform_kernels(weight, turned=True).transpose(1, 2), None)
 
 
 def weight_gradient(input: Tensor, gradient: Tensor) -> Tensor:

@@ -26,8 +26,8 @@ class FastConv2d(nn.Conv2d):
     def forward(self, input: Tensor) -> Tensor:
         if not torch.is_grad_enabled() or not input.is_contiguous(memory_format=torch.channels_last):
             return super().forward(input)
-        if winograd.suits(self) and winograd.suits_input(input):
-            by_winograd: Tensor = _Winograd.apply(input, self.weight, self.bias)
+        if winograd.suits(self, winograd.MIN_GRADIENT_CHANNELS) and winograd.suits_input(input):
+            by_winograd: Tensor = _Winograd.apply(input, self.weight, self.bias, winograd.suits(self))
             return by_winograd
         if self.weight.requires_grad and is_large(input):
             geometry = (self.stride, self.padding, self.dilation, self.groups)
@@ -77,21 +77,28 @@ def _is_kind(conv: nn.Conv2d) -> bool:
 
 
 class _Winograd(torch.autograd.Function):
+    """All products by Winograd's algorithm, or only the gradient of the kernels."""
+
     @staticmethod
-    def forward(ctx: Any, input: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+    def forward(ctx: Any, input: Tensor, weight: Tensor, bias: Tensor | None, is_all: bool) -> Tensor:
         ctx.save_for_backward(input, weight)
-        return winograd.convolve(input, winograd.transform_kernels(weight), bias)
+        ctx.is_all = is_all
+        if is_all:
+            return winograd.convolve(input, winograd.transform_kernels(weight), bias)
+        return F.conv2d(input, weight, bias, padding=1)
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
         gradient = gradients[0].contiguous(memory_format=torch.channels_last)
         input, weight = ctx.saved_tensors
-        wants_input, wants_weight, wants_bias = ctx.needs_input_grad
-        return (
-            winograd.input_gradient(gradient, weight) if wants_input else None,
-            winograd.weight_gradient(input, gradient) if wants_weight else None,
-            gradient.sum((0, 2, 3)) if wants_bias else None,
-        )
+        wants_input, wants_weight, wants_bias, _ = ctx.needs_input_grad
+        of_input = None
+        if wants_input and ctx.is_all:
+            of_input = winograd.input_gradient(gradient, weight)
+        elif wants_input:
+            of_input = _gradients(((1, 1), (1, 1), (1, 1), 1), gradient, input, weight, (True, False, False))[0]
+        of_weight = winograd.weight_gradient(input, gradient) if wants_weight else None
+        return of_input, of_weight, gradient.sum((0, 2, 3)) if wants_bias else None, None
 
 
 class _CopiesInBackward(torch.autograd.Function):
