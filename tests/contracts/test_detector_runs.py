@@ -232,7 +232,7 @@ def weights(request: pytest.FixtureRequest, data: Path, tmp_path_factory: pytest
         name: tensor * next((factor for end, factor in factors.items() if name.endswith(end)), 1)
         for name, tensor in stored.tensors.items()
     }
-    config = {**stored.config, "proposals": 80}
+    config = {**stored.config, **({"proposals": 80} if stored.config["architecture"] == "maskrcnn" else {})}
     checkpoints.save(run / "random.safetensors", replace(stored, tensors=enlarged, config=config))
     return run / "random.safetensors"
 

@@ -259,13 +259,15 @@ def calibrate_batch_norms_(model: Model, images: Tensor) -> Model:
 
     Otherwise the feature maps of a deep network would grow from block to block, and no outputs could be compared.
     """
+    model.eval()  # a detector in train mode needs targets
     momenta = {}
     for module in model.modules():
         if isinstance(module, nn.BatchNorm2d):
             momenta[module] = module.momentum
             module.momentum = None  # the average over all batches, of which there is one
             module.reset_running_stats()
-    model.train()(images)
+            module.train()
+    model(images)
     for module, momentum in momenta.items():
         module.momentum = momentum
     return model.eval()
