@@ -65,7 +65,7 @@ def main() -> None:
         _, status, usage = os.wait4(process.pid, 0)
         assert status == 0, f"exit code {os.waitstatus_to_exitcode(status)}"
         how = f"{options.model}, {options.side}x{options.side}, tile {options.tile}, imgsz {options.imgsz}"
-        print(f"{how}: peak {usage.ru_maxrss / 1024:,.0f} MB, {time.monotonic() - start:.0f} s")
+        print(f"{how}: peak {usage.ru_maxrss * 1024 / 1e6:,.0f} MB, {time.monotonic() - start:.0f} s")
 
 
 if __name__ == "__main__":

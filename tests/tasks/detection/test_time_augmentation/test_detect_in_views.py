@@ -72,7 +72,7 @@ def test_small_objects_of_a_large_image_are_found_in_tiles_only(make_finder: Fin
         x1, y1, x2, y2 = (round(value) for value in each.box)
         assert (x2 - x1, y2 - y1) == (12, 12)
         assert image[y1:y2, x1:x2].min() == 255
-    assert model.model.most_images <= 640 * 640 // 320**2, "the tiles of an image are not all in memory"
+    assert model.model.most_images <= 640 * 320 // 320**2, "the tiles of an image are not all in memory"
 
 
 def test_an_object_over_four_tiles_is_found_once(make_finder: Finder) -> None:

@@ -26,7 +26,7 @@ from resnets.tasks.detection.test_time_augmentation.merge_views import Candidate
 from resnets.tasks.inputs.read_image import ImageInput, name_of, read_image
 from resnets.tasks.trained_model import TrainedModel, check_finite
 
-MAX_PIXELS = 640 * 640  # of the views that are prepared and computed together: these bound the memory
+MAX_PIXELS = 640 * 320  # of the views that are prepared and computed together: these bound the memory
 AHEAD = 2  # images that are read before they are needed, where there are no tiles
 
 
