@@ -143,16 +143,15 @@ def test_frozen_kernels_have_no_gradient_by_winograds_algorithm() -> None:
     assert module[0].weight.grad is None
 
 
-def test_the_gradients_of_a_whole_network_are_about_as_close_to_float64() -> None:
-    """Rounding switches ReLUs, which changes gradients more than the rounding of a convolution does."""
+def test_the_gradients_of_a_whole_network_are_close_to_float64() -> None:
+    """Rounding switches ReLUs: with direct convolutions in float32 the distance is up to one percent, too."""
     torch.manual_seed(0)
     network = zoo.build("resnet18", num_classes=10).train().to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     x = torch.rand(8, 3, 64, 64).contiguous(memory_format=torch.channels_last)
-    fast, exact = copy.deepcopy(network), copy.deepcopy(network).double()
-    fast_convolutions.replace_convolutions(fast)
-    wanted, direct, by_winograd = (
+    exact = copy.deepcopy(network).double()
+    fast_convolutions.replace_convolutions(network)
+    wanted, found = (
         torch.cat([each.flatten().double() for each in gradients(module, images)[1:]])
-        for module, images in ((exact, x.double()), (network, x), (fast, x))
+        for module, images in ((exact, x.double()), (network, x))
     )
-    assert not torch.equal(by_winograd, direct)
-    assert (by_winograd - wanted).norm() < 2 * (direct - wanted).norm() < 0.1 * wanted.norm()
+    assert (found - wanted).norm() < 0.03 * wanted.norm()
