@@ -119,9 +119,8 @@ class Job:
             shape = ()
             if shape in self.by_shape:
                 return self.by_shape[shape]
-        elif (
-            len(images) < self._full_batch(shape) / 2 or len(self.by_shape) >= MAX_SHAPES
-        ):  # no batch of it will be full
+        elif len(images) < self._full_batch(shape) / 2 or len(self.by_shape) >= MAX_SHAPES:
+            # No batch of this shape will be full, or too few will be.
             return self._for_any_shape(choices[-1])
         self.by_shape[shape] = self._first_accepted(choices, images)
         return self.by_shape[shape]

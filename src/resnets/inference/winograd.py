@@ -18,7 +18,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 TILE = 4  # outputs of a tile in each dimension
-TILES = 256  # computed together: the memory for them stays in the processor's cache (benchmarks/winograd.py)
+TILES = 256  # computed together, so that the memory for them stays in the processor's cache
 MIN_CHANNELS = 128  # of input and output, from which on the saved multiplications outweigh the two transformations
 MIN_GRADIENT_CHANNELS = 64  # the same for the gradient of the kernels
 MIN_TILES = 32  # of a batch: for fewer, reading the transformed kernels takes longer than a direct convolution
@@ -142,20 +142,17 @@ def convolve(input: Tensor, kernels: Tensor, bias: Tensor | None) -> Tensor:
     products, sums = input.new_empty(36 * size * outputs), input.new_empty(16 * size * outputs)
     for chunk in grid.chunks():
         number = chunk.number
-        source = tiles[: 36 * number * inputs].view(36, -1)
-        source.view(6, 6, *chunk.shape, inputs).copy_(_view_tiles(padded, chunk, 6))
-        values = torch.mm(to_tiles, source, out=transformed[: 36 * number * inputs].view(36, -1))
+        values = _transform_inputs(padded, chunk, to_tiles, tiles, transformed)
         product = products[: 36 * number * outputs].view(36, number, outputs)
-        torch.bmm(values.view(36, number, inputs), kernels, out=product)
+        torch.bmm(values, kernels, out=product)
         summed = torch.mm(from_tiles, product.view(36, -1), out=sums[: 16 * number * outputs].view(16, -1))
         summed = summed.view(4, 4, *chunk.shape, outputs)
         target = _view_tiles(result.permute(0, 2, 3, 1), chunk, 4)
         target.copy_(summed) if bias is None else torch.add(summed, bias, out=target)
     if result.shape[-2:] == input.shape[-2:]:
         return result
-    return result[:, :, :height, :width].clone(
-        memory_format=torch.channels_last
-    )  # no view, which autograd would refuse
+    # A copy, since autograd would refuse a view.
+    return result[:, :, :height, :width].clone(memory_format=torch.channels_last)
 
 
 def input_gradient(gradient: Tensor, weight: Tensor) -> Tensor:
@@ -175,15 +172,22 @@ def weight_gradient(input: Tensor, gradient: Tensor) -> Tensor:
     total = input.new_zeros(36, outputs, inputs)
     for chunk in grid.chunks():
         number = chunk.number
-        source = tiles[: 36 * number * inputs].view(36, -1)
-        source.view(6, 6, *chunk.shape, inputs).copy_(_view_tiles(padded, chunk, 6))
-        values = torch.mm(to_tiles, source, out=transformed[: 36 * number * inputs].view(36, -1))
+        values = _transform_inputs(padded, chunk, to_tiles, tiles, transformed)
         given = of_outputs[: 16 * number * outputs].view(16, -1)
         given.view(4, 4, *chunk.shape, outputs).copy_(_view_tiles(padded_gradient, chunk, 4))
         product = torch.mm(from_gradient, given, out=of_products[: 36 * number * outputs].view(36, -1))
-        total.baddbmm_(product.view(36, number, outputs).transpose(1, 2), values.view(36, number, inputs))
+        total.baddbmm_(product.view(36, number, outputs).transpose(1, 2), values)
     kernels = KERNEL.T.to(input.dtype) @ total.view(36, -1)
     return kernels.view(3, 3, outputs, inputs).permute(2, 3, 0, 1).contiguous(memory_format=torch.channels_last)
+
+
+def _transform_inputs(maps: Tensor, chunk: "_Chunk", matrix: Tensor, tiles: Tensor, out: Tensor) -> Tensor:
+    """The transformed inputs (36, tiles, C) of a chunk of padded maps (n, height, width, C), in the memory of `out`."""
+    channels = maps.shape[-1]
+    size = 36 * chunk.number * channels
+    source = tiles[:size].view(36, -1)
+    source.view(6, 6, *chunk.shape, channels).copy_(_view_tiles(maps, chunk, 6))
+    return torch.mm(matrix, source, out=out[:size].view(36, -1)).view(36, chunk.number, channels)
 
 
 class _Chunk(NamedTuple):
