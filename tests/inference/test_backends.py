@@ -11,10 +11,10 @@ import torch
 from torch import Tensor, nn
 
 from resnets.errors import UserError
-from resnets.inference import backends, openvino_cache
+from resnets.inference import backends, openvino_cache, winograd
 from resnets.inference.backends import Backend
 from resnets.inference.import_openvino import has_openvino
-from resnets.inference.static_graph import StaticGraph
+from resnets.inference.static_graph import Agreement, StaticGraph
 from resnets.models import zoo
 from resnets.models.resnet import ResNet
 from resnets.tasks.classification.static_graph import classifier_graph
@@ -150,3 +150,22 @@ def test_nothing_is_printed_while_compiling(made, capfd: pytest.CaptureFixture[s
     out, said = capfd.readouterr()
     assert out == ""
     assert all("is cached for the next time" in line for line in said.splitlines())
+
+
+@pytest.mark.parametrize(
+    ("precision", "is_faster", "wanted"), [("fp32", True, True), ("fp32", False, False), ("bf16", True, False)]
+)
+def test_torch_in_fp32_uses_winograds_algorithm_where_it_is_faster(
+    precision: str, is_faster: bool, wanted: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(winograd, "is_faster_here", lambda: is_faster)
+    layers = nn.Sequential(nn.Conv2d(3, 128, 3, padding=1), nn.Conv2d(128, 128, 3, padding=1)).eval()
+    built = backends.build("torch", graph_of(layers), precision, ())
+    assert isinstance(built.compute, nn.Module)
+    assert any(isinstance(each, winograd.WinogradConv2d) for each in built.compute.modules()) == wanted
+
+
+def graph_of(layers: nn.Module) -> StaticGraph:
+    return StaticGraph(
+        layers, layers, lambda outputs: outputs, lambda *_: Agreement(0, 0.0, ""), {"fp32": 0, "bf16": 0}
+    )

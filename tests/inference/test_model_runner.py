@@ -245,3 +245,12 @@ def test_settings_of_the_process_are_unchanged(backend: str, graph: StaticGraph,
     assert seen <= {before[:3]}
     assert state() == before
     assert warnings.filters == filters
+
+
+@pytest.mark.usefixtures("bf16")
+def test_torch_is_chosen_for_images_of_all_sizes(graph: StaticGraph) -> None:
+    """Whatever the number of sizes and however few images have one: its backend needs no shape."""
+    job = ModelRunner(graph).job(MILLION, 4)
+    for side in range(32, 32 + MAX_SHAPES + 2):
+        job.outputs(torch.randn(1, 3, side, side))
+    assert [str(each) for each in job.used] == ["torch bf16"]
