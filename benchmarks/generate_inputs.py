@@ -117,7 +117,7 @@ def detector(path: Path, name: str, images: Path, *, epochs: int, overrides: Seq
 
     if not path.exists():
         settings = (
-            "model.weights=none", "data.batch=8", "task.zoom_out=0", "task.object_crop=0", "task.scale_jitter=[1,1]",
+            "model.weights=none", "data.batch=4", "task.zoom_out=0", "task.object_crop=0", "task.scale_jitter=[1,1]",
             "task.train_proposals=300", "task.proposal_samples=64", *overrides,
         )  # fmt: skip
         with tempfile.TemporaryDirectory() as folder:
