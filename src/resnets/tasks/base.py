@@ -185,12 +185,13 @@ class Task(ABC):
         return False
 
     @classmethod
-    def read(cls, location: str | Path, *, on_inaccessible: str = "error") -> Dataset:
+    def read(cls, location: str | Path, *, on_inaccessible: str = "error", config: TaskConfig | None = None) -> Dataset:
         """Read the data. Here: class folders, manifests, shards and built-in data (`open_dataset.read`).
 
         Args:
             location: what the user named, a file or a folder.
             on_inaccessible: "error", or "skip" for folders that cannot be listed.
+            config: the `[task]` table of the recipe or of the checkpoint, which may say what the data mean; None for the default.
 
         Returns:
             `Dataset(root, samples, class_names)`, without class names `()`. A `Sample` has the path of its image and class names

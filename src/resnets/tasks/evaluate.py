@@ -154,7 +154,7 @@ def evaluate_checkpoints(
     task = models[0].task
     for group in groups:
         task.check_evaluation(group, options)
-    dataset = task.bind(task.read(data, on_inaccessible=on_bad))
+    dataset = task.bind(task.read(data, on_inaccessible=on_bad, config=task.config))
     provenance = [model.provenance for model in models]
     origins = list(zip(files, provenance, strict=True))
     lineages = list(zip(map(str, checkpoints), (lineage.lineage_of(*each) for each in origins), strict=True))

@@ -39,7 +39,7 @@ class Brightness(Task):
     num_outputs = 1
 
     @classmethod
-    def read(cls, location, *, on_inaccessible="error"):
+    def read(cls, location, *, on_inaccessible="error", config=None):
         path = Path(location)
         with path.open(newline="") as file:
             rows = list(csv.DictReader(file))

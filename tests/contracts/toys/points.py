@@ -61,7 +61,7 @@ class Points(Task):
     model_prefixes = ("points_",)
 
     @classmethod
-    def read(cls, location, *, on_inaccessible="error"):
+    def read(cls, location, *, on_inaccessible="error", config=None):
         rows = json.loads(Path(location).read_text())
         folder = Path(location).parent
         samples = [

@@ -43,7 +43,12 @@ def recognizes(location: str | Path) -> bool:
     are in class folders, and `digit-scenes`, which have a `_classes.csv`.
     """
     path = Path(location).expanduser()
-    return not call_with_timeout(_has_classes, path) and call_with_timeout(_find_reader, path) is not None
+    return not call_with_timeout(_has_classes, path) and recognizes_objects(path)
+
+
+def recognizes_objects(location: str | Path) -> bool:
+    """Whether `read` can read the data, which may have classes of images as well; no image is read."""
+    return call_with_timeout(_find_reader, Path(location).expanduser()) is not None
 
 
 def read(location: str | Path, *, on_inaccessible: str = "error") -> Dataset:

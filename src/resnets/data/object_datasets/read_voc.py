@@ -79,7 +79,7 @@ def _has_annotations(folder: Path) -> bool:
 def _read_folder(root: Path, folder: Path, split: str | None) -> Iterator[Sample]:
     base = folder.parent if folder.name in _ANNOTATIONS else folder
     images = by_stem({base / name: None for name in reversed(_IMAGES) if (base / name).is_dir()})
-    listed = _image_sets(root / "ImageSets" / "Main") if split is None else {}
+    listed = image_sets(root / "ImageSets" / "Main") if split is None else {}
     files = {file.stem: file for file in list_folder(folder, UnusedFiles()).others if file.suffix.lower() == ".xml"}
     for stem in sorted({*images, *files}) if not listed else sorted(listed):
         sample_split = listed.get(stem, split)
@@ -92,7 +92,7 @@ def _read_folder(root: Path, folder: Path, split: str | None) -> Iterator[Sample
         yield make_sample(str(image), _image_objects(tree), split=sample_split)
 
 
-def _image_sets(folder: Path) -> dict[str, str]:
+def image_sets(folder: Path) -> dict[str, str]:
     """The split of each image of the lists train.txt, val.txt and test.txt; trainval.txt serves where train.txt is missing."""
     splits: dict[str, str] = {}
     for name, split in (("test", "test"), ("val", "val"), ("train", "train"), ("trainval", "train")):

@@ -95,7 +95,7 @@ class Detection(Task):
         return open_object_dataset.recognizes(location)
 
     @classmethod
-    def read(cls, location: str | Path, *, on_inaccessible: str = "error") -> Dataset:
+    def read(cls, location: str | Path, *, on_inaccessible: str = "error", config: TaskConfig | None = None) -> Dataset:
         """Read images with objects in any of the known formats."""
         return open_object_dataset.read(location, on_inaccessible=on_inaccessible)
 

@@ -77,7 +77,7 @@ def load_dataset(run: Path, recipe: Recipe, task: type[Task]) -> Dataset:
     Raises:
         UserError: the images have changed since; the message says which.
     """
-    dataset = task.read(recipe.data.location, on_inaccessible=recipe.data.on_bad)
+    dataset = task.read(recipe.data.location, on_inaccessible=recipe.data.on_bad, config=recipe.task)
     path = _split_path(run)
     if path.name == read_shards.MANIFEST and isinstance(dataset.samples, IndexedSamples):
         read_shards.check_unchanged(path, dataset)

@@ -47,7 +47,8 @@ class PreparedRun:
 
 def prepare_run(builder: RecipeBuilder, task_class: type[Task], initial: InitialWeights | None) -> PreparedRun:
     """Read the images, complete the recipe of `builder` for them and this machine, and choose the network."""
-    dataset = task_class.read(builder.recipe.data.location, on_inaccessible=builder.recipe.data.on_bad)
+    section = builder.recipe.data
+    dataset = task_class.read(section.location, on_inaccessible=section.on_bad, config=builder.recipe.task)
     conflicts.resolve_conflicts(builder)
     conflicts.check_dataset(
         builder, has_val="val" in dataset.splits, is_shards=isinstance(dataset.samples, IndexedSamples)
