@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from resnets.api.weights import ConversionResult, convert, verify
     from resnets.data.check.check import CheckReport
     from resnets.data.image.preprocess import Preprocess
-    from resnets.models.list_models import list_models
+    from resnets.models.model_names import list_models
     from resnets.models.resnet import ResNet
     from resnets.models.spec import ResNetSpec
     from resnets.models.zoo import get_spec
@@ -82,7 +82,7 @@ _MODULES = {  # public name -> the module that defines it, imported when the nam
     "create_model": "resnets.weights.create_model",
     "evaluate": "resnets.api.evaluate",
     "get_spec": "resnets.models.zoo",
-    "list_models": "resnets.models.list_models",
+    "list_models": "resnets.models.model_names",
     "load": "resnets.tasks.load_model",
     "lr_find": "resnets.training.lr_find",
     "shard": "resnets.api.shard",

@@ -12,7 +12,7 @@ from rich.table import Table
 from torch import nn
 
 from resnets.errors import UserError
-from resnets.models import zoo
+from resnets.models import model_names, zoo
 from resnets.models.detection import zoo as detectors
 from resnets.models.resnet import ResNet
 from resnets.models.summary import diagram, layer_table
@@ -77,12 +77,11 @@ class NetworkSummary:
         """Draw the network to a .svg or .png file.
 
         Raises:
-            UserError: another suffix, a file that cannot be written, or a detector.
+            UserError: another suffix, a file that cannot be written, or a detector or segmenter.
         """
         if not isinstance(self.model, ResNet):
-            raise UserError(
-                f"Networks are drawn, detectors are not: '{detectors.backbone_name(self.name)}' is that of this."
-            )
+            kind, backbone = model_names.kind(self.name), model_names.backbone_name(self.name)
+            raise UserError(f"Networks are drawn, {kind}s are not: '{backbone}' is that of this.")
         diagram.draw(self.model, path, self.imgsz, title=self.name)
 
 
@@ -98,9 +97,9 @@ def summary(
     """Summarize a network: the layers with their output shapes, parameters and connections, and the totals.
 
     Args:
-        name: a network of `resnets.list_models()`, or a detector.
+        name: a network of `resnets.list_models()`, a detector or a segmenter.
         imgsz: side of the image in pixels, or (height, width); None for the network's own.
-        num_classes: number of outputs; None for the network's own, which are 90 for a detector.
+        num_classes: number of outputs; None for the network's own, which are 90 for a detector and 21 for a segmenter.
         in_channels: number of channels of the image.
         layout: "chw" for shapes with the channels first, "hwc" with the channels last.
         settings: any other setting of the network, such as `stem="cifar"`.
@@ -113,11 +112,12 @@ def summary(
     """
     if num_classes is not None and num_classes < 1:
         raise UserError(f"`num_classes` is a number of outputs, at least 1; received {num_classes}.")
-    is_detector = detectors.is_detector(name)
-    usual = detectors.get(name)[0].usual_imgsz if is_detector else zoo.find(name).imgsz
+    kind = model_names.kind(name)
+    own = zoo.find(model_names.backbone_name(name)).imgsz
+    usual = detectors.get(name)[0].usual_imgsz if kind == "detector" else own
     size = _size(imgsz) if imgsz is not None else (usual, usual)
     settings = {"num_classes": num_classes, "in_channels": in_channels} | settings
-    if size[0] == size[1] and not is_detector:
+    if size[0] == size[1] and kind is None:
         settings.setdefault("imgsz", size[0])
     with torch.device("meta"):  # shapes are enough
         model = create_model(name, **settings)

@@ -13,7 +13,7 @@ from resnets.models.resnet import Backbone, Stage
 from resnets.models.shortcuts import StridedPool, ZeroPad
 
 
-def dilate(backbone: Backbone, stages: Collection[str]) -> Backbone:
+def dilate(backbone: Backbone, stages: Collection[str], *, first_too: bool = False) -> Backbone:
     """Replace the strides of the stages by dilation, in place, and return the backbone with the strides that it now has.
 
     A convolution that had stride 2 keeps its dilation, and all after it have twice as much (Yu and Koltun 2016; the first
@@ -24,11 +24,13 @@ def dilate(backbone: Backbone, stages: Collection[str]) -> Backbone:
     Args:
         backbone: its layers are changed; the names of its tensors stay.
         stages: the names of all stages from one to the last.
+        first_too: whether a convolution that had a stride is dilated as those after it, as in segmentation_models_pytorch. The
+            maps are then no longer those that the network had.
     """
     rate = 1
     for name in stages:
         for block in _blocks(backbone.get_submodule(name)):
-            rate = _dilate_block(block, rate)
+            rate = _dilate_block(block, rate, first_too=first_too)
     # Built anew from the same blocks, since a stage computes its stride when it is built.
     stages_by_name = {name: Stage(_blocks(stage)) for name, stage in backbone.stages.items()}
     return Backbone(backbone.stem, stages_by_name, backbone._modules.get("final"))
@@ -38,7 +40,7 @@ def _blocks(stage: nn.Module) -> list[Block]:
     return [block for block in stage.children() if isinstance(block, Block)]
 
 
-def _dilate_block(block: Block, rate: int) -> int:
+def _dilate_block(block: Block, rate: int, *, first_too: bool) -> int:
     """Dilate a block whose input has `rate` times the positions; returns that of its output."""
     stride, block.stride = block.stride, 1
     for part in (name for name in ("branch", "gate", "shortcut") if hasattr(block, name)):
@@ -46,9 +48,9 @@ def _dilate_block(block: Block, rate: int) -> int:
         # A list, since modules are replaced. The layers of a branch are registered in the order in which they are called.
         for path, module in list(block.get_submodule(part).named_modules(prefix=part)):
             if isinstance(module, nn.Conv2d):
-                had_stride = module.stride != (1, 1)
-                _dilate_convolution(block, path, module, before)
-                before *= stride if had_stride else 1
+                after = before * (stride if module.stride != (1, 1) else 1)
+                _dilate_convolution(block, path, module, after if first_too else before)
+                before = after
             elif isinstance(module, (StridedPool, ZeroPad)):
                 module.stride = 1
             elif isinstance(module, nn.AvgPool2d):

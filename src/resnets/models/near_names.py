@@ -1,10 +1,11 @@
-"""What to say of a name that neither a network of the zoo nor a detector has."""
+"""What to say of a name that no network of the zoo, no detector and no segmenter has."""
 
 import re
 from collections.abc import Iterable, Mapping
 
 from resnets.message_format import suggestion
-from resnets.models.detection import prefixes
+from resnets.models.detection import prefixes as detectors
+from resnets.models.segmentation import prefixes as segmenters
 from resnets.models.spec import ResNetSpec
 
 _LIBRARY = re.compile(r"(.*[/:])?((torchvision|timm|keras|models|applications|resnet)\.)*((gluon|tv|tf|fb)_)?")
@@ -12,18 +13,21 @@ _V1_5 = re.compile(r"_?v1[.]?5|_?v1b")  # names of NVIDIA and Gluon for torchvis
 
 
 def describe_unknown(name: str, networks: Mapping[str, ResNetSpec]) -> str:
-    """A message on a name that is none of these networks, with the nearest of them, or the nearest detector on one of them."""
-    detectors = prefixes.names(networks)
-    if name in detectors:
-        return f"'{name}' is the name of a detector, not of a network alone: `create_model`, `summary` and `train` take it."
-    if prefix := prefixes.prefix_of(name):
-        ends = [each.removeprefix(prefix) for each in detectors if each.startswith(prefix)]
-        end = name.removeprefix(prefix)
-        hint = _suggest(_near(end, ends), prefix) or suggestion(end, ends, {each: prefix + each for each in ends})
-        return f"There is no detector '{name}'.{hint or f' `resnets models {prefix}` lists them all.'}"
-    known = {_letters(each): each for each in detectors}
+    """A message on a name that is none of these networks, with the nearest of them, or of the models that are built on them."""
+    built: list[str] = []
+    for kind, prefixes in (("detector", detectors), ("segmenter", segmenters)):
+        names = prefixes.names(networks)
+        built += names
+        if name in names:
+            return f"'{name}' is the name of a {kind}, not of a network alone: `create_model`, `summary` and `train` take it."
+        if prefix := prefixes.prefix_of(name):
+            ends = [each.removeprefix(prefix) for each in names if each.startswith(prefix)]
+            end = name.removeprefix(prefix)
+            hint = _suggest(_near(end, ends), prefix) or suggestion(end, ends, {each: prefix + each for each in ends})
+            return f"There is no {kind} '{name}'.{hint or f' `resnets models {prefix}` lists them all.'}"
+    known = {_letters(each): each for each in built}
     near = _near(name, networks) or known.get(_letters(name))
-    hint = _suggest(near) or suggestion(name.lower(), [*networks, *detectors])
+    hint = _suggest(near) or suggestion(name.lower(), [*networks, *built])
     return f"There is no network '{name}'.{hint or ' `resnets models` lists them all.'}"
 
 
@@ -45,4 +49,4 @@ def _near(name: str, networks: Iterable[str]) -> str | None:
 
 
 def _letters(name: str) -> str:
-    return re.sub(r"[^a-z0-9]", "", name.lower())
+    return re.sub(r"[^a-z0-9]", "", name.lower().replace("+", "plus"))

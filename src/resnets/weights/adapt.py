@@ -1,16 +1,18 @@
-"""Adapt weights to another number of classes (a new head) or of image channels."""
+"""Adapt weights to another number of classes (a new head) or of image channels, and load what fits another model."""
 
 from dataclasses import replace
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from resnets.data.image.preprocess import Preprocess
 from resnets.errors import UserError
+from resnets.message_format import format_list
 from resnets.models.build_network import build
 from resnets.models.spec import ResNetSpec
-from resnets.weights.checkpoint import UNTRAINED, Checkpoint
+from resnets.progress import log
+from resnets.weights.checkpoint import UNTRAINED, Checkpoint, check_fit
 
 FIRST = ("stem.conv.weight", "stem.conv1.weight")  # the convolution that reads the image
 
@@ -78,3 +80,26 @@ def gray(preprocess: Preprocess) -> Preprocess:
         return preprocess
     mean, std = sum(preprocess.mean) / 3, sum(preprocess.std) / 3
     return replace(preprocess, color="gray", mean=(mean,), std=(std,))
+
+
+def load_backbone(model: Any, parent: Checkpoint, new: str) -> None:
+    """The network of a checkpoint of another task as the backbone of a new model; `new` names its other layers in a message.
+
+    Raises:
+        UserError: the network is another one.
+    """
+    expected = model.backbone.state_dict()
+    tensors = {key: each for key, each in parent.tensors.items() if not key.startswith("head.")}
+    check_fit(expected, tensors, "The backbone of the checkpoint does not fit the network")
+    model.backbone.load_state_dict(tensors)
+    log(f"new, untrained {new}; the weights are those of the backbone")
+
+
+def load_all_but_classes(model: nn.Module, parent: Checkpoint, num_classes: int) -> nn.Module:
+    """The model, built for `num_classes`, in eval mode, with new layers where the checkpoint's have a row for each class."""
+    own = model.state_dict()
+    kept = {key: each for key, each in parent.tensors.items() if key in own and each.shape == own[key].shape}
+    model.load_state_dict(kept, strict=False)
+    new = dict.fromkeys(key.rpartition(".")[0] for key in own if key not in kept)
+    log(f"new, untrained layers for {num_classes} classes: {format_list(list(new), 6, quote=False)}")
+    return model.eval()

@@ -53,6 +53,7 @@ _FIELDS = ("task", "config", "fitted", "spec", "preprocess", "class_names", "met
 # Tasks of files of other libraries.
 CLASSIFICATION = "classification"
 DETECTION = "detection"
+SEGMENTATION = "segmentation"
 
 
 @dataclass(frozen=True, eq=False)

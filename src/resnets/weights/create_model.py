@@ -1,12 +1,11 @@
-"""`create_model`: a network or a detector by name, new or with weights."""
+"""`create_model`: a network, a detector or a segmenter by name, new or with weights."""
 
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from resnets.errors import UserError
-from resnets.models import zoo
-from resnets.models.detection import zoo as detectors
+from resnets.models import model_names, zoo
 from resnets.models.resnet import Backbone, ResNet
 from resnets.progress import log
 from resnets.weights import adapt, download_published, find_weights
@@ -24,26 +23,30 @@ def create_model(
     pooling: str | None = None,
     **overrides: Any,
 ) -> ResNet | Backbone | Any:
-    """A network by name, such as `create_model("resnet50", num_classes=5)`, or a detector such as "fasterrcnn_resnet50".
+    """A network by name, such as `create_model("resnet50", num_classes=5)`, a detector such as "fasterrcnn_resnet50", or a
+    segmenter such as "unet_resnet18".
 
     Args:
         name: a name that `list_models` returns.
         weights: "none" or None for a freshly initialized network; "imagenet", "DEFAULT" or True for the best published
             ones; "IMAGENET1K_V1" or a member of torchvision's enums; a name that `resnets weights list` prints, which may also
-            be given as `name`; or the path of a checkpoint or run directory. Of a detector, those of a classifier, such as
-            "imagenet", are for the backbone; "COCO_V1" and, where there are such, "DEFAULT" and True are torchvision's for COCO.
+            be given as `name`; or the path of a checkpoint or run directory. Of a detector or a segmenter, those of a classifier,
+            such as "imagenet", are for the backbone; "COCO_V1", "COCO_WITH_VOC_LABELS_V1" and, where there are such, "DEFAULT"
+            and True are torchvision's for COCO.
         num_classes: number of outputs; 0 for pooled features. Of a detector, the number of classes of objects, without a
-            background. Where the weights have another number, the last layer is new.
+            background; of a segmenter, that of the classes of a pixel, with it. Where the weights have another number, the last
+            layer is new.
         in_channels: channels of the image. For 1, the kernels of three channels are added; from 4 on, new kernels are zero.
         include_top: False leaves the head out, as in Keras Applications.
         pooling: without the head: None for feature maps (N, C, h, w), "avg" or "max" for pooled features (N, C).
-        overrides: other fields of `ResNetSpec`, such as `drop_path_rate=0.2`, and of `DetectorSettings`; not with weights.
+        overrides: other fields of `ResNetSpec`, such as `drop_path_rate=0.2`, and of `DetectorSettings` or
+            `SegmenterSettings`; not with weights.
             `in_chans` and `pretrained` are accepted as in timm.
 
     Returns:
         A network in training mode, or in evaluation mode if it has weights: images (N, in_channels, H, W), float, to logits
-        (N, num_classes). A detector (`RegionDetector`, `YOLOv3`) returns a `DetectorOutput`, and is in training mode if only
-        its backbone has weights; nothing of it is frozen.
+        (N, num_classes). A detector (`RegionDetector`, `YOLOv3`) returns a `DetectorOutput`, and a `Segmenter` logits (N,
+        num_classes, H, W); both are in training mode if only their backbone has weights, and nothing of them is frozen.
 
     Raises:
         UserError: an unknown name or override, weights of another network, or a value that does not fit.
@@ -53,12 +56,12 @@ def create_model(
             raise UserError("`pretrained` and `weights` are two names of one value; leave one of them out.")
         weights = overrides.pop("pretrained")
     in_channels = overrides.pop("in_chans", in_channels)
-    is_detector = isinstance(name, str) and detectors.is_detector(name)
+    kind = model_names.kind(name) if isinstance(name, str) else None
     if isinstance(name, str) and catalog.known(name) and name not in zoo.entries():
         name, weights = catalog.find(name).model, name if weights in ("none", True) else weights
     weights = library_names.translate_weights(weights, name)
-    if is_detector and not (include_top and pooling is None and num_classes != 0):
-        raise UserError(f"'{name}' is a detector, on which `include_top`, `pooling` and num_classes=0 have no effect.")
+    if kind and not (include_top and pooling is None and num_classes != 0):
+        raise UserError(f"'{name}' is a {kind}, on which `include_top`, `pooling` and num_classes=0 have no effect.")
     if num_classes == 0:
         include_top, num_classes = False, None
         pooling = pooling or "avg"
@@ -68,7 +71,11 @@ def create_model(
         raise UserError(f"Without its head a network has no classes; received num_classes={num_classes}.")
     if weights != "none" and overrides:
         raise UserError(f"Weights fix the network; leave out {', '.join(overrides)}, or the weights.")
-    if is_detector:
+    if kind == "segmenter":
+        from resnets.weights.segmentation.create_segmenter import create_segmenter
+
+        return create_segmenter(name, weights, num_classes, in_channels, overrides)
+    if kind == "detector":
         from resnets.weights.detection.create_detector import create_detector  # imports all of torchvision
 
         return create_detector(name, weights, num_classes, in_channels, overrides)

@@ -6,7 +6,7 @@ from typing import Any
 
 from resnets.errors import JobError, UserError
 from resnets.hashing import sha256
-from resnets.models.detection import zoo as detectors
+from resnets.models import model_names
 from resnets.progress import log
 from resnets.weights import adapt, load_weights, provenance
 from resnets.weights import checkpoint as checkpoints
@@ -31,7 +31,7 @@ def imagenet_to_name(weights: str, model: str | None) -> str:
     weights = library_names.translate_weights(weights, model)
     if weights != catalog.BEST:
         return weights
-    network = detectors.backbone_name(model or "resnet18")
+    network = model_names.backbone_name(model or "resnet18")
     return _announce(catalog.best(network), network)
 
 

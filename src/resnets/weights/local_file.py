@@ -9,8 +9,7 @@ from pathlib import Path
 from resnets.data.datasets.open_dataset import contains_images
 from resnets.errors import UserError
 from resnets.message_format import format_list, suggestion
-from resnets.models import zoo
-from resnets.models.detection import zoo as detectors
+from resnets.models import model_names, zoo
 from resnets.weights.hub import bundled, catalog
 
 SUFFIX = bundled.SUFFIX
@@ -65,7 +64,7 @@ def with_bundled(path: str | Path) -> Path:
 
 
 def _missing_hint(path: Path) -> str:
-    if path.name in {*zoo.list_models(), *detectors.list_models()}:
+    if path.name in {*zoo.list_models(), *model_names.list_built_on_networks()}:
         return (
             f" '{path.name}' is the name of a network, not of trained weights: resnets train DATA --model {path.name}, "
             f"or `resnets weights list {path.name}` for published ones."

@@ -23,38 +23,41 @@ def models(
 ) -> None:
     """List the networks: paper or file, parameters, multiply-adds, and the published error with its protocol.
 
-    A pattern that no network matches lists detectors, which are named after their networks: resnets models yolov3
+    A pattern that no network matches lists detectors and segmenters, which are named after their networks: resnets models yolov3
 
     Example: resnets models 'keras_*'
     """
     from rich.console import Console
 
-    from resnets.models import zoo
-    from resnets.models.detection import zoo as detectors
-    from resnets.models.detection.prefixes import DESCRIPTIONS
+    from resnets.models import model_names, zoo
+    from resnets.models.detection import prefixes as detectors
+    from resnets.models.segmentation import prefixes as segmenters
 
     entries = {name: zoo.find(name) for name in zoo.list_models(pattern)}
-    names = [] if entries else detectors.list_models(pattern)
+    names = [] if entries else model_names.list_built_on_networks(pattern)
     if not entries and not names:
-        known = [*zoo.list_models(), *detectors.list_models()]
+        known = [*zoo.list_models(), *model_names.list_built_on_networks()]
         hint = suggestion(pattern.strip("*?"), known) or " `resnets models` without a pattern lists them all."
         raise UserError(f"No network is called '{pattern}'.{hint}")
     if as_json:
         values = [_values(name, entry) for name, entry in entries.items()]
-        output.print_json([*values, *(_detector_values(name) for name in names)])
+        output.print_json([*values, *(_values_of_built(name) for name in names)])
         return
     console = Console(width=output.console_width(), highlight=False)
     if names:
-        console.print(_detector_table(names))
+        console.print(_table_of_built(names))
         return
     console.print(_table(entries, console.width))
     console.print("\nPapers and files:")
     for paper in dict.fromkeys(entry.paper for entry in entries.values()):
         console.print(f"  {paper}", markup=False)
     if len(entries) == len(zoo.entries()):
-        console.print("\nDetectors, NAME being one of these networks (`resnets models yolov3` lists those of a kind):")
-        for prefix, description in DESCRIPTIONS.items():
-            console.print(f"  {prefix + 'NAME':22} {description}", markup=False)
+        for title, example, of in (("Detectors", "yolov3", detectors), ("Segmenters", "unet", segmenters)):
+            console.print(
+                f"\n{title}, NAME being one of these networks (`resnets models {example}` lists those of a kind):"
+            )
+            for prefix, description in of.DESCRIPTIONS.items():
+                console.print(f"  {prefix + 'NAME':22} {description}", markup=False)
 
 
 def _values(name: str, entry: Entry) -> dict[str, str | int | None]:
@@ -69,22 +72,30 @@ def _values(name: str, entry: Entry) -> dict[str, str | int | None]:
     }
 
 
-def _detector_values(name: str) -> dict[str, str]:
+def _values_of_built(name: str) -> dict[str, str]:
+    """Of a detector or a segmenter."""
+    from resnets.models import model_names
     from resnets.models.detection import zoo as detectors
+    from resnets.models.segmentation import zoo as segmenters
 
-    settings, backbone = detectors.get(name)
-    return {"name": name, "architecture": settings.architecture, "layout": settings.layout, "backbone": backbone.name}
+    if model_names.kind(name) == "segmenter":
+        settings, backbone = segmenters.get(name)
+        return {"name": name, "architecture": settings.architecture, "backbone": backbone.name}
+    detector, backbone = detectors.get(name)
+    return {"name": name, "architecture": detector.architecture, "layout": detector.layout, "backbone": backbone.name}
 
 
-def _detector_table(names: list[str]) -> Table:
-    from resnets.models.detection import prefixes
-    from resnets.models.detection import zoo as detectors
+def _table_of_built(names: list[str]) -> Table:
+    from resnets.models import model_names
+    from resnets.models.detection import prefixes as detectors
+    from resnets.models.segmentation import prefixes as segmenters
 
-    table = _new_table("Name", "Network", "Detector")
+    table = _new_table("Name", "Network", "Kind")
     for name in names:
-        prefix = prefixes.prefix_of(name) or ""
-        described = f"torchvision's {name}" if name in prefixes.TORCHVISION else prefixes.DESCRIPTIONS[prefix]
-        table.add_row(name, detectors.get(name)[1].name, described)
+        of = detectors if model_names.kind(name) == "detector" else segmenters
+        is_torchvision = name in detectors.TORCHVISION
+        described = f"torchvision's {name}" if is_torchvision else of.DESCRIPTIONS[of.prefix_of(name) or ""]
+        table.add_row(name, model_names.backbone_name(name), described)
     return table
 
 

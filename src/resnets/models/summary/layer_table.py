@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from resnets.errors import UserError
 from resnets.message_format import suggestion
-from resnets.models.summary import detector_layers, graph
+from resnets.models.summary import called_layers, graph
 
 LAYOUTS = ("chw", "hwc")
 
@@ -49,7 +49,7 @@ def rows(net: nn.Module, imgsz: int | tuple[int, int], *, layout: str = "chw", b
     """The layers of `net` for images of `imgsz` (a side, or height and width), in the order of Keras' summary.
 
     Args:
-        net: a network that starts with a convolution and that torch.fx can trace, or a detector. It is not changed.
+        net: a network that starts with a convolution and that torch.fx can trace, or a detector or segmenter. It is not changed.
         imgsz: size of the image in pixels.
         layout: "chw" for shapes with the channels first, as in PyTorch, or "hwc" with the channels last.
         batch: the first item of the shapes.
@@ -78,7 +78,7 @@ def rows(net: nn.Module, imgsz: int | tuple[int, int], *, layout: str = "chw", b
 
 def _layers(net: nn.Module, imgsz: int | tuple[int, int]) -> list[graph.Layer]:
     if hasattr(net, "dense"):
-        return detector_layers.layers(net, (imgsz, imgsz) if isinstance(imgsz, int) else imgsz)
+        return called_layers.layers(net, (imgsz, imgsz) if isinstance(imgsz, int) else imgsz)
     return graph.layers(net, imgsz)
 
 

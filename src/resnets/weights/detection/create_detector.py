@@ -7,7 +7,6 @@ from typing import Any
 from torch import nn
 
 from resnets.errors import UserError
-from resnets.message_format import format_list
 from resnets.models import zoo as networks
 from resnets.models.detection import zoo
 from resnets.models.detection.build import build_detector
@@ -15,7 +14,6 @@ from resnets.models.detection.settings import DetectorSettings
 from resnets.progress import log
 from resnets.weights import adapt, download_published, find_weights
 from resnets.weights import checkpoint as checkpoints
-from resnets.weights.checkpoint import Checkpoint
 from resnets.weights.detection.checkpoint import detector_settings, network
 from resnets.weights.detection.torchvision import STRUCTURE
 
@@ -46,7 +44,10 @@ def create_detector(
     for note in notes:
         log(note)
     if parent.task != checkpoints.DETECTION:
-        return _on_backbone(settings, parent, num_classes or NUM_CLASSES)
+        # Nothing is frozen: its norms follow the batches, where torchvision freezes those, the stem and the first stage.
+        detector = build_detector(settings, parent.spec, num_classes or NUM_CLASSES)
+        adapt.load_backbone(detector, parent, "neck and heads")
+        return detector
     found = detector_settings(parent)
     different = [
         f"{key}={getattr(found, key)}"
@@ -57,29 +58,4 @@ def create_detector(
         raise UserError(f"The weights are of another detector than '{name}': {', '.join(different)}.")
     if num_classes in (None, len(parent.class_names)):
         return network(parent)
-    return _with_num_classes(found, parent, num_classes)
-
-
-def _on_backbone(settings: DetectorSettings, parent: Checkpoint, num_classes: int) -> nn.Module:
-    """A new detector, in training mode, on the network of a checkpoint of another task.
-
-    Nothing is frozen: its norms follow the batches, where torchvision freezes those, the stem and the first stage.
-    """
-    model: Any = build_detector(settings, parent.spec, num_classes)
-    expected = model.backbone.state_dict()
-    tensors = {key: each for key, each in parent.tensors.items() if not key.startswith("head.")}
-    checkpoints.check_fit(expected, tensors, "The backbone of the checkpoint does not fit the network")
-    model.backbone.load_state_dict(tensors)
-    log("new, untrained neck and heads; the weights are those of the backbone")
-    return model
-
-
-def _with_num_classes(settings: DetectorSettings, parent: Checkpoint, num_classes: int) -> nn.Module:
-    """The detector of the checkpoint, in eval mode, with new layers where they have a row for each class."""
-    model = build_detector(settings, parent.spec, num_classes)
-    own = model.state_dict()
-    kept = {key: each for key, each in parent.tensors.items() if key in own and each.shape == own[key].shape}
-    model.load_state_dict(kept, strict=False)
-    new = dict.fromkeys(key.rpartition(".")[0] for key in own if key not in kept)
-    log(f"new, untrained layers for {num_classes} classes: {format_list(list(new), 6, quote=False)}")
-    return model.eval()
+    return adapt.load_all_but_classes(build_detector(found, parent.spec, num_classes), parent, num_classes)

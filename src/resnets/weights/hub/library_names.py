@@ -4,6 +4,7 @@ import os
 import re
 
 from resnets.errors import UserError
+from resnets.models import model_names
 from resnets.models.detection import zoo as detectors
 from resnets.models.detection.prefixes import TORCHVISION
 from resnets.weights.hub import catalog
@@ -21,7 +22,7 @@ def translate_weights(weights: object, model: str | None) -> str:
     Raises:
         UserError: a member of an enum is for another network than `model`.
     """
-    backbone = None if model is None else detectors.backbone_name(model)
+    backbone = None if model is None else model_names.backbone_name(model)
     owner, member = type(weights).__name__, getattr(weights, "name", None)
     if owner.endswith("_Weights") and isinstance(member, str):  # without importing torchvision
         weights = f"{owner}.{member}"

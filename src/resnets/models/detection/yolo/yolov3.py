@@ -7,7 +7,6 @@ from torch import Tensor, nn
 from torchvision.ops import clip_boxes_to_image
 
 from resnets.models.detection import padding
-from resnets.models.detection.levels import Levels
 from resnets.models.detection.output import DetectorOutput
 from resnets.models.detection.settings import DetectorSettings
 from resnets.models.detection.suppression import suppress
@@ -16,6 +15,7 @@ from resnets.models.detection.yolo.anchors import COCO_ANCHORS
 from resnets.models.detection.yolo.grid import YOLOGrid, decode, flatten_predictions, make_grid
 from resnets.models.detection.yolo.loss import image_losses
 from resnets.models.detection.yolo.neck import YOLONeck
+from resnets.models.levels import Levels
 from resnets.models.resnet import Backbone
 
 STRIDES = (8, 16, 32)

@@ -1,4 +1,4 @@
-"""Levels: the feature maps of a backbone at the strides that a detector wants, whatever the network."""
+"""Levels: the feature maps of a backbone at the strides that a detector or a segmenter wants, whatever the network."""
 
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
@@ -37,7 +37,7 @@ class Levels(nn.Module):
         last = max(deepest)
         if missing := [stride for stride in strides if stride < last and stride not in deepest]:
             raise UserError(
-                f"This detector needs a feature map of stride {missing[0]}; the backbone has strides {sorted(deepest)}."
+                f"This model needs a feature map of stride {missing[0]}; the backbone has strides {sorted(deepest)}."
             )
         self.strides = tuple(strides)
         self.names = {
@@ -45,16 +45,17 @@ class Levels(nn.Module):
         }
         channels = {stride: backbone.feature_channels[name] for stride, name in self.names.items()}
         self.norms = nn.ModuleDict()
-        if any(isinstance(module, PreActBlock) for module in backbone.modules()):
-            wanted = ((stride, name) for stride, name in self.names.items() if stride in strides and stride != last)
-            self.norms.update({name: nn.Sequential(_norm_act(channels[stride])) for stride, name in wanted})
+        raw = ((s, name) for s, name in self.names.items() if s in strides and lacks_activation(backbone, name))
+        self.norms.update({name: norm_act(channels[stride]) for stride, name in raw})
         self.new = nn.ModuleDict()
         while last < max(strides):
             channels[2 * last] = max(channels[last], min(2 * channels[last], MAX_NEW_CHANNELS))
             conv = nn.Conv2d(channels[last], channels[2 * last], 3, stride=2, padding=1, bias=False)
             nn.init.kaiming_normal_(conv.weight, mode="fan_out", nonlinearity="relu")
             last *= 2
-            self.new[f"stride{last}"] = nn.Sequential(OrderedDict(conv=conv) | _norm_act(channels[last]))
+            self.new[f"stride{last}"] = nn.Sequential(
+                OrderedDict([("conv", conv), *norm_act(channels[last]).named_children()])
+            )
         self.channels = [channels[stride] for stride in strides]
 
     def forward(self, features: Mapping[str, Tensor]) -> list[Tensor]:
@@ -69,5 +70,12 @@ class Levels(nn.Module):
         return [maps[stride] for stride in self.strides]
 
 
-def _norm_act(channels: int) -> OrderedDict[str, nn.Module]:
-    return OrderedDict(norm=nn.BatchNorm2d(channels), act=nn.ReLU())
+def lacks_activation(backbone: Backbone, name: str) -> bool:
+    """Whether the map of that name is a sum without norm and activation: an inner one of a pre-activation network."""
+    preactivation = any(isinstance(module, PreActBlock) for module in backbone.modules())
+    return preactivation and name != next(reversed(backbone.feature_strides))
+
+
+def norm_act(channels: int) -> nn.Sequential:
+    """Batch normalization and ReLU, which such a map lacks."""
+    return nn.Sequential(OrderedDict(norm=nn.BatchNorm2d(channels), act=nn.ReLU()))

@@ -1,4 +1,4 @@
-"""The layers of a detector, in the order in which they are called for one image, on the meta device."""
+"""The layers of a detector or a segmenter, in the order in which they are called for one image, on the meta device."""
 
 from __future__ import annotations
 
@@ -9,16 +9,17 @@ import torch
 from torch import Tensor, nn
 
 from resnets.models.detection.rcnn.detector import RegionDetector
+from resnets.models.segmentation.segmenter import Segmenter
 from resnets.models.summary.graph import Layer, computes_nothing, module_type, on_meta_device
 
 
-def layers(detector: nn.Module, imgsz: tuple[int, int]) -> list[Layer]:
+def layers(model: nn.Module, imgsz: tuple[int, int]) -> list[Layer]:
     """The modules that compute something, without their inputs, for an image of `imgsz` (height, width).
 
-    torch.fx cannot follow boxes, so the modules are called: those of the heads of Faster and Mask R-CNN on as many regions
-    as an image can have, which are `proposals` and `max_objects` of `DetectorSettings`.
+    torch.fx cannot follow boxes or sizes, so the modules are called: those of the heads of Faster and Mask R-CNN on as many
+    regions as an image can have, which are `proposals` and `max_objects` of `DetectorSettings`.
     """
-    copied: Any = on_meta_device(detector).eval()
+    copied: Any = on_meta_device(model).eval()
     calls: Counter[str] = Counter()
     found: list[Layer] = []
 
@@ -34,7 +35,11 @@ def layers(detector: nn.Module, imgsz: tuple[int, int]) -> list[Layer]:
             module.register_forward_hook(lambda module, _, output, name=name: record(name, module, output))
     channels = next(module.in_channels for module in copied.modules() if isinstance(module, nn.Conv2d))
     with torch.no_grad():
-        first = copied.dense(torch.empty(1, channels, *imgsz, device="meta"))[0]
+        image = torch.empty(1, channels, *imgsz, device="meta")
+        if isinstance(copied, Segmenter) and copied.aux_head is not None:
+            copied.dense_of_both_heads(image)
+            return found
+        first = copied.dense(image)[0]
         if isinstance(copied, RegionDetector):
             _call_heads(copied, first)
     return found

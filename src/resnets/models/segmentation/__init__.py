@@ -1,0 +1,1 @@
+"""Segmenters on any network of the zoo: seven decoders that give each pixel its class."""
