@@ -8,7 +8,8 @@ import torch
 import resnets
 from resnets.errors import UserError
 from resnets.models import zoo
-from resnets.models.resnet import Backbone, ResNet
+from resnets.models.backbone import Backbone
+from resnets.models.resnet import ResNet
 
 
 def test_a_backbone_shares_what_the_network_has():

@@ -19,9 +19,10 @@ from resnets.inference.device import resolve_device
 from resnets.inference.static_graph import StaticGraph
 from resnets.message_format import suggestion
 from resnets.models import zoo
+from resnets.models.backbone import check_size
 from resnets.models.detection import zoo as detectors
 from resnets.models.detection.build import build_detector
-from resnets.models.resnet import ResNet, check_size, find_backbone
+from resnets.models.resnet import ResNet, find_backbone
 from resnets.progress import log
 from resnets.tasks import load_model
 from resnets.tasks.base import Task

@@ -1,4 +1,4 @@
-"""Residual functions (basic, bottleneck, and their pre-activation forms) and the blocks that join one with a shortcut.
+"""Residual functions (basic, bottleneck, and their pre-activation forms), the blocks that join one with a shortcut, and stages.
 
 A branch is the residual function F(x). Its classes take (N, in_channels, H, W) to (N, channels, ceil(H/stride), ceil(W/stride)).
 In a pre-activation branch the normalization and activation precede each convolution (He et al. 2016); such a branch begins at
@@ -7,7 +7,14 @@ its first convolution, since the activation before it belongs to the block, whos
 A block joins a branch with a shortcut. It has the attributes `channels` (of its output) and `stride`.
 """
 
+from collections import OrderedDict
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from functools import partial
+
+import torch
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
 from resnets.models.layers import Activation, Attention, Convolution, Norm
 
@@ -198,3 +205,51 @@ class HighwayBlock(Block):
     def forward(self, x: Tensor) -> Tensor:
         transform = self.sigmoid(self.gate(x))  # (N, C, H, W)
         return transform * self.branch(x) + (1 - transform) * x
+
+
+class Stage(nn.Sequential):
+    """Blocks named block1, block2, …; its `channels` and its `stride` are those of its blocks.
+
+    With `checkpointing`, a block in training keeps its input only, and is computed again in the backward pass (Chen et al. 2016,
+    Training Deep Nets with Sublinear Memory Cost). Gradients and running statistics are the same.
+    """
+
+    def __init__(self, blocks: Sequence[Block]) -> None:
+        super().__init__(OrderedDict((f"block{i}", block) for i, block in enumerate(blocks, start=1)))
+        self.channels = blocks[-1].channels
+        self.stride = 1
+        for block in blocks:
+            self.stride *= block.stride
+        self.checkpointing = False
+
+    def forward(self, x: Tensor) -> Tensor:
+        if not torch.jit.is_scripting() and self.checkpointing and torch.is_grad_enabled():
+            return self._checkpointed(x)
+        for block in self:
+            x = block(x)
+        return x
+
+    @torch.jit.unused
+    def _checkpointed(self, x: Tensor) -> Tensor:
+        for block in self:
+            x = checkpoint(block, x, use_reentrant=False, context_fn=partial(_contexts, block))
+        return x
+
+
+def _contexts(block: nn.Module) -> tuple[AbstractContextManager[None], AbstractContextManager[None]]:
+    """For the first computation of a block and for the second one."""
+    return nullcontext(), _kept_statistics(block)
+
+
+@contextmanager
+def _kept_statistics(block: nn.Module) -> Iterator[None]:
+    """Normalize by the statistics of the batch, as training does, without updating the running ones a second time."""
+    norms = [each for each in block.modules() if isinstance(each, nn.BatchNorm2d) and each.track_running_stats]
+    before = [(norm.momentum, norm.num_batches_tracked.clone()) for norm in norms]  # type: ignore[union-attr]
+    for norm in norms:
+        norm.momentum = 0.0
+    try:
+        yield
+    finally:
+        for norm, (momentum, count) in zip(norms, before, strict=True):
+            norm.momentum, norm.num_batches_tracked = momentum, count

@@ -12,9 +12,9 @@ from torch import nn
 
 from resnets.errors import UserError
 from resnets.models import blocks, initialization, layers, shortcuts, stems
-from resnets.models.blocks import Block, HighwayBlock, PlainBlock, PreActBlock, ResidualBlock
+from resnets.models.blocks import Block, HighwayBlock, PlainBlock, PreActBlock, ResidualBlock, Stage
 from resnets.models.layers import Convolution, Norm
-from resnets.models.resnet import Head, ResNet, Stage
+from resnets.models.resnet import Head, ResNet
 from resnets.models.spec import ATTENTIONS, INITIALIZATIONS, STEMS, ResNetSpec
 
 

@@ -7,9 +7,10 @@ from collections.abc import Collection
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from resnets.models.blocks import Block
+from resnets.errors import UserError
+from resnets.models.backbone import Backbone
+from resnets.models.blocks import Block, Stage
 from resnets.models.layers import SameConv2d
-from resnets.models.resnet import Backbone, Stage
 from resnets.models.shortcuts import StridedPool, ZeroPad
 
 
@@ -34,6 +35,22 @@ def dilate(backbone: Backbone, stages: Collection[str], *, first_too: bool = Fal
     # Built anew from the same blocks, since a stage computes its stride when it is built.
     stages_by_name = {name: Stage(_blocks(stage)) for name, stage in backbone.stages.items()}
     return Backbone(backbone.stem, stages_by_name, backbone._modules.get("final"))
+
+
+def with_output_stride(backbone: Backbone, output_stride: int) -> Backbone:
+    """The backbone with a last feature map of this stride; the stages that would go above it are dilated, in place.
+
+    Raises:
+        UserError: the network has no such stride.
+    """
+    strides = backbone.feature_strides
+    if output_stride not in strides.values():
+        raise UserError(
+            f"The feature maps of this network have the strides {sorted(set(strides.values()))}; received "
+            f"output_stride={output_stride}."
+        )
+    stages = [name for name in backbone.stages if strides[name] > output_stride]
+    return dilate(backbone, stages) if stages else backbone
 
 
 def _blocks(stage: nn.Module) -> list[Block]:

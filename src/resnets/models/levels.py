@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 from torch import Tensor, nn
 
 from resnets.errors import UserError
+from resnets.models.backbone import Backbone
 from resnets.models.blocks import PreActBlock
-from resnets.models.resnet import Backbone
 
 MAX_NEW_CHANNELS = 512  # as many as the last stage of ResNet-18 has
 

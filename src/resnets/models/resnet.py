@@ -1,27 +1,15 @@
-"""ResNet and Backbone: a stem, stages of blocks, pooling and a head, built from modules that are passed in."""
+"""ResNet: a backbone with a classification head, built from modules that are passed in."""
 
-from collections import OrderedDict
-from collections.abc import Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Self
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
 
 import torch
-import torch.fx
 from torch import Tensor, nn
 
 from resnets.errors import UserError
-from resnets.models.blocks import Block
+from resnets.models.backbone import Backbone, check_size
+from resnets.models.blocks import Stage
 from resnets.models.stems import Stem
-
-
-class Stage(nn.Sequential):
-    """Blocks named block1, block2, …; its `channels` and its `stride` are those of its blocks."""
-
-    def __init__(self, blocks: Sequence[Block]) -> None:
-        super().__init__(OrderedDict((f"block{i}", block) for i, block in enumerate(blocks, start=1)))
-        self.channels = blocks[-1].channels
-        self.stride = 1
-        for block in blocks:
-            self.stride *= block.stride
 
 
 class Head(nn.Module):
@@ -29,8 +17,11 @@ class Head(nn.Module):
 
     Args:
         in_features: length of the pooled vector, which is the number of channels for global pooling.
-        num_classes: number of outputs.
+        num_classes: number of outputs; 0 for the input of the last layer in place of logits.
         hidden_dim: units of a fully connected layer with ReLU before the last one; 0 for none.
+
+    Attributes:
+        hidden_size: length of the input of the last layer, `fc`.
     """
 
     def __init__(self, in_features: int, num_classes: int, hidden_dim: int = 0) -> None:
@@ -39,156 +30,13 @@ class Head(nn.Module):
         if hidden_dim:
             self.hidden = nn.Linear(in_features, hidden_dim)
             self.act = nn.ReLU()
-        self.fc = nn.Linear(hidden_dim or in_features, num_classes)
+        self.hidden_size = hidden_dim or in_features
+        self.fc: nn.Module = nn.Linear(self.hidden_size, num_classes) if num_classes else nn.Identity()
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Tensor, pre_logits: bool = False) -> Tensor:
         if hasattr(self, "hidden"):
             x = self.act(self.hidden(x))
-        return self.fc(x)
-
-
-class Backbone(nn.Sequential):
-    """y = pool(final(stage_n(… stage_1(stem(x))))): a network without its classification head.
-
-    Its children are its layers in the order in which they are called, so that
-    `torchvision.models._utils.IntermediateLayerGetter` and `nn.Sequential(*list(net.children())[:-1])` read it as they
-    read torchvision's networks.
-
-    Args:
-        stem: (N, in_channels, H, W) -> (N, stem.channels, H / stem.stride, W / stem.stride).
-        stages: by name, "stage1", …
-        final: norm and activation after the last block, which pre-activation networks need (He et al. 2016, appendix).
-        pool: from the last feature maps to (N, C, 1, 1), which is returned as (N, C); None returns the feature maps.
-
-    Attributes:
-        feature_channels: the number of channels of each feature map that `features` returns, by name.
-        feature_strides: of the same feature maps, in pixels of the image, by name.
-        min_size: the least height and width of an image.
-        fixed_size: the only height and width that fit, for a head with a fixed pooling window; None for all others.
-        frozen_norms: the paths of the BN layers that stay in eval mode, so that their statistics do not move.
-    """
-
-    if TYPE_CHECKING:  # TorchScript would ask for such annotations of layers to be types of its own
-        stem: Stem
-        pool: nn.Module
-    fixed_size: int | None
-    if TYPE_CHECKING:
-        frozen_norms: tuple[str, ...]
-    # Read by torch.jit.script, which has no type for an empty tuple and no use for these.
-    __jit_unused_properties__ = ["stages"]  # noqa: RUF012
-    __jit_ignored_attributes__ = ["frozen_norms"]  # noqa: RUF012
-
-    def __init__(
-        self, stem: Stem, stages: Mapping[str, Stage], final: nn.Module | None = None, pool: nn.Module | None = None
-    ) -> None:
-        after = {name: module for name, module in (("final", final), ("pool", pool)) if module is not None}
-        super().__init__(OrderedDict([("stem", stem), *stages.items(), *after.items()]))
-        self.pooled = pool is not None
-        self.fixed_size = None
-        self.feature_channels = {"stem": stem.channels} | {name: stage.channels for name, stage in stages.items()}
-        self.feature_strides = {"stem": stem.stride}
-        stride = stem.stride
-        for name, stage in stages.items():
-            stride *= stage.stride
-            self.feature_strides[name] = stride
-        if stem.has_pool:
-            self.feature_channels = {"stem_conv": stem.channels} | self.feature_channels
-            self.feature_strides = {"stem_conv": stem.stride // 2} | self.feature_strides
-        self.min_size = stem.min_size
-        self.frozen_norms = ()
-
-    def __setattr__(self, name: str, value: Any) -> None:
-        # A Sequential calls all its children: a layer with a new name would be appended to the network.
-        if isinstance(value, nn.Module) and name not in self._modules:
-            raise AttributeError(f"This network has no layer '{name}'; {self._advice()}")
-        super().__setattr__(name, value)
-
-    def __getattr__(self, name: str) -> Any:
-        try:
-            return super().__getattr__(name)
-        except AttributeError as error:
-            raise AttributeError(str(error) if name.startswith("_") else f"{error}; {self._advice()}") from None
-
-    def __getitem__(self, index: Any) -> Any:
-        """A layer, or for a slice an nn.Sequential of layers."""
-        if isinstance(index, slice):
-            return nn.Sequential(OrderedDict(list(self._modules.items())[index]))
-        return super().__getitem__(index)
-
-    def load_state_dict(self, state_dict: Mapping[str, Any], strict: bool = True, assign: bool = False) -> Any:
-        """As `nn.Module.load_state_dict`; names of another library are an error of their own."""
-        if strict and not state_dict.keys() & self.state_dict().keys() and state_dict:
-            raise RuntimeError(
-                f"These tensors have the names of another library, such as '{next(iter(state_dict))}'. Save them with "
-                "torch.save, rename them with 'resnets weights convert FILE --to resnets --out NEW.safetensors', and give the "
-                "new file as `weights`."
-            )
-        return super().load_state_dict(state_dict, strict=strict, assign=assign)
-
-    def train(self, mode: bool = True) -> Self:
-        super().train(mode)
-        for path in self.frozen_norms:
-            self.get_submodule(path).eval()
-        return self
-
-    def _advice(self) -> str:
-        return f"its layers are {', '.join(self._modules)}."
-
-    @property
-    def stages(self) -> nn.ModuleDict:
-        """The stages by name, in order."""
-        return nn.ModuleDict({name: stage for name, stage in self.named_children() if isinstance(stage, Stage)})
-
-    def features(self, x: Tensor, until: str | None = None) -> dict[str, Tensor]:
-        """The feature maps of all levels, by name, for detection and segmentation; timm calls this `forward_intermediates`.
-
-        The names are "stem_conv" (before the stem's pooling, where it has one), "stem", then each stage. The shapes are
-        (N, feature_channels[name], ceil(H / feature_strides[name]), ceil(W / feature_strides[name])). The last map is the
-        result of `forward_features`.
-
-        Args:
-            x: images, (N, in_channels, H, W).
-            until: the layer before which to stop; None for all maps.
-
-        Raises:
-            ValueError: the image is smaller than `min_size`.
-        """
-        check_size(x, self.min_size, self.fixed_size)
-        maps: dict[str, Tensor] = {}
-        for name, layer in self.stem.named_children():
-            if name.startswith("pool") and not maps:
-                maps["stem_conv"] = x
-            x = layer(x)
-        maps["stem"] = x
-        for name, layer in self._middle():
-            if name == until:
-                break
-            x = layer(x)
-            maps[name if name != "final" else next(reversed(maps))] = x
-        return maps
-
-    def _middle(self) -> Iterator[tuple[str, nn.Module]]:
-        """The layers between the stem and the pooling."""
-        return ((name, layer) for name, layer in self.named_children() if name not in ("stem", "pool", "head"))
-
-    def forward_features(self, x: Tensor) -> Tensor:
-        """The last feature map only, before the pooling, (N, C, h, w); timm's method has the same name.
-
-        `features` returns the maps of all levels, and raises the same error.
-        """
-        check_size(x, self.min_size, self.fixed_size)
-        x = self.stem(x)  # (N, C, H / 4, W / 4) for ImageNet's stems
-        for _, layer in self._middle():
-            x = layer(x)
-        return x
-
-    def forward(self, x: Tensor) -> Tensor:
-        """The last feature map, (N, C, h, w), or with a `pool` (N, C); raises as `features` does."""
-        if not torch.jit.is_scripting():
-            check_size(x, self.min_size, self.fixed_size)
-        for layer in self:
-            x = layer(x)
-        return torch.flatten(x, 1) if self.pooled else x
+        return x if pre_logits else self.fc(x)
 
 
 class ResNet(Backbone):
@@ -224,6 +72,50 @@ class ResNet(Backbone):
         else:
             self.head = value
 
+    def get_classifier(self) -> nn.Module:
+        """The layer that gives the logits; an `nn.Identity` after `reset_classifier(0)`."""
+        return self.fc
+
+    def reset_classifier(self, num_classes: int, global_pool: str | None = None) -> None:
+        """Replace the last layer by a new one, in place.
+
+        Args:
+            num_classes: number of outputs; 0 for the pooled features in place of logits.
+            global_pool: "avg" or "max" for another pooling; "" for feature maps (N, C, h, w) without pooling, which needs
+                num_classes=0; None leaves it.
+
+        Raises:
+            UserError: another pooling, or classes without pooling.
+        """
+        pools: dict[str, type[nn.Module]] = {"avg": nn.AdaptiveAvgPool2d, "max": nn.AdaptiveMaxPool2d, "": nn.Identity}
+        if global_pool is not None and global_pool not in pools:
+            raise UserError(f"global_pool is 'avg', 'max', '' or None; received {global_pool!r}.")
+        if num_classes and not (self.pooled if global_pool is None else global_pool):
+            raise UserError(
+                f"Classes need pooled features; received num_classes={num_classes} and global_pool={global_pool!r}."
+            )
+        like = next(self.parameters())
+        if global_pool is not None:
+            self.pool = pools[global_pool](1)
+            self.pooled = bool(global_pool)
+            self.fixed_size, self.min_size = None, self.stem.min_size
+        if global_pool is not None or not isinstance(self.head, Head):
+            self.head = Head(self.num_features, num_classes).to(like)
+        else:
+            self.head.fc = Head(self.head.hidden_size, num_classes).fc.to(like)
+
+    @property
+    def head_hidden_size(self) -> int:
+        """The length of the vector that `forward_head(pre_logits=True)` returns."""
+        return self.head.hidden_size
+
+    def forward_head(self, x: Tensor, pre_logits: bool = False) -> Tensor:
+        """Logits (N, num_classes) from the result of `forward_features`; with `pre_logits` what the last layer would receive."""
+        x = super().forward_head(x)
+        if not pre_logits:
+            return self.head(x)
+        return self.head(x, pre_logits=True) if isinstance(self.head, Head) else x
+
     def forward_pooled(self, x: Tensor) -> Tensor:
         """The pooled features, (N, head.in_features); raises as `features` does."""
         return torch.flatten(self.pool(self.forward_features(x)), 1)
@@ -233,7 +125,7 @@ class ResNet(Backbone):
         if not torch.jit.is_scripting():
             check_size(x, self.min_size, self.fixed_size)
         for i, layer in enumerate(self):
-            x = layer(torch.flatten(x, 1) if i == self._last else x)
+            x = layer(torch.flatten(x, 1) if i == self._last and self.pooled else x)
         return x
 
     def backbone(self, pooling: str | None = None) -> Backbone:
@@ -260,23 +152,6 @@ class PooledBackbone(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         return self.net.forward_pooled(x)
-
-
-def check_size(x: Tensor, min_size: int, fixed_size: int | None) -> None:
-    """Raise ValueError for images of a size that the network cannot take; a symbolic trace is not checked."""
-    if isinstance(x, torch.fx.Proxy):
-        return
-    height, width = x.shape[-2:]
-    if fixed_size and (height, width) != (fixed_size, fixed_size):
-        raise ValueError(
-            f"This network's fully connected layer was built for images of {fixed_size}x{fixed_size}; received "
-            f"{height}x{width}. Build it with imgsz={height} for square images of that size."
-        )
-    if min(height, width) < min_size:
-        raise ValueError(
-            f"Images of {height}x{width} are too small for this network; the least height and width are {min_size}. "
-            'Use larger images, or a network for small ones, such as one with stem="cifar".'
-        )
 
 
 def find_backbone(model: nn.Module) -> Backbone:

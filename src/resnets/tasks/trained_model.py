@@ -20,7 +20,8 @@ from resnets.errors import ImageError, JobError, UserError
 from resnets.inference import tf32
 from resnets.inference.model_runner import Job, ModelRunner, computed_by
 from resnets.message_format import format_list
-from resnets.models.resnet import check_size, find_backbone
+from resnets.models.backbone import check_size
+from resnets.models.resnet import find_backbone
 from resnets.models.spec import ResNetSpec
 from resnets.nested_tensors import map_tensors, slice_examples
 from resnets.progress import log, progress_bar

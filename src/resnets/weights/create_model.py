@@ -1,12 +1,14 @@
 """`create_model`: a network, a detector or a segmenter by name, new or with weights."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from resnets.errors import UserError
 from resnets.models import model_names, zoo
-from resnets.models.resnet import Backbone, ResNet
+from resnets.models.backbone import Backbone, FeatureMaps
+from resnets.models.dilation import with_output_stride
+from resnets.models.resnet import ResNet
 from resnets.progress import log
 from resnets.weights import adapt, download_published, find_weights
 from resnets.weights import checkpoint as checkpoints
@@ -21,6 +23,9 @@ def create_model(
     in_channels: int = 3,
     include_top: bool = True,
     pooling: str | None = None,
+    features_only: bool = False,
+    out_indices: Sequence[int] | None = None,
+    output_stride: int | None = None,
     **overrides: Any,
 ) -> ResNet | Backbone | Any:
     """A network by name, such as `create_model("resnet50", num_classes=5)`, a detector such as "fasterrcnn_resnet50", or a
@@ -39,6 +44,11 @@ def create_model(
         in_channels: channels of the image. For 1, the kernels of three channels are added; from 4 on, new kernels are zero.
         include_top: False leaves the head out, as in Keras Applications.
         pooling: without the head: None for feature maps (N, C, h, w), "avg" or "max" for pooled features (N, C).
+        features_only: a network that returns a list of feature maps, `FeatureMaps`, as timm's argument of this name.
+        out_indices: with `features_only`, of the maps: 0 is that before the stem's pooling, 1 that of the first stage, and so on;
+            None for all.
+        output_stride: of the last feature map, without head and pooling: the stages that would go above it are dilated. Of a
+            segmenter, that of its settings.
         overrides: other fields of `ResNetSpec`, such as `drop_path_rate=0.2`, and of `DetectorSettings` or
             `SegmenterSettings`; not with weights.
             `in_chans` and `pretrained` are accepted as in timm.
@@ -60,11 +70,25 @@ def create_model(
     if isinstance(name, str) and catalog.known(name) and name not in zoo.entries():
         name, weights = catalog.find(name).model, name if weights in ("none", True) else weights
     weights = library_names.translate_weights(weights, name)
-    if kind and not (include_top and pooling is None and num_classes != 0):
-        raise UserError(f"'{name}' is a {kind}, on which `include_top`, `pooling` and num_classes=0 have no effect.")
+    if kind and not (include_top and pooling is None and num_classes != 0 and not features_only):
+        raise UserError(
+            f"'{name}' is a {kind}, on which include_top, pooling, features_only and num_classes=0 have no effect."
+        )
+    if kind and output_stride is not None:
+        overrides["output_stride"], output_stride = output_stride, None
+    if out_indices is not None and not features_only:
+        raise UserError(f"out_indices={out_indices} needs features_only=True.")
+    if features_only:
+        if pooling is not None:
+            raise UserError(f"features_only=True returns feature maps, which pooling={pooling!r} has no effect on.")
+        include_top, num_classes = False, None
     if num_classes == 0:
         include_top, num_classes = False, None
         pooling = pooling or "avg"
+    if output_stride is not None and (include_top or pooling is not None):
+        raise UserError(
+            f"output_stride={output_stride} needs features_only=True, or include_top=False without pooling."
+        )
     if include_top and pooling is not None:
         raise UserError(f"pooling={pooling!r} needs include_top=False; the head has its own pooling.")
     if not include_top and num_classes is not None:
@@ -80,7 +104,12 @@ def create_model(
 
         return create_detector(name, weights, num_classes, in_channels, overrides)
     net = _with_head(name, weights, num_classes, in_channels, overrides)
-    return net if include_top else net.backbone(pooling)
+    if include_top:
+        return net
+    backbone = net.backbone(pooling)
+    if output_stride is not None:
+        backbone = with_output_stride(backbone, output_stride)
+    return FeatureMaps(backbone, out_indices) if features_only else backbone
 
 
 def _with_head(

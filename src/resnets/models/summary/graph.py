@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor, fx, nn
 
-from resnets.models.resnet import Backbone, check_size
+from resnets.models.backbone import Backbone, check_size
 
 # Keras' names of layers, as in its layer tables.
 MODULES: dict[type[nn.Module], str] = {

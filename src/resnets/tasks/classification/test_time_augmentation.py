@@ -16,7 +16,7 @@ from torch import Tensor
 
 from resnets.data.image.preprocess import Preprocess
 from resnets.errors import UserError
-from resnets.models.resnet import Backbone
+from resnets.models.backbone import Backbone
 
 CROPS = (1, 10)
 

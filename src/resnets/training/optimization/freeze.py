@@ -5,7 +5,8 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from resnets.errors import UserError
 from resnets.models import zoo
-from resnets.models.resnet import Backbone, find_backbone, head_modules
+from resnets.models.backbone import Backbone
+from resnets.models.resnet import find_backbone, head_modules
 from resnets.recipes import recipe
 
 

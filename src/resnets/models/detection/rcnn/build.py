@@ -13,12 +13,12 @@ from torchvision.models.detection.rpn import RegionProposalNetwork, RPNHead
 from torchvision.ops.feature_pyramid_network import FeaturePyramidNetwork, LastLevelMaxPool
 
 from resnets.errors import UserError
+from resnets.models.backbone import Backbone
 from resnets.models.detection.rcnn.detector import RegionDetector
 from resnets.models.detection.rcnn.region_pooling import RegionPooling
 from resnets.models.detection.settings import DetectorSettings
 from resnets.models.dilation import dilate
 from resnets.models.levels import Levels
-from resnets.models.resnet import Backbone
 
 PYRAMID = (4, 8, 16, 32)  # strides from which regions are pooled; a level of stride 64 is for proposals only
 SINGLE = 16  # stride of the one map of C4 and DC5

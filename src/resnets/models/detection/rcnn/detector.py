@@ -13,6 +13,7 @@ from torchvision.models.detection.roi_heads import RoIHeads, maskrcnn_inference
 from torchvision.models.detection.rpn import RegionProposalNetwork, concat_box_prediction_layers
 from torchvision.ops import clip_boxes_to_image, remove_small_boxes
 
+from resnets.models.backbone import Backbone
 from resnets.models.detection import padding
 from resnets.models.detection.output import DetectorOutput
 from resnets.models.detection.rcnn.anchors import anchors, inside_image
@@ -21,7 +22,6 @@ from resnets.models.detection.rcnn.sampling import generators
 from resnets.models.detection.suppression import suppress
 from resnets.models.detection.targets import check_targets
 from resnets.models.levels import Levels
-from resnets.models.resnet import Backbone
 
 MIN_SIDE = 1e-2  # of a box, in pixels, as torchvision has it
 

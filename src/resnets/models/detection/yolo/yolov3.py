@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 from torchvision.ops import clip_boxes_to_image
 
+from resnets.models.backbone import Backbone
 from resnets.models.detection import padding
 from resnets.models.detection.output import DetectorOutput
 from resnets.models.detection.settings import DetectorSettings
@@ -16,7 +17,6 @@ from resnets.models.detection.yolo.grid import YOLOGrid, decode, flatten_predict
 from resnets.models.detection.yolo.loss import image_losses
 from resnets.models.detection.yolo.neck import YOLONeck
 from resnets.models.levels import Levels
-from resnets.models.resnet import Backbone
 
 STRIDES = (8, 16, 32)
 
