@@ -11,9 +11,16 @@ from resnets.data.check import html_page
 from resnets.data.check.check import CheckReport
 from resnets.data.datasets import open_dataset
 from resnets.data.datasets.dataset import Sample
+from resnets.data.mask_datasets import open_mask_dataset
+from resnets.data.mask_datasets.check_pixels import check_pixels
 from resnets.data.object_datasets import convert, open_object_dataset
+from resnets.data.object_datasets.annotation_faults import AnnotationFault
 from resnets.data.split.make_split import make_split
 from resnets.data.split.split_file import write_split
+from resnets.errors import UserError
+from resnets.message_format import format_list
+
+_TASKS = ("classification", "multilabel", "detection", "segmentation")
 
 
 @dataclass(frozen=True)
@@ -35,14 +42,25 @@ class SplitResult:
         return {"out": self.out, "images": self.counts}
 
 
-def check(data: str | Path, *, workers: int | None = None, html: str | Path | None = None) -> CheckReport:
+def check(
+    data: str | Path,
+    *,
+    workers: int | None = None,
+    html: str | Path | None = None,
+    task: str | None = None,
+    mask_values: Sequence[str] = (),
+    mask_snap: int = 0,
+) -> CheckReport:
     """Read every image of a dataset, and find what would make a training fail or its result wrong.
 
     Args:
-        data: a folder of class folders, a .csv or .jsonl file, shards, "digits", "digit-scenes" or "shapes"; or images with
-            objects in a format of `convert_objects`.
+        data: a folder of class folders, a .csv or .jsonl file, shards, "digits", "digit-scenes" or "shapes"; images with
+            objects in a format of `convert_objects`; or images with label masks.
         workers: number of threads that read; None for one per processor.
         html: a file for a page with the images in question.
+        task: "detection" or "segmentation", where data could be for another task as well; None for what they are laid out for.
+        mask_values: what the values of masks mean, each as "255=person"; empty for what the data say.
+        mask_snap: how much a value of a mask may differ from these.
 
     Returns:
         The report: `.problems`, sorted by level (errors, warnings, notes); `.has_errors`; `.summary`, a sentence; `.to_dict()`.
@@ -52,14 +70,35 @@ def check(data: str | Path, *, workers: int | None = None, html: str | Path | No
     """
     if html is not None:
         atomic_write.check_file_writable(html)
-    if open_object_dataset.recognizes(data):
+    kind = _kind(data, task, mask_values)
+    faults: list[AnnotationFault] = []
+    if kind == "segmentation":
+        dataset, faults = open_mask_dataset.read_and_check(data, values=mask_values, snap=mask_snap)
+        faults += check_pixels(dataset, workers=workers)
+    elif kind == "detection":
         dataset, faults = open_object_dataset.read_and_check(data)
     else:
-        dataset, faults = open_dataset.read(str(data), on_inaccessible="skip"), []
+        dataset = open_dataset.read(str(data), on_inaccessible="skip")
     report = data_check.check(dataset, workers=workers, faults=faults)
     if html is not None:
         html_page.write(html, report)
     return report
+
+
+def _kind(data: str | Path, task: str | None, mask_values: Sequence[str]) -> str:
+    """ "detection", "segmentation", or "" for images with labels."""
+    if task not in (None, *_TASKS):
+        raise UserError(f"`task` is '{task}'; data are read for {format_list(_TASKS, quote=False)}.")
+    if task in ("classification", "multilabel"):
+        return ""
+    if task is None:
+        recognized = {"detection": open_object_dataset.recognizes, "segmentation": open_mask_dataset.recognizes}
+        task = next((name for name, recognizes in recognized.items() if recognizes(data)), "")
+    if mask_values and task != "segmentation":
+        raise UserError(
+            f"`mask_values` has no meaning for '{data}', which is not read as masks; give `task=segmentation`."
+        )
+    return task
 
 
 def split(
@@ -72,6 +111,9 @@ def split(
     group_by: str | None = None,
     folds: int | None = None,
     fold: int | None = None,
+    task: str | None = None,
+    mask_values: Sequence[str] = (),
+    mask_snap: int = 0,
 ) -> SplitResult:
     """Split a dataset by content into train, val and test, stratified by class; copies and groups stay together.
 
@@ -86,6 +128,7 @@ def split(
         group_by: the column of a list whose groups are never divided, or "folder" for the folders within class folders.
         folds: number of equal folds, instead of `val_fraction`.
         fold: the fold that is val, from 1.
+        task, mask_values, mask_snap: as in `check`.
 
     Returns:
         The result: `.counts`, the number of images of each split; `.samples`, the images, each with its split.
@@ -96,9 +139,13 @@ def split(
     """
     if out is not None:
         atomic_write.check_file_writable(out)
-    reader = open_object_dataset if open_object_dataset.recognizes(data) else open_dataset
+    kind = _kind(data, task, mask_values)
+    if kind == "segmentation":
+        unsplit = open_mask_dataset.read(data, values=mask_values, snap=mask_snap)
+    else:
+        unsplit = (open_object_dataset if kind == "detection" else open_dataset).read(str(data))
     dataset = make_split(
-        reader.read(str(data)),
+        unsplit,
         val_fraction=val_fraction,
         test_fraction=test_fraction,
         seed=seed,

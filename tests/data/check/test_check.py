@@ -420,8 +420,9 @@ def test_numbers_that_are_sorted_as_text_are_a_note(tmp_path: Path) -> None:
 
 
 def test_every_kind_of_fault_is_planted_somewhere() -> None:
-    objects = Path(__file__).parents[1] / "object_datasets"
-    text = "".join(file.read_text() for file in (Path(__file__), *objects.glob("test_*.py")))
+    folders = (Path(__file__).parents[1] / name for name in ("object_datasets", "mask_datasets"))
+    files = (Path(__file__), *(file for folder in folders for file in folder.glob("test_*.py")))
+    text = "".join(file.read_text() for file in files)
     assert [kind for kind in KINDS if f'"{kind}"' not in text] == []
 
 

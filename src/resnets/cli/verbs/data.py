@@ -1,14 +1,18 @@
 """`resnets data`: get a built-in dataset, check a dataset, split it, write it as shards or in another format."""
 
 import shlex
-from collections.abc import Mapping
-from typing import Annotated
+from collections.abc import Mapping, Sequence
+from typing import Annotated, Any
 
 import typer
 from typer import Argument, Option
 
 from resnets.cli import flags, output
+from resnets.errors import UserError
 from resnets.progress import log
+
+_TASK_HELP = "Task, where the data are laid out for several: detection or segmentation."
+_SET_HELP = "What masks mean, as for a training: task.mask_values=0=background,255=person, task.mask_snap=8."
 
 app = typer.Typer(help="Get a built-in dataset, check a dataset, split it, write it as shards or in another format.")
 
@@ -57,6 +61,8 @@ def check(
     workers: Annotated[
         int | None, Option(min=1, help="Number of threads that read images.  [default: number of CPUs]")
     ] = None,
+    task: Annotated[str | None, Option(help=_TASK_HELP)] = None,
+    settings: Annotated[list[str] | None, Option("--set", metavar="KEY=VALUE", help=_SET_HELP)] = None,
 ) -> None:
     """Read every image, and find what would make training fail or its result wrong.
 
@@ -72,7 +78,7 @@ def check(
 
     for path in filter(None, (html, csv)):
         atomic_write.check_file_writable(path)
-    report = api.check(data, workers=workers)
+    report = api.check(data, workers=workers, task=task, **_mask_settings(settings))
     # Printed before it is written: with a full disk the result is not lost.
     if as_json:
         output.echo(report.to_json(), end="")
@@ -104,6 +110,8 @@ def split(
     ] = None,
     folds: Annotated[int | None, Option(help="Number of folds, instead of --val-fraction.")] = None,
     fold: Annotated[int | None, Option(help="The fold used as val, from 1.")] = None,
+    task: Annotated[str | None, Option(help=_TASK_HELP)] = None,
+    settings: Annotated[list[str] | None, Option("--set", metavar="KEY=VALUE", help=_SET_HELP)] = None,
     as_json: Annotated[bool, Option("--json", help="Print JSON instead of a line.")] = False,
 ) -> None:
     """Split images by content into train, val and test, and write the split to a file.
@@ -123,6 +131,8 @@ def split(
         group_by=group_by,
         folds=folds,
         fold=fold,
+        task=task,
+        **_mask_settings(settings),
     )
     if as_json:
         output.print_json(result.to_dict())
@@ -195,6 +205,22 @@ def convert(
         output.print_json({"out": out, "images": counts})
     else:
         output.print_line(f"{out}: {_format_counts({name or 'images': count for name, count in counts.items()})}")
+
+
+def _mask_settings(assignments: Sequence[str] | None) -> dict[str, Any]:
+    """`mask_values` and `mask_snap` of `--set task.mask_values=...`."""
+    found: dict[str, Any] = {}
+    for assignment in assignments or ():
+        key, _, value = assignment.partition("=")
+        if key == "task.mask_values":
+            found["mask_values"] = tuple(value.split(","))
+        elif key == "task.mask_snap" and value.isdecimal():
+            found["mask_snap"] = int(value)
+        else:
+            raise UserError(
+                f"Received '{assignment}' where task.mask_values=VALUE=NAME,... or task.mask_snap=8 is expected."
+            )
+    return found
 
 
 def _format_counts(counts: Mapping[str, int]) -> str:

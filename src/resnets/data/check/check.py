@@ -7,7 +7,7 @@ import json
 import statistics
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -18,6 +18,7 @@ from resnets.data.check.problem_kinds import Problem
 from resnets.data.datasets.dataset import SPLITS, Dataset, Sample
 from resnets.data.image.decode import DecodeError
 from resnets.data.loading.thread_pool import ordered_map
+from resnets.data.mask_datasets.image_mask import ImageMask, has_masks
 from resnets.data.object_datasets.annotation_faults import AnnotationFault
 from resnets.message_format import pluralize
 from resnets.progress import progress_bar
@@ -40,6 +41,7 @@ class CheckReport:
         modes: number of images by color mode, by Pillow's names.
         sides: number of images by the range of their shorter side in pixels.
         sizes: smallest, median and largest (width, height) in pixels, each number by itself.
+        masks: of images that have one, by their path; they are no part of the dictionary.
     """
 
     root: str
@@ -51,6 +53,7 @@ class CheckReport:
     modes: Mapping[str, int]
     sides: Mapping[str, int]
     sizes: Mapping[str, tuple[int, int]]
+    masks: Mapping[str, ImageMask] = field(default_factory=dict, repr=False)
 
     @property
     def has_errors(self) -> bool:
@@ -75,7 +78,8 @@ class CheckReport:
     def to_dict(self) -> dict[str, object]:
         """Everything, as values for JSON."""
         problems = [{**vars(each), "findings": [case._asdict() for case in each.findings]} for each in self.problems]
-        return {"has_errors": self.has_errors, "summary": self.summary, **vars(self), "problems": problems}
+        values = {name: value for name, value in vars(self).items() if name != "masks"}
+        return {"has_errors": self.has_errors, "summary": self.summary, **values, "problems": problems}
 
     def to_json(self) -> str:
         """The same as ASCII text, which every stream can print; other characters are escaped."""
@@ -98,7 +102,7 @@ def check(dataset: Dataset, *, workers: int | None = None, faults: Sequence[Anno
 
     Args:
         workers: number of threads; one per CPU by default.
-        faults: what was found in the annotations of its objects.
+        faults: what was found in the annotations of its objects, or in its masks.
 
     Returns:
         The problems that were found, and the counts of classes, formats and sizes.
@@ -117,6 +121,7 @@ def check(dataset: Dataset, *, workers: int | None = None, faults: Sequence[Anno
         modes=_count(result.info.mode for result in readable if result.info),
         sides=_sides(readable),
         sizes=_sizes(readable),
+        masks={each.path: each.target for each in dataset.samples} if has_masks(dataset) else {},
     )
 
 
@@ -135,7 +140,9 @@ def _class_counts(dataset: Dataset) -> dict[str, dict[str, int]]:
     splits = [split for split in ("", *SPLITS) if split in present]
     return {
         name: {split: counts[name, split] for split in splits}
-        for name in sorted({*dataset.class_names, *dataset.empty_classes})
+        for name in (
+            sorted({*dataset.class_names, *dataset.empty_classes}) if dataset.empty_classes else dataset.class_names
+        )
     }
 
 

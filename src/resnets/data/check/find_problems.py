@@ -24,6 +24,7 @@ from resnets.data.check.problem_kinds import (
 )
 from resnets.data.datasets.dataset import Dataset, Sample, labels_as_text, labels_of, relative_path, text_order_note
 from resnets.data.image.formats import HEIC_SUFFIXES
+from resnets.data.mask_datasets.image_mask import ImageMask, has_masks
 from resnets.data.object_datasets.annotation_faults import AnnotationFault
 from resnets.data.object_datasets.objects import ImageObjects
 from resnets.message_format import pluralize
@@ -50,11 +51,12 @@ def find_problems(
             for kind, note in _unusual(result):
                 findings[kind].append(Finding((result.path,), note))
     for fault in faults:
-        findings[fault.kind].append(Finding((fault.path,), fault.note, fault.object))
+        paths = () if fault.path == str(dataset.root) else (fault.path,)
+        findings[fault.kind].append(Finding(paths, fault.note, fault.object))
     findings |= _class_findings(dataset) | _count_findings(dataset)
     findings |= _exact_duplicate_findings(pairs) | _near_duplicate_findings(pairs)
     findings["gray"] = _gray_among_colored(results)
-    findings["group-across-splits"] = _divided_groups(dataset)
+    findings["group-across-splits"] = [] if has_masks(dataset) else _divided_groups(dataset)
     unused = dataset.unused
     findings["inaccessible"] = [Finding((path,), reason) for path, reason in unused.inaccessible.items()]
     findings["unused"] = [Finding((path,)) for path in (*unused.folders, *unused.files)]
@@ -123,17 +125,19 @@ def _class_findings(dataset: Dataset) -> Findings:
     for name in sorted({*dataset.class_names, *dataset.empty_classes}):
         folded = unicodedata.normalize("NFKC", name).casefold()
         similar["".join(folded.replace("_", " ").replace("-", " ").split())].append(name)
-    order = text_order_note(dataset.class_names)
-    objects = any(isinstance(sample.target, ImageObjects) for sample in dataset.samples)  # boxes tell classes apart
+    masks = has_masks(dataset)
+    order = "" if masks else text_order_note(dataset.class_names)
+    objects = any(isinstance(sample.target, ImageObjects) for sample in dataset.samples)
+    located = objects or masks  # boxes and masks tell classes apart
     return {
         "empty-class": [Finding(note=name) for name in dataset.empty_classes],
         "single-class": [
             Finding(note=name) for name in dataset.class_names if not objects and len(dataset.class_names) == 1
         ],
-        "unknown-class": unknown,
-        "absent-class": [Finding(note=note) for note in absent],
+        "unknown-class": [] if masks else unknown,
+        "absent-class": [] if masks else [Finding(note=note) for note in absent],
         "unused-class": [Finding(note=name) for name in dataset.unused_classes],
-        "classes-together": [] if objects else _classes_together(dataset),
+        "classes-together": [] if located else _classes_together(dataset),
         "no-label": _without_label(dataset),
         "no-object": _without_object(dataset) if objects else [],
         "similar-class-names": [Finding(note=_equation(names)) for names in similar.values() if len(names) > 1],
@@ -179,6 +183,13 @@ def _without_object(dataset: Dataset) -> list[Finding]:
     return [Finding(note=f"{len(empty):,} of {len(dataset.samples):,}{by_split}")] if empty else []
 
 
+def _annotation(sample: Sample, kind: str) -> str:
+    """What equal images have in common: their labels; the mask of a copy, while those of similar images differ."""
+    if not isinstance(sample.target, ImageMask):
+        return labels_as_text(sample)
+    return "" if kind == "near-duplicates" else f"mask {sample.target.digest()[:8]}"
+
+
 def _count_by_value(values: Iterable[str | None]) -> str:
     """`2 train, 1 val`."""
     return ", ".join(f"{count} {value or 'no split'}" for value, count in sorted(Counter(values).items(), key=str))
@@ -192,7 +203,7 @@ def _count_findings(dataset: Dataset) -> Findings:
     train = [sample for sample in dataset.samples if sample.split in (None, "train")]
     counts = Counter(name for sample in train for name in set(sample.labels or ())).most_common()
     few = [Finding(note=f"{name}: {count}") for name, count in reversed(counts) if count < FEW]
-    if not counts or counts[0][1] < IMBALANCE * counts[-1][1]:
+    if not counts or counts[0][1] < IMBALANCE * counts[-1][1] or has_masks(dataset):
         return {"few-images": few, "imbalance": []}
     (most, high), (least, low) = counts[0], counts[-1]
     return {"few-images": few, "imbalance": [Finding(note=f"{most}: {high:,}, but {least}: {low:,}")]}
@@ -227,18 +238,24 @@ def _near_duplicate_findings(pairs: Sequence[Pair]) -> Findings:
     return _duplicate_findings("near-duplicates", [[chosen[index] for index in group] for group in groups])
 
 
+def _are_of_one_group(pairs: Sequence[Pair]) -> bool:
+    """Whether the images are of one group, such as the frames of a video, and so stay in one split."""
+    return pairs[0][0].group is not None and len({sample.group for sample, _ in pairs}) == 1
+
+
 def _duplicate_findings(kind: str, groups: Sequence[Sequence[Pair]]) -> Findings:
     """Duplicates under two labels, duplicates in two splits, and those that do no such harm."""
     findings: Findings = {f"{kind}-under-two-labels": [], f"{kind}-across-splits": [], kind: []}
     for group in groups:
         paths = tuple(sample.path for sample, _ in group)
-        labels, splits = {labels_as_text(sample) for sample, _ in group}, {sample.split for sample, _ in group}
+        texts = [_annotation(sample, kind) for sample, _ in group]
+        labels, splits = set(texts), {sample.split for sample, _ in group}
         if len(labels) > 1:
-            note = _count_by_value((labels_as_text(sample) or "no label" for sample, _ in group))
+            note = _count_by_value(text or "no label" for text in texts)
             findings[f"{kind}-under-two-labels"].append(Finding(paths, note))
         if len(splits) > 1:
             note = _count_by_value(sample.split for sample, _ in group)
             findings[f"{kind}-across-splits"].append(Finding(paths, note))
-        if len(labels) == len(splits) == 1:
+        if len(labels) == len(splits) == 1 and not (kind == "near-duplicates" and _are_of_one_group(group)):
             findings[kind].append(Finding(paths))
     return findings

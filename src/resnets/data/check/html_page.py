@@ -15,6 +15,9 @@ from resnets.data.check.check import CheckReport
 from resnets.data.check.problem_kinds import Finding, Problem
 from resnets.data.datasets.dataset import relative_path
 from resnets.data.image.decode import DecodeError, decode
+from resnets.data.mask_datasets import overlay
+from resnets.data.mask_datasets.image_mask import ImageMask
+from resnets.errors import UserError
 from resnets.message_format import format_bytes, num_shown
 
 SHOWN_CASES = 24  # of a kind of problem; the others are counted, and are in the JSON
@@ -36,30 +39,33 @@ def write(path: str | Path, report: CheckReport) -> None:
     text = environment.from_string(TEMPLATE).render(
         report=report,
         size=format_bytes(report.bytes),
-        cases=functools.partial(_cases, report.root),
+        cases=functools.partial(_cases, report),
         splits=[split or "images" for split in next(iter(report.class_counts.values()), {})],
         histograms=[("Shorter side, pixels", report.sides), ("Format", report.formats), ("Mode", report.modes)],
     )
     write_bytes(path, text.encode("utf-8", "backslashreplace"))
 
 
-def _cases(root: str, problem: Problem) -> list[Case]:
+def _cases(report: CheckReport, problem: Problem) -> list[Case]:
     shown = num_shown(len(problem.findings), SHOWN_CASES)
-    return [_case(root, finding) for finding in problem.findings[:shown]]
+    return [_case(report, finding) for finding in problem.findings[:shown]]
 
 
-def _case(root: str, finding: Finding) -> Case:
+def _case(report: CheckReport, finding: Finding) -> Case:
     shown = num_shown(len(finding.paths), SHOWN_DUPLICATES)
     more = f"and {len(finding.paths) - shown:,} more" if shown < len(finding.paths) else ""
-    images = [(relative_path(root, path), _thumbnail(path)) for path in finding.paths[:shown]]
+    images = [
+        (relative_path(report.root, path), _thumbnail(path, report.masks.get(path))) for path in finding.paths[:shown]
+    ]
     return Case(images, " ".join(filter(None, (finding.note, more))))
 
 
 @functools.lru_cache(maxsize=512)
-def _thumbnail(path: str) -> str:
+def _thumbnail(path: str, mask: ImageMask | None) -> str:
+    """The image, with its mask if it has one."""
     try:
-        image = Image.fromarray(decode(path, min_side=SIDE))
-    except DecodeError:
+        image = Image.fromarray(decode(path, min_side=SIDE)) if mask is None else overlay.thumbnail(path, mask, SIDE)
+    except (DecodeError, UserError):
         return ""
     image.thumbnail((SIDE, SIDE))
     file = io.BytesIO()

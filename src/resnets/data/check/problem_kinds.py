@@ -4,6 +4,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import NamedTuple
 
+from resnets.data.mask_datasets import mask_faults
 from resnets.data.object_datasets import annotation_faults
 
 # error: training would fail, or its result would be wrong. warning: check it. note: handled; for information.
@@ -129,14 +130,15 @@ KINDS = {
     "unused": _Kind("note", "Files and folders that are not used", "They are not images of a class."),
 }
 
-# of objects
+# of objects and of masks
 KINDS |= {
-    kind: _Kind(level, _capitalize(title), f"{correct}{_capitalize(annotation_faults.ACTIONS[kind])}.")
-    for level, kinds, correct in (
-        ("error", annotation_faults.ERRORS, "Correct them. "),
-        ("warning", annotation_faults.WARNINGS, "Check them. "),
-        ("note", annotation_faults.NOTES, ""),
+    kind: _Kind(level, _capitalize(faults.TITLES[kind]), f"{advice}{_capitalize(action)}.")
+    for faults in (annotation_faults, mask_faults)
+    for level, kinds, before in (
+        ("error", faults.ERRORS, "Correct them. "),
+        ("warning", faults.WARNINGS, "Check them. "),
+        ("note", faults.NOTES, ""),
     )
-    for kind, title in annotation_faults.TITLES.items()
-    if kind in kinds
+    for kind, action in kinds.items()
+    for advice in ("" if kind in mask_faults.QUESTIONS else before,)
 }

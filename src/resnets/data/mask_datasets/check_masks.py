@@ -27,6 +27,8 @@ def check_mask(image: MaskedImage, scan: Scan, classes: MaskClasses) -> tuple[Sa
     size = scan.size or scan.mask_size
     if scan.mask_size != size:
         return None, [AnnotationFault(image.image, 0, "mask-size", _size_note(scan.mask_size, size, scan.stored))]
+    if not classes.names:  # what the values mean is asked for
+        return Sample(image.image, (), image.split, image.group, target=ImageMask(classes, size, file=image.mask)), []
     indices = classes.indices(scan.values)
     faults = [AnnotationFault(image.image, 0, kind, note) for kind, note in _content(scan, indices)]
     labels = tuple(name for index, name in enumerate(classes.names) if (indices == index).any())
@@ -34,24 +36,33 @@ def check_mask(image: MaskedImage, scan: Scan, classes: MaskClasses) -> tuple[Sa
     return sample, faults
 
 
-def check_dataset(
+def check_dataset(root: Path, samples: Sequence[Sample], names: Sequence[str]) -> list[AnnotationFault]:
+    """The faults of the dataset as a whole, by the classes in its images and by its groups."""
+    found = [("missing-class", note) for note in _missing_classes(samples, names)]
+    found += [("group-in-two-splits", note) for note in _divided_groups(samples)]
+    return [AnnotationFault(str(root), 0, *each) for each in found]
+
+
+def share_faults(
     root: Path, samples: Sequence[Sample], shares: np.ndarray, names: Sequence[str]
 ) -> list[AnnotationFault]:
-    """The faults of the dataset as a whole.
+    """The share of each class, with the pixels that a random crop shows of it on average, and those that are rare.
 
     Args:
         shares: float64 (classes,), of the labeled pixels.
         names: of the classes.
     """
-    found = [("missing-class", note) for note in _missing_classes(samples, names)]
-    found += [("group-in-two-splits", note) for note in _divided_groups(samples)]
-    height, width = np.median([sample.target.size for sample in samples], axis=0) if samples else (0, 0)
+    if not samples:
+        return []
+    height, width = np.median([sample.target.size for sample in samples], axis=0)
     pixels = shares * min(CROP_SIDE, height) * min(CROP_SIDE, width)
+    faults = []
     for name, share, count in sorted(zip(names, shares, pixels, strict=True), key=lambda each: -each[1]):
         if share:
             note = f"{name}: {share:.3%}, {count:,.0f} pixels"
-            found += [("class-shares", note)] + [("rare-class", note)] * bool(count < RARE_PIXELS)
-    return [AnnotationFault(str(root), 0, *each) for each in found]
+            kinds = ["class-shares"] + ["rare-class"] * bool(count < RARE_PIXELS)
+            faults += [AnnotationFault(str(root), 0, kind, note) for kind in kinds]
+    return faults
 
 
 def class_shares(scans: Sequence[Scan], classes: MaskClasses) -> np.ndarray:

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from resnets.data.datasets.dataset import Dataset
 from resnets.data.image.decode import decode_mask
 from resnets.data.mask_datasets.mask_classes import IGNORE, UNKNOWN, MaskClasses
-from resnets.data.object_datasets import object_masks
 from resnets.data.object_datasets.objects import ImageObjects, Object
 from resnets.errors import UserError
 from resnets.message_format import format_list
@@ -95,6 +95,11 @@ class ImageMask:
         return mask
 
 
+def has_masks(dataset: Dataset) -> bool:
+    """Whether the images have masks; then all of them have one."""
+    return len(dataset.samples) > 0 and isinstance(dataset.samples[0].target, ImageMask)
+
+
 def read_values(file: str, *, color_coded: bool) -> np.ndarray:
     """The value of each pixel of a mask, (H, W): a number, or a color as a number of 24 bits.
 
@@ -108,9 +113,3 @@ def read_values(file: str, *, color_coded: bool) -> np.ndarray:
         channels = pixels.astype(np.int32)
         return channels[..., 0] << 16 | channels[..., 1] << 8 | channels[..., 2]
     return pixels
-
-
-def area(each: Object, height: int, width: int) -> int:
-    """The number of pixels of an object with a mask."""
-    assert each.mask is not None
-    return object_masks.area(each.mask, height, width)

@@ -19,6 +19,7 @@ ERRORS = {
     "colors": "name them in a file classes.csv with the columns name, r, g and b, or in `task.mask_values=#804080=road,...`",
     "no-outline": "with `on_bad=skip`, the box of the object is ignored",
 }
+QUESTIONS = ("only-0-and-255", "blended-values", "colors")  # which only the user can answer
 WARNINGS = {
     "foreground-value": "0 is taken as the background and the other value as the foreground",
     "mostly-unlabeled": "these pixels are ignored",

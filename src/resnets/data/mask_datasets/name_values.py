@@ -12,7 +12,6 @@ from resnets.data.image.decode import DecodeError
 from resnets.data.mask_datasets.image_mask import read_values
 from resnets.data.mask_datasets.mask_classes import (
     IGNORE,
-    MAX_CLASSES,
     UNKNOWN,
     MaskClasses,
     describe_value,
@@ -35,7 +34,7 @@ STREET_SHARE = 0.6  # of the pixels of a street, that the most frequent labels o
 
 
 class Named(NamedTuple):
-    """The classes of the values, and the faults of the dataset as kinds with notes."""
+    """The classes of the values, and the faults of the dataset as kinds with notes; no classes where only the user knows them."""
 
     classes: MaskClasses
     faults: list[tuple[str, str]]
@@ -64,17 +63,16 @@ def name_values(
     """
     total = total_counts(scans)
     if given is not None:
-        return Named(given, _faults(images, scans, given, total, told=True))
+        return _check_values(images, scans, given, total, told=True)
     if table is not None:
         classes = make_classes(
             table.names, table.colors, ignored=table.ignored, color_coded=table.color_coded, snap=snap
         )
-        return Named(classes, _faults(images, scans, classes, total, told=False))
+        return _check_values(images, scans, classes, total, told=False)
     if color_coded:
-        known = {int(value): describe_value(int(value), True) for value in total.values[:MAX_CLASSES]}
         blended = _blended(images, scans, color_coded=True)
         fault = ("blended-values", blended) if blended else ("colors", _list_values(total, color_coded=True))
-        return Named(make_classes(known, color_coded=True), [fault])
+        return Named(make_classes({}, color_coded=True), [fault])
     return _name_by_value(images, scans, total)
 
 
@@ -96,10 +94,9 @@ def is_border(mask: np.ndarray) -> bool:
 def _name_by_value(images: Sequence[MaskedImage], scans: Sequence[Scan], total: ValueCounts) -> Named:
     found = total.values.tolist()
     if blended := _blended(images, scans, color_coded=False):
-        return Named(make_classes({value: str(value) for value in found[:MAX_CLASSES]}), [("blended-values", blended)])
-    if found == [0, IGNORE]:
-        classes = make_classes({0: "background", IGNORE: "foreground"})
-        return Named(classes, [("only-0-and-255", _list_values(total, color_coded=False))])
+        return Named(make_classes({}), [("blended-values", blended)])
+    if found == [0, IGNORE] and not _only_borders(images, scans, IGNORE):
+        return Named(make_classes({}), [("only-0-and-255", _list_values(total, color_coded=False))])
     labels = [value for value in found if value != IGNORE]
     names = {value: str(value) for value in labels}
     faults: list[tuple[str, str]] = []
@@ -128,20 +125,20 @@ def _are_label_ids(total: ValueCounts) -> bool:
     )
 
 
-def _faults(
+def _check_values(
     images: Sequence[MaskedImage], scans: Sequence[Scan], classes: MaskClasses, total: ValueCounts, *, told: bool
-) -> list[tuple[str, str]]:
-    """What is wrong with the values of masks whose classes are known; `told` by the user."""
+) -> Named:
+    """The classes, and what is wrong with the values of the masks; `told`: a user gave the classes."""
     indices = classes.indices(total.values)
     unknown = indices == UNKNOWN
     names_255 = any(IGNORE in values for values in classes.values)
     is_unclear = not (told or classes.color_coded or names_255) and total.values.tolist() == [0, IGNORE]
     if is_unclear and not _only_borders(images, scans, IGNORE):
-        return [("only-0-and-255", _list_values(total, color_coded=False))]
+        return Named(make_classes({}), [("only-0-and-255", _list_values(total, color_coded=False))])
     if not unknown.any():
-        return []
+        return Named(classes, [])
     if unknown.sum() >= MANY_BLENDED and (blended := _blended(images, scans, color_coded=classes.color_coded)):
-        return [("blended-values", blended)]
+        return Named(make_classes({}), [("blended-values", blended)])
     outside = ValueCounts(total.values[unknown], total.counts[unknown])
     share = outside.counts.sum() / total.counts.sum()
     known = [describe_value(value, classes.color_coded) for values in classes.values for value in values]
@@ -152,7 +149,7 @@ def _faults(
     count = len(classes.names)
     if not classes.color_coded and 0 not in total.values and outside.values.tolist() == [count]:
         faults.append(("no-zero", f"the values are 1 to {count}, but {count} classes are numbered from 0"))
-    return faults
+    return Named(classes, faults)
 
 
 def _only_borders(images: Sequence[MaskedImage], scans: Sequence[Scan], value: int) -> bool:

@@ -8,8 +8,6 @@ from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
 
-import numpy as np
-
 from resnets.data.datasets import builtin, walk_folders
 from resnets.data.datasets.dataset import Dataset, Sample, labels_of
 from resnets.data.loading.thread_pool import call_with_timeout
@@ -38,8 +36,6 @@ ERRORS = {**annotation_faults.ERRORS, **mask_faults.ERRORS}
 TITLES = {**annotation_faults.TITLES, **mask_faults.TITLES}
 ACTIONS = {**annotation_faults.ACTIONS, **mask_faults.ACTIONS}
 NOTES = {**annotation_faults.NOTES, **mask_faults.NOTES}
-# Kinds of errors that nobody can answer but the user, by saying what the values mean.
-QUESTIONS = ("only-0-and-255", "blended-values", "colors")
 SHOWN = 3  # cases of a kind of error
 
 
@@ -76,7 +72,7 @@ def read(location: str | Path, *, on_inaccessible: str = "error", values: Sequen
         walk_folders.refuse_inaccessible(dataset.unused)
         _refuse(dataset, errors)
     else:
-        _refuse(dataset, [fault for fault in errors if fault.kind in QUESTIONS])
+        _refuse(dataset, [fault for fault in errors if fault.kind in mask_faults.QUESTIONS])
     if not dataset.class_names:
         raise UserError(f"'{dataset.root}' has no pixel of a class in any of its masks.")
     if message := walk_folders.describe_unused(dataset.unused):
@@ -126,8 +122,9 @@ def _read_files(layout: MaskLayout, given: MaskClasses | None, snap: int) -> tup
         faults += found
         samples += [] if sample is None else [sample]
     samples, warnings = _without_empty_test(samples)
+    faults += check_masks.check_dataset(layout.root, samples, named.classes.names)
     shares = check_masks.class_shares(scans, named.classes)
-    faults += check_masks.check_dataset(layout.root, samples, shares, named.classes.names)
+    faults += check_masks.share_faults(layout.root, samples, shares, named.classes.names)
     return _dataset(layout.root, samples, named.classes.names, (*layout.warnings, *warnings)), faults
 
 
@@ -160,7 +157,7 @@ def _read_objects(path: Path) -> tuple[Dataset, list[AnnotationFault]]:
         labels = tuple(dict.fromkeys((BACKGROUND, *(each.label for each in target.objects if each.mask is not None))))
         mask = ImageMask(classes, target.size, objects=target.objects)
         samples.append(replace(sample, labels=labels, target=mask))
-    faults += check_masks.check_dataset(dataset.root, samples, np.zeros(len(names)), names)
+    faults += check_masks.check_dataset(dataset.root, samples, names)
     return replace(_dataset(dataset.root, samples, names, dataset.layout_warnings), unused=dataset.unused), faults
 
 
