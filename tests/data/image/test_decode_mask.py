@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from resnets.data.image.decode import decode_mask
+from resnets.data.image.decode_mask import decode_mask
 from resnets.errors import ImageError
 
 NUMBERS = np.array([[0, 1, 2, 3], [3, 2, 1, 0]], np.uint8)

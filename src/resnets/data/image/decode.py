@@ -43,8 +43,6 @@ _TRANSPOSE = {
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
-_COLOR_MODES = ("RGB", "RGBA", "LA", "PA")  # of masks
-_GRAY_FACTORS = {"L;2": 85, "L;4": 17}  # by which Pillow multiplies gray of 2 and 4 bits, so that white is 255
 # Orientations that turn the right or the lower end of the stored image to the left or up.
 _REMAINDER_FIRST = (2, 3, 4, 6, 7, 8)
 _BAND = 64  # rows that are converted at a time: they stay in the processor's cache, which is 6 times as fast as a whole image
@@ -88,7 +86,7 @@ def decode(
     """
     image = decode_image(path_or_bytes, name=name, background=background, min_side=min_side, max_pixels=max_pixels)
     width, height = image.size
-    with _decode_errors(_display_name(path_or_bytes, name), max_pixels):  # memory may end here, too
+    with decode_errors(_display_name(path_or_bytes, name), max_pixels):  # memory may end here, too
         pixels = np.empty((height, width, 3), np.uint8)
         for top in range(0, height, _BAND):
             bottom = min(top + _BAND, height)
@@ -122,7 +120,7 @@ def decode_sized(
             "PIL.ImageFile.LOAD_TRUNCATED_IMAGES is on in this program: an image that is cut short would be read as if it "
             "were whole. Switch it off."
         )
-    with _opened(path_or_bytes, name, max_pixels) as (image, path), _decode_errors(path, max_pixels):
+    with opened(path_or_bytes, name, max_pixels) as (image, path), decode_errors(path, max_pixels):
         size = None
         if min_side and image.format == "JPEG":
             size = image.size
@@ -139,49 +137,6 @@ def decode_sized(
         upright = rgb.transpose(_TRANSPOSE[orientation]) if orientation in _TRANSPOSE else rgb
         width, height = upright.size if size is None else size[:: -1 if orientation >= 5 else 1]
         return upright, (height, width)
-
-
-def decode_mask(path: str | Path, *, as_colors: bool = False, max_pixels: int = MAX_PIXELS) -> np.ndarray:
-    """Read a mask, whose pixels are numbers that mean something, without any conversion of these.
-
-    A palette is not applied: its indices are the numbers. An EXIF orientation is not applied either.
-
-    Args:
-        as_colors: whether the colors have the meaning, and not the numbers; a palette is applied then.
-
-    Returns:
-        (height, width) uint8, or int32 for files of more bits; with `as_colors` (height, width, 3) uint8. A file of red, green
-        and blue has numbers if these are equal in each pixel.
-
-    Raises:
-        DecodeError: the mask cannot be read, has transparent pixels, or colors instead of numbers.
-    """
-    with _opened(path, None, max_pixels) as (image, name), _decode_errors(name, max_pixels):
-        args = image.tile[0].args if image.tile else ()
-        image.load()
-        pixels = _colors_of_mask(image, name) if as_colors or image.mode in _COLOR_MODES else np.asarray(image)
-        if as_colors:
-            return np.array(pixels)
-        if pixels.ndim == 3:
-            if (pixels != pixels[..., :1]).any():
-                raise DecodeError(name, "unsupported", "has colors where each pixel of a mask should have one number.")
-            pixels = pixels[..., 0]
-        if pixels.dtype == np.float32 or pixels.min(initial=0) < 0:
-            raise DecodeError(
-                name, "unsupported", "is a mask with numbers that are not whole, or negative; write it as gray."
-            )
-        if pixels.dtype in (bool, np.uint8):
-            return pixels.astype(np.uint8) // _GRAY_FACTORS.get(str(args), 1)
-        return pixels.astype(np.int32)
-
-
-def _colors_of_mask(image: Image.Image, name: str) -> np.ndarray:
-    """(H, W, 3) uint8."""
-    if image.has_transparency_data and np.asarray(image.convert("RGBA"))[..., 3].min(initial=255) < 255:
-        raise DecodeError(name, "unsupported", "is a mask with transparent pixels; write it without transparency.")
-    if image.mode not in (*_COLOR_MODES, "1", "L", "P"):
-        raise DecodeError(name, "unsupported", f"is a mask of mode {image.mode}; write its colors as RGB.")
-    return np.asarray(image.convert("RGB"))
 
 
 def to_upright_rgb(
@@ -207,7 +162,7 @@ def to_upright_rgb(
 
 def inspect(path_or_bytes: str | Path | bytes, *, name: str | None = None, max_pixels: int = MAX_PIXELS) -> ImageInfo:
     """Read only the header: fast, and without noticing damage after it. Raises as `decode` does."""
-    with _opened(path_or_bytes, name, max_pixels) as (image, path), _decode_errors(path, max_pixels):
+    with opened(path_or_bytes, name, max_pixels) as (image, path), decode_errors(path, max_pixels):
         width, height = image.size
         if isinstance(image, TiffImageFile):  # Pillow states the size after its orientation was applied
             width, height = image.tag_v2[ExifTags.Base.ImageWidth], image.tag_v2[ExifTags.Base.ImageLength]
@@ -216,10 +171,10 @@ def inspect(path_or_bytes: str | Path | bytes, *, name: str | None = None, max_p
 
 
 @contextmanager
-def _opened(
+def opened(
     path_or_bytes: str | Path | bytes, name: str | None, max_pixels: int
 ) -> Iterator[tuple[ImageFile.ImageFile, str]]:
-    """The image with its header read, and its name for errors; the file is closed afterwards."""
+    """The image with its header read, and its name for errors; the file is closed afterwards. Raises as `decode`."""
     path = _display_name(path_or_bytes, name)
     file = io.BytesIO(path_or_bytes) if isinstance(path_or_bytes, bytes) else open_image_file(path_or_bytes, path)
     with file:
@@ -234,7 +189,7 @@ def _opened(
             raise unreadable_error(path, head)
         _check_size(path, header_size(head), max_pixels)
         kind = {"HEIF": "HEIC", "JPEG2000": "JPEG 2000"}.get(reader.format or "", reader.format)
-        with _decode_errors(
+        with decode_errors(
             path, max_pixels, f"is {'an' if kind == 'AVIF' else 'a'} {kind} image that has a damaged header"
         ):
             image = _header(reader, file)
@@ -257,7 +212,7 @@ def _header(reader: type[ImageFile.ImageFile], file: BinaryIO) -> ImageFile.Imag
 
 
 @contextmanager
-def _decode_errors(path: str, max_pixels: int, what: str = "is cut short or damaged") -> Iterator[None]:
+def decode_errors(path: str, max_pixels: int, what: str = "is cut short or damaged") -> Iterator[None]:
     """Turn every exception in the block into a DecodeError of the image at `path`."""
     try:
         yield

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from resnets.data.datasets.dataset import Dataset
-from resnets.data.image.decode import decode_mask
+from resnets.data.image.decode_mask import decode_mask
 from resnets.data.mask_datasets.mask_classes import IGNORE, UNKNOWN, MaskClasses
 from resnets.data.object_datasets.objects import ImageObjects, Object
 from resnets.errors import UserError

@@ -7,7 +7,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from resnets.data.image.decode import DecodeError, decode_mask, inspect
+from resnets.data.image.decode import DecodeError, inspect
+from resnets.data.image.decode_mask import decode_mask
 from resnets.data.loading.thread_pool import ordered_map
 from resnets.data.mask_datasets.image_mask import read_values
 from resnets.data.mask_datasets.mask_layout import MaskedImage
