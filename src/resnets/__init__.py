@@ -10,6 +10,7 @@ from resnets.errors import ImageError, JobError, UserError
 if TYPE_CHECKING:
     from resnets.api.bench import BenchResult, bench
     from resnets.api.data import check, split
+    from resnets.api.embeddings import embed, search
     from resnets.api.evaluate import compare, evaluate
     from resnets.api.shard import shard
     from resnets.api.summary import NetworkSummary, summary
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
     from resnets.models.resnet import ResNet
     from resnets.models.spec import ResNetSpec
     from resnets.models.zoo import get_spec
+    from resnets.tasks.embeddings.embed_files import EmbedResult
+    from resnets.tasks.embeddings.index import Index
     from resnets.tasks.evaluate import Evaluation
     from resnets.tasks.load_model import load
     from resnets.tasks.trained_model import TrainedModel
@@ -34,8 +37,10 @@ __all__ = [
     "BenchResult",
     "CheckReport",
     "ConversionResult",
+    "EmbedResult",
     "Evaluation",
     "ImageError",
+    "Index",
     "JobError",
     "NetworkSummary",
     "Preprocess",
@@ -51,11 +56,13 @@ __all__ = [
     "compare",
     "convert",
     "create_model",
+    "embed",
     "evaluate",
     "get_spec",
     "list_models",
     "load",
     "lr_find",
+    "search",
     "shard",
     "split",
     "summary",
@@ -67,7 +74,9 @@ _MODULES = {  # public name -> the module that defines it, imported when the nam
     "BenchResult": "resnets.api.bench",
     "CheckReport": "resnets.data.check.check",
     "ConversionResult": "resnets.api.weights",
+    "EmbedResult": "resnets.tasks.embeddings.embed_files",
     "Evaluation": "resnets.tasks.evaluate",
+    "Index": "resnets.tasks.embeddings.index",
     "NetworkSummary": "resnets.api.summary",
     "Preprocess": "resnets.data.image.preprocess",
     "RangeTest": "resnets.training.lr_range_test",
@@ -80,11 +89,13 @@ _MODULES = {  # public name -> the module that defines it, imported when the nam
     "compare": "resnets.api.evaluate",
     "convert": "resnets.api.weights",
     "create_model": "resnets.weights.create_model",
+    "embed": "resnets.api.embeddings",
     "evaluate": "resnets.api.evaluate",
     "get_spec": "resnets.models.zoo",
     "list_models": "resnets.models.model_names",
     "load": "resnets.tasks.load_model",
     "lr_find": "resnets.training.lr_find",
+    "search": "resnets.api.embeddings",
     "shard": "resnets.api.shard",
     "split": "resnets.api.data",
     "summary": "resnets.api.summary",

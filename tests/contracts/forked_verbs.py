@@ -30,11 +30,13 @@ NOT_PERMITTED = 77  # the fault cannot be made here
 
 def serve() -> None:
     import matplotlib.pyplot  # noqa: F401
+    import pyarrow.parquet  # noqa: F401
     import torch  # noqa: F401
     import webdataset  # noqa: F401
 
     import resnets.api.bench
     import resnets.api.data
+    import resnets.api.embeddings
     import resnets.api.evaluate
     import resnets.api.summary
     import resnets.api.weights

@@ -18,6 +18,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+import resnets
 from resnets.data.image.preprocess import Preprocess
 from resnets.models import zoo
 from resnets.models.build_network import build
@@ -32,6 +33,9 @@ NOT_PERMITTED = 77
 FILES = {
     "predict csv": "predict {net} {data} --csv {out}.csv",
     "predict jsonl": "predict {net} {data} --jsonl {out}.jsonl",
+    "embed": "embed {net} {data} --out {out}.npz",
+    "embed parquet": "embed {net} {data} --out {out}.parquet",
+    "search": "search {index} {data}/ant/0.png --sheet {out}.png",
     "lr-find": "lr-find {data} --model tiny --imgsz 32 --batch 4 --steps 20 --device cpu --out {out}.png",
     "check": "data check {data} --html {out}.html",
     "split": "data split {data} --out {out}.csv",
@@ -54,6 +58,8 @@ PRINTED = {
     "summary": "summary tiny",
     "predict": "predict {net} {data}",
     "predict csv": "predict {net} {data} --csv -",
+    "embed": "embed {net} {data} --out e.npz --json",
+    "search": "search {index} {data}/ant/0.png",
     "evaluate": "evaluate {net} {data} --split all",
     "check": "data check {data}",
     "split": "data split {data} --out s.csv",
@@ -79,6 +85,8 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
         paths[key] = str(folder / f"{key}.safetensors")
         tensors = build(spec).state_dict()
         checkpoints.save(paths[key], checkpoints.Checkpoint(spec, Preprocess.imagenet(32), CLASSES, tensors))
+    paths["index"] = str(folder / "index.npz")
+    resnets.embed(paths["net"], paths["data"], out=paths["index"])
     return paths
 
 

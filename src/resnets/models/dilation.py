@@ -37,20 +37,22 @@ def dilate(backbone: Backbone, stages: Collection[str], *, first_too: bool = Fal
     return Backbone(backbone.stem, stages_by_name, backbone._modules.get("final"))
 
 
-def with_output_stride(backbone: Backbone, output_stride: int) -> Backbone:
-    """The backbone with a last feature map of this stride; the stages that would go above it are dilated, in place.
+def with_output_stride(backbone: Backbone, output_stride: int, *, first_too: bool = False) -> Backbone:
+    """The backbone with a last feature map of this stride: the stages that would go above it are dilated, in place.
+
+    A network whose last map has a smaller stride is returned as it is. `first_too` is as in `dilate`.
 
     Raises:
         UserError: the network has no such stride.
     """
     strides = backbone.feature_strides
-    if output_stride not in strides.values():
+    if output_stride not in strides.values() and output_stride < max(strides.values()):
         raise UserError(
             f"The feature maps of this network have the strides {sorted(set(strides.values()))}; received "
             f"output_stride={output_stride}."
         )
     stages = [name for name in backbone.stages if strides[name] > output_stride]
-    return dilate(backbone, stages) if stages else backbone
+    return dilate(backbone, stages, first_too=first_too) if stages else backbone
 
 
 def _blocks(stage: nn.Module) -> list[Block]:

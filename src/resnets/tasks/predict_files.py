@@ -7,19 +7,19 @@ import os
 import sys
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any, TextIO
 
 from resnets import atomic_write
 from resnets.data.datasets.dataset import UnusedFiles
-from resnets.errors import JobError, UserError
+from resnets.errors import UserError
 from resnets.message_format import format_list, pluralize, printable
 from resnets.progress import log, progress_bar
 from resnets.tasks import copy_by_class, load_model
 from resnets.tasks.base import Task
-from resnets.tasks.inputs import image_paths
+from resnets.tasks.inputs import image_paths, unread_images
 
 STDOUT = "-"
 
@@ -113,7 +113,7 @@ def predict_files(
     log(f"{pluralize(len(images), 'image')}{found} in {time.monotonic() - start:.1f} s{where}")
     if sort_into:
         _log_sorted(classes, bad, sort_into)
-    _raise_for_unread([prediction.path for prediction in bad], len(images), unused.inaccessible)
+    unread_images.raise_for([prediction.path for prediction in bad], len(images), unused.inaccessible)
 
 
 def _check_tables(csv: str | None, jsonl: str | None, sort_into: str | None, top_k: int | None) -> None:
@@ -138,16 +138,6 @@ def _check_task(task: Task, checkpoint: str, written: Iterable[str], sort_into: 
             raise UserError(f"The model '{checkpoint}' ({task.name}) gives nothing for `{name}`.{hint}")
     if sort_into and not task.has_single_class:
         raise UserError(f"`sort_into` needs one class for each image, which the task {task.name} does not give.")
-
-
-def _raise_for_unread(bad: Sequence[str], count: int, inaccessible: Mapping[str, str]) -> None:
-    """Raise JobError if some of `count` images, or folders, could not be read; the folders have the reasons."""
-    failed = [f"{len(bad):,} of {count:,} images could not be read: {format_list(bad, 5)}"] if bad else []
-    if inaccessible:
-        folders, reasons = pluralize(len(inaccessible), "folder"), ", ".join(sorted(set(inaccessible.values())))
-        failed.append(f"{folders} could not be read ({reasons}): {format_list(list(inaccessible), 5)}")
-    if failed:
-        raise JobError(f"{'; '.join(failed)}.")
 
 
 def _check_apart(name: str, folder: str, paths: Sequence[str], images: Sequence[str]) -> None:

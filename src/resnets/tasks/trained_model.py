@@ -4,12 +4,9 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Sized
-from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
-from PIL import Image
 from torch import Tensor, nn
 
 from resnets.data.datasets.dataset import Sample
@@ -19,15 +16,17 @@ from resnets.data.loading.thread_pool import ordered_map
 from resnets.errors import ImageError, JobError, UserError
 from resnets.inference import tf32
 from resnets.inference.model_runner import Job, ModelRunner, computed_by
-from resnets.message_format import format_list
 from resnets.models.backbone import check_size
 from resnets.models.resnet import find_backbone
 from resnets.models.spec import ResNetSpec
 from resnets.nested_tensors import map_tensors, slice_examples
-from resnets.progress import log, progress_bar
+from resnets.progress import progress_bar
 from resnets.tasks.base import Prediction, Task
+from resnets.tasks.embeddings import layer_graph
+from resnets.tasks.embeddings.embeddings import Embedding, Embeddings, collect
+from resnets.tasks.inputs import unread_images
 from resnets.tasks.inputs.batching import Prepared, check_options, chunks
-from resnets.tasks.inputs.read_image import ImageInput, name_of, read_image
+from resnets.tasks.inputs.read_image import ImageInput, as_list, name_of, read_image
 from resnets.tasks.measurements import Measurements, concatenate_readable
 
 
@@ -112,9 +111,7 @@ class TrainedModel:
             UserError: an object that is not an image, or a number out of range.
             JobError: the output of the network is not a number: its weights are damaged.
         """
-        if isinstance(images, (str, Path, Image.Image)) or (isinstance(images, np.ndarray) and images.ndim < 4):
-            images = [images]
-        return list(self.stream(images, batch=batch, workers=workers, ensemble=ensemble, **options))
+        return list(self.stream(as_list(images), batch=batch, workers=workers, ensemble=ensemble, **options))
 
     def stream(
         self,
@@ -134,6 +131,61 @@ class TrainedModel:
         check_options(batch, workers)
         checked = self.task.check_options(options)
         return self.task.predict_models([self, *ensemble], images, batch=batch, workers=workers, **checked)
+
+    def embed(
+        self,
+        images: ImageInput | Iterable[ImageInput],
+        *,
+        layer: str | None = None,
+        batch: int = 32,
+        workers: int | None = None,
+    ) -> Embeddings:
+        """The vectors of one image or many: `.vectors`, float32 (N, D), and `.paths`; `.errors` has those not readable.
+
+        Args:
+            images, batch, workers: as in `predict`.
+            layer: None for what the head of a classifier receives, or for another task the average of the backbone's last map;
+                or the name of a layer, such as "stage3", whose feature maps are averaged over their positions.
+
+        Raises:
+            UserError: there is no such layer, an object is not an image, or a number is out of range.
+            JobError: the output of the network is not a number: its weights are damaged.
+        """
+        return collect(self.stream_embeddings(as_list(images), layer=layer, batch=batch, workers=workers))
+
+    def stream_embeddings(
+        self, images: Iterable[ImageInput], *, layer: str | None = None, batch: int = 32, workers: int | None = None
+    ) -> Iterator[Embedding]:
+        """As `embed`, one image after the other; memory does not grow with the number of images."""
+        check_options(batch, workers)
+        runner = self._vector_runner(layer or layer_graph.POOLED)
+        job = runner.job(len(images) if isinstance(images, Sized) else None, batch)
+        prepared = ordered_map(self._prepare, enumerate(images), workers=workers, ahead=2 * batch)
+        return self._embeddings(chunks(prepared, batch), job)
+
+    def _vector_runner(self, layer: str) -> ModelRunner:
+        backend, precision = self.runner.backend, self.runner.precision
+        graph = layer_graph.vector_graph(self.model, layer)
+        if layer_graph.is_traceable(self.model, layer):
+            return ModelRunner(graph, backend, precision)
+        if backend != "auto" or precision == "bf16":
+            received = f"`backend={backend}`" if backend != "auto" else f"`precision={precision}`"
+            raise UserError(
+                f"The layer '{layer}' is computed by the reference in fp32; received {received}. Others compute whole stages."
+            )
+        return ModelRunner(graph, precision="fp32")
+
+    def _embeddings(self, batches: Iterable[list[Prepared]], job: Job) -> Iterator[Embedding]:
+        for chunk in batches:
+            readable = [entry.inputs[0][0] for entry in chunk if entry.error is None]
+            rows = iter(self.outputs_by_image(readable, job, lambda model, images: model(images)))
+            for entry in chunk:
+                if entry.error is not None:
+                    yield Embedding(entry.name, None, entry.error)
+                    continue
+                row = next(rows)
+                check_finite(row, entry.name)
+                yield Embedding(entry.name, row[0].numpy())
 
     def with_network(self, model: nn.Module) -> TrainedModel:
         """The same with another network, which is presented the same inputs."""
@@ -167,11 +219,17 @@ class TrainedModel:
                 else:
                     yield self.task.unreadable(entry.name, entry.error)
 
-    def outputs_by_image(self, images: Sequence[Tensor], job: Job) -> list[Any]:
+    def outputs_by_image(
+        self, images: Sequence[Tensor], job: Job, forward: Callable[[Callable[..., Any], Tensor], Any] | None = None
+    ) -> list[Any]:
         """The outputs of each of N prepared images (C, h, w), which may differ in size: those of a batch of one image.
 
         Images of one size go through the network together.
+
+        Args:
+            forward: calls what computes the outputs of a batch; None for `forward` of the task.
         """
+        forward = forward or self.task.forward
         groups: dict[torch.Size, list[int]] = defaultdict(list)
         for index, image in enumerate(images):
             groups[image.shape].append(index)
@@ -179,7 +237,7 @@ class TrainedModel:
         with torch.inference_mode():
             for group in groups.values():
                 stacked = torch.stack([images[index] for index in group]).to(self.dtype)
-                outputs = self.task.forward(job.outputs, stacked)
+                outputs = forward(job.outputs, stacked)
                 for position, index in enumerate(group):
                     found[index] = slice_examples(outputs, position, position + 1)
         return found
@@ -242,7 +300,7 @@ class TrainedModel:
                 found = self.task.measure(outputs, samples[part], targets[part], [entry.placement])
                 sums = {name: sums.get(name, 0) + value for name, value in found.sums.items()}
                 measured.append(Measurements(found.rows))
-        report_unreadable(samples, errors, on_bad)
+        unread_images.report_samples(samples, errors, on_bad)
         merged = Measurements(concatenate_readable(measured, errors, len(samples)).rows, sums)
         return merged, computed_by([job])
 
@@ -294,20 +352,3 @@ def check_finite(outputs: Any, name: str) -> None:
             )
 
     map_tensors(outputs, Tensor, check)
-
-
-def report_unreadable(samples: Sequence[Sample], errors: dict[int, str], on_bad: str) -> None:
-    """Log each image that cannot be read; raise JobError unless they are to be skipped and others are left."""
-    if not errors:
-        return
-    for index, reason in errors.items():
-        log(f"'{samples[index].path}' {reason}")
-    paths = [samples[index].path for index in errors]
-    if on_bad == "error":
-        raise JobError(
-            f"{len(errors):,} of {len(samples):,} images cannot be read: {format_list(paths)}. Repair or remove them, or skip "
-            "them with `on_bad=skip`."
-        )
-    if len(errors) == len(samples):
-        raise JobError(f"None of the {len(samples):,} images can be read: {format_list(paths, 5)}.")
-    log(f"skipped: {len(errors):,} of {len(samples):,} images, which cannot be read")

@@ -15,9 +15,10 @@ from resnets.progress import progress_bar
 from resnets.tasks.classification import test_time_augmentation
 from resnets.tasks.classification.class_indices import class_indices
 from resnets.tasks.classification.prediction_set import Predictions, average, log_softmax
+from resnets.tasks.inputs import unread_images
 from resnets.tasks.inputs.batching import Prepared, check_options, chunks
 from resnets.tasks.inputs.class_orders import class_orders
-from resnets.tasks.trained_model import TrainedModel, check_finite, report_unreadable
+from resnets.tasks.trained_model import TrainedModel, check_finite
 
 
 def predict_samples(
@@ -74,7 +75,7 @@ def predict_samples(
         readable = [entry for entry in chunk if entry.error is None]
         if readable:
             rows.append(_predict_chunk(classifiers, jobs, orders, readable))
-    report_unreadable(samples, errors, on_bad)
+    unread_images.report_samples(samples, errors, on_bad)
     plain = len(classifiers) == test_time_augmentation.num_views(crops, scales) == 1
     return Predictions(
         paths=tuple(samples[index].path for index in readable_indices),

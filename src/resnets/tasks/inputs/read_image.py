@@ -1,5 +1,6 @@
 """An image of any kind that a user gives, decoded."""
 
+from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +11,13 @@ from resnets.data.image.preprocess import Preprocess
 from resnets.errors import UserError
 
 ImageInput = str | Path | np.ndarray | Image.Image
+
+
+def as_list(images: ImageInput | Iterable[ImageInput]) -> Iterable[ImageInput]:
+    """Many images as they are, and one image as a list of it."""
+    if isinstance(images, (str, Path, Image.Image)) or (isinstance(images, np.ndarray) and images.ndim < 4):
+        return [images]
+    return images
 
 
 def name_of(image: ImageInput, index: int) -> str:

@@ -13,8 +13,9 @@ from resnets.progress import progress_bar
 from resnets.tasks.detection.detections import Detections
 from resnets.tasks.detection.test_time_augmentation.detect_in_views import ViewDetector, detect_in_views
 from resnets.tasks.detection.test_time_augmentation.image_views import Views
+from resnets.tasks.inputs import unread_images
 from resnets.tasks.measurements import Measurements, concatenate_readable
-from resnets.tasks.trained_model import TrainedModel, report_unreadable
+from resnets.tasks.trained_model import TrainedModel
 
 Size = tuple[int, int]  # height and width
 
@@ -72,6 +73,6 @@ def measure_views(
             errors[index] = error or ""
         else:
             measured.append(measure(found, size, sample))
-    report_unreadable(samples, errors, on_bad)
+    unread_images.report_samples(samples, errors, on_bad)
     jobs = [each.job for each in detectors if each.job is not None]
     return concatenate_readable(measured, errors, len(samples)), computed_by(jobs)

@@ -1,0 +1,1 @@
+"""Vectors of images by a trained model: computed, stored with their origin, and searched."""

@@ -1,0 +1,45 @@
+"""Fewer numbers for each image, by the principal components of the vectors."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from resnets.errors import UserError
+
+
+@dataclass(frozen=True)
+class Projection:
+    """x -> components (x - mean).
+
+    Attributes:
+        mean: float32 (D,).
+        components: float32 (E, D), orthonormal, in descending order of the variance.
+        explained: the fraction of the variance that is left.
+    """
+
+    mean: np.ndarray
+    components: np.ndarray
+    explained: float
+
+    def __call__(self, vectors: np.ndarray) -> np.ndarray:
+        """float32 (N, D) -> (N, E)."""
+        return (vectors - self.mean) @ self.components.T
+
+
+def fit(vectors: np.ndarray, size: int) -> Projection:
+    """The first `size` principal components of vectors, float32 (N, D).
+
+    Raises:
+        UserError: there are fewer images, or fewer numbers in a vector.
+    """
+    if not 1 <= size <= min(vectors.shape):
+        count, length = vectors.shape
+        raise UserError(f"{count:,} vectors of {length:,} numbers have at most {min(count, length):,} principal components; "
+                        f"received `pca={size}`.")  # fmt: skip
+    from sklearn.decomposition import PCA  # takes a second to import
+
+    fitted = PCA(size, svd_solver="full").fit(vectors.astype(np.float64))
+    explained = float(fitted.explained_variance_ratio_.sum())
+    return Projection(fitted.mean_.astype(np.float32), fitted.components_.astype(np.float32), explained)
