@@ -23,6 +23,7 @@ from resnets.tasks import registry  # noqa: E402
 from resnets.tasks.classification.task import Classification  # noqa: E402
 from resnets.tasks.detection.task import Detection  # noqa: E402
 from resnets.tasks.multilabel.task import Multilabel  # noqa: E402
+from resnets.tasks.segmentation.task import Segmentation  # noqa: E402
 from resnets.training.configuration import build_recipe  # noqa: E402
 from resnets.training.setup.prepare_run import prepare_run  # noqa: E402
 from tasks import TaskContract  # noqa: E402
@@ -143,6 +144,53 @@ def _iou(box: Sequence[float], xywh: Sequence[float]) -> float:
     inner = [min(box[2], x + width) - max(box[0], x), min(box[3], y + height) - max(box[1], y)]
     shared = max(inner[0], 0.0) * max(inner[1], 0.0)
     return shared / ((box[2] - box[0]) * (box[3] - box[1]) + width * height - shared)
+
+
+class TestSegmentation(TaskContract):
+    task = Segmentation
+    settings = (
+        "optim.lr=0.01", "schedule.warmup_epochs=0", "augment.jitter=0", "augment.flip=0", "task.scale_jitter=1,1",
+        "task.crop_max_share=1", "task.decoder_channels=16",
+    )  # fmt: skip
+    overfit = ("miou", 0.9, "max")
+    overfit_epochs = 30
+    # Adam divides by the size of a gradient, so that those of rounding errors would become steps.
+    rank_settings = ("speed.sync_bn=true", "optim.name=sgd")
+    colors: ClassVar = {"ground": (110, 110, 110), "blue": (40, 60, 230), "red": (230, 40, 40)}
+    values: ClassVar = {"ground": 7, "blue": 11, "red": 26}
+
+    def write_data(self, folder: Path) -> Path:
+        random = np.random.default_rng(0)
+        for index in range(TRAIN):
+            height, width = ((64, 64), (48, 64), (64, 56))[index % 3]
+            mask = np.full((height, width), self.values["ground"], np.uint8)
+            for name in ("blue", "red")[: index % 3]:  # every third image has nothing
+                side, x = int(random.integers(16, 30)), int(random.integers(0, width - 30))
+                y = int(random.integers(0, height - side))
+                mask[y : y + side, x : x + side] = self.values[name]
+            pixels = np.zeros((height, width, 3))
+            for name, value in self.values.items():
+                pixels[mask == value] = self.colors[name]
+            pixels += random.normal(0, 12, pixels.shape)
+            mask[:2] = 255  # ignored
+            for split in ("train", "val") if index < VAL else ("train",):
+                write_image(folder / "data" / "images" / split / f"{split}{index:02}.png", pixels)
+                write_image(folder / "data" / "masks" / split / f"{split}{index:02}.png", mask)
+        rows = "".join(f"{value},{name}\n" for name, value in {**self.values, "ignore": 255}.items())
+        (folder / "data" / "classes.csv").write_text(f"value,name\n{rows}")
+        return folder / "data"
+
+    def metric_of_predictions(self, predictions: Sequence[Any], data: Path) -> float:
+        names = list(self.values)
+        shared, either = np.zeros(len(names)), np.zeros(len(names))
+        for prediction in predictions:
+            true = np.asarray(Image.open(str(prediction.path).replace("/images/", "/masks/")))
+            found = np.array([self.values[name] for name in prediction.class_names])[prediction.mask]
+            assert found.shape == true.shape
+            for k, value in enumerate(self.values.values()):
+                shared[k] += ((true == value) & (found == value)).sum()
+                either[k] += (((true == value) | (found == value)) & (true != 255)).sum()
+        return float((shared / either).mean())
 
 
 class TestBrightness(TaskContract):

@@ -144,7 +144,7 @@ class Optim(Section):
 class Schedule(Section):
     """The learning-rate schedule, as factors of the learning rate."""
 
-    name: str = choice("cosine", "constant", "step", "cosine", "one_cycle")
+    name: str = choice("cosine", "constant", "step", "cosine", "poly", "one_cycle")
     warmup_epochs: float = number(0.0, low=0)
     warmup_steps: int | None = number(None, low=1)  # in place of epochs; None: `warmup_epochs` counts
     warmup_power: float = number(1.0, above=0)  # of the part of the warm-up that is done; 1: the lr rises on a line

@@ -48,14 +48,17 @@ class Comparison(Protocol):
 
 @dataclass(frozen=True)
 class ScoreComparison:
-    """The metric of b minus that of a, such as the mean of a score, with its 95 % bootstrap interval over clusters of images."""
+    """The metric of b minus that of a, such as the mean of a score, with its 95 % bootstrap interval over clusters of images;
+    without one, `note` says why.
+    """
 
     difference: float
-    interval: tuple[float, float]
+    interval: tuple[float, float] | None
     count: int
     exposure_a: Exposure = NOT_SEEN
     exposure_b: Exposure = NOT_SEEN
     metric: str = "mean score"
+    note: str = ""
 
     @property
     def in_sample(self) -> bool:
@@ -64,21 +67,25 @@ class ScoreComparison:
 
     @property
     def better(self) -> str | None:
-        """ "a" or "b"; None where the interval holds 0, or where images that a model has seen may explain the difference."""
-        if self.in_sample or self.interval[0] <= 0 <= self.interval[1]:
+        """ "a" or "b"; None where the interval holds 0 or is missing, or where images that a model has seen may explain the
+        difference.
+        """
+        if self.in_sample or self.interval is None or self.interval[0] <= 0 <= self.interval[1]:
             return None
         return "b" if self.difference > 0 else "a"
 
     def to_dict(self) -> dict[str, Any]:
         """The comparison for JSON, with a sentence under `statement`."""
         exposures = {"exposure_a": self.exposure_a._asdict(), "exposure_b": self.exposure_b._asdict()}
-        values = {**asdict(self), **exposures, "interval": list(self.interval), "better": self.better}
+        interval = None if self.interval is None else list(self.interval)
+        values = {**asdict(self), **exposures, "interval": interval, "better": self.better}
         return {**values, "in_sample": self.in_sample, "statement": self.in_words("a", "b")}
 
     def in_words(self, a: str = "A", b: str = "B") -> str:
         """`B is better than A: mean score 0.02 higher [0.01, 0.03] on 200 images.`"""
-        low, high = self.interval
-        text = f"{self.metric} of {b} minus that of {a} {self.difference:+.4g} [{low:.4g}, {high:.4g}] on {self.count} images"
+        ends = self.interval and f" [{self.interval[0]:.4g}, {self.interval[1]:.4g}]"
+        text = f"{self.metric} of {b} minus that of {a} {self.difference:+.4g}{ends or ''} on {self.count} images"
+        text += f" ({self.note})" if self.note else ""
         if self.in_sample:
             seen = f"{self.exposure_a.in_words(a)}; {self.exposure_b.in_words(b)}"
             return f"This does not show which is better: {text}, of which some were seen before: {seen}."

@@ -17,9 +17,10 @@ from resnets.data.datasets.dataset import UnusedFiles
 from resnets.errors import UserError
 from resnets.message_format import format_list, pluralize, printable
 from resnets.progress import log, progress_bar
-from resnets.tasks import copy_by_class, load_model
+from resnets.tasks import load_model
 from resnets.tasks.base import Task
 from resnets.tasks.inputs import image_paths, unread_images
+from resnets.tasks.outputs import copy_by_class
 
 STDOUT = "-"
 

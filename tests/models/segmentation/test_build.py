@@ -75,7 +75,9 @@ def test_it_learns_at_any_size(prefix: str) -> None:
         assert [tuple(each.shape) for each in both] == [(2, 3, *size)] * 2
         (both.logits.square().mean() + both.aux_logits.square().mean()).backward()
         assert [key for key, parameter in model.named_parameters() if parameter.grad is None] == []
-        assert both.logits.abs().max() < 1  # a fresh head prefers no class
+        # Not smaller: from a head with nearly equal rows Adam makes channels that all tell one class from the others.
+        weight = model.head.weight
+        assert float(weight.detach().std()) * weight[0].numel() ** 0.5 == pytest.approx(1, rel=0.5)
 
 
 @pytest.mark.parametrize("prefix", PREFIXES)

@@ -2,8 +2,8 @@ import faster_coco_eval.core.mask as coco_masks
 import numpy as np
 import pytest
 
+from resnets.report.figures.class_color import class_color
 from resnets.tasks.detection import draw_objects
-from resnets.tasks.detection.draw_objects import class_color
 
 NAMES = ["rose", "tulip"]
 
@@ -64,7 +64,3 @@ def test_no_objects_boxes_at_the_border_and_names_of_any_language() -> None:
 
     assert draw_objects.draw(image, np.zeros((0, 4)), np.zeros(0, int), NAMES).shape == (320, 480, 3)
     assert draw_objects.draw(image, boxes, np.zeros(3, int), ["\u73ab\n\U0001f339"]).any()
-
-
-def test_colors_of_80_classes_are_different() -> None:
-    assert len({class_color(label) for label in range(80)}) == 80

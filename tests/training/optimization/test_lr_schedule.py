@@ -3,6 +3,7 @@ from __future__ import annotations
 import math
 
 import pytest
+import torch
 
 from resnets.errors import UserError
 from resnets.recipes.recipe import Schedule
@@ -12,6 +13,7 @@ from resnets.training.optimization.lr_schedule import (
     Hold,
     LRController,
     OneCycle,
+    Poly,
     Step,
     Warmup,
     build_curve,
@@ -31,6 +33,18 @@ def test_cosine_falls_from_one_to_zero():
     assert curve(50) == pytest.approx(0.5)
     assert curve(100) == pytest.approx(0)
     assert all(curve(step) > curve(step + 1) for step in range(100))
+
+
+def test_poly_is_that_of_torch():
+    parameter = torch.nn.Parameter(torch.zeros(1))
+    optimizer = torch.optim.SGD([parameter], lr=1.0)
+    schedule = torch.optim.lr_scheduler.PolynomialLR(optimizer, total_iters=50, power=0.9)
+    curve = build_curve(Schedule(name="poly"), total_steps=50, steps_per_epoch=10)
+    for step in range(52):
+        assert curve(step) == pytest.approx(schedule.get_last_lr()[0], rel=1e-9, abs=1e-12)
+        optimizer.step()
+        schedule.step()
+    assert Poly(50)(0) == 1
 
 
 def test_one_cycle_peaks_where_it_should():

@@ -8,6 +8,7 @@ from typer import Argument, Option
 from resnets.cli import flags
 
 detection = partial(Option, rich_help_panel="Detection")
+segmentation = partial(Option, rich_help_panel="Segmentation")
 
 
 def predict(
@@ -41,11 +42,18 @@ def predict(
     ensemble: Annotated[
         list[str] | None, detection(help="A further checkpoint, whose boxes are fused with those of the first.")
     ] = None,
-    draw: Annotated[str | None, detection(help="Folder for images with boxes.")] = None,
+    draw: Annotated[
+        str | None, Option(help="Folder for images with boxes, or with the classes of their pixels.")
+    ] = None,
+    masks: Annotated[str | None, Option(help="Folder for images of the masks.")] = None,
     coco_json: Annotated[str | None, detection(help="File of annotations in COCO's format, with scores.")] = None,
     yolo_labels: Annotated[str | None, detection(help="Folder for YOLO's text files.")] = None,
     object_crops: Annotated[str | None, detection(help="Folder for the pixels of each object.")] = None,
-    masks: Annotated[str | None, detection(help="Folder for images of the masks.")] = None,
+    label_ids: Annotated[
+        str | None, segmentation(help="Folder for masks with the values of the training masks, as servers take them.")
+    ] = None,
+    areas: Annotated[str | None, segmentation(help="CSV file of the area of each class.")] = None,
+    probabilities: Annotated[str | None, segmentation(help="Folder for npz files of the probabilities.")] = None,
     batch: Annotated[int, Option(*flags.BATCH, help="Batch size.")] = 32,
     workers: Annotated[
         int | None, Option(help="Number of threads that read images.  [default: number of CPUs]")
@@ -54,7 +62,7 @@ def predict(
     backend: Annotated[str, Option(help="auto, torch, compile or openvino.")] = "auto",
     precision: Annotated[str, Option(help="auto, bf16 or fp32 (the reference).")] = "auto",
 ) -> None:
-    """Predict images: print a line for each, write a table, draw objects, or copy images into a folder per class.
+    """Predict images: print a line for each, write a table, draw what is found, or copy images into a folder per class.
 
     An image that cannot be read has an error in its row, and the exit code is then 1.
 

@@ -60,8 +60,9 @@ def build_segmenter(settings: SegmenterSettings, backbone: ResNetSpec, num_class
         if aux_head is not None:
             initialization.kaiming_(aux_head)
             heads.append(aux_head.fc)  # type: ignore[arg-type]
-        for each in heads:  # a fresh network finds all classes about equally probable
-            nn.init.normal_(each.weight, std=0.01)
+        # Nearly equal rows of small weights would all be moved alike by Adam, and then all channels below them: classes collapse.
+        for each in heads:
+            nn.init.kaiming_normal_(each.weight, nonlinearity="linear")
             nn.init.zeros_(each.bias)  # type: ignore[arg-type]
     return Segmenter(network, levels, decoder, head, aux_head, aux_map, settings)
 

@@ -1,6 +1,5 @@
 """Draw boxes, masks and captions on an image, readable on images of 8 to 8,000 pixels."""
 
-import colorsys
 import functools
 from collections.abc import Sequence
 from typing import Any
@@ -9,8 +8,7 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from resnets.report.figures import font_fallback
-
-Color = tuple[int, int, int]
+from resnets.report.figures.class_color import Color, class_color
 
 MIN_SIDE = 480  # pixels of the longer side; a smaller image is enlarged, so that there is room for captions
 _TEXT_HEIGHT = 0.022  # of the longer side
@@ -18,15 +16,6 @@ _MIN_TEXT = 13  # pixels
 _OPACITY = 0.45  # of a mask
 _MAX_LETTERS = 40
 _LETTER_WIDTH = 0.62  # of the text height
-_GOLDEN = 0.618034  # steps of this part of the circle keep the hues of any number of classes apart
-
-
-@functools.cache
-def class_color(label: int) -> Color:
-    """The color of a class, the same in every image; that of neighboring classes differs most."""
-    lightness, saturation = ((0.46, 0.85), (0.62, 0.9), (0.36, 0.7))[label // 8 % 3]
-    red, green, blue = colorsys.hls_to_rgb((0.58 + _GOLDEN * label) % 1, lightness, saturation)
-    return round(255 * red), round(255 * green), round(255 * blue)
 
 
 def draw(

@@ -13,15 +13,19 @@ from resnets.errors import UserError
 from resnets.message_format import pluralize
 from resnets.models.detection.settings import DetectorSettings
 from resnets.models.detection.yolo.anchors import COCO_ANCHORS, fit_anchors
-from resnets.recipes.recipe import Augment, Recipe
+from resnets.recipes.recipe import Recipe
 from resnets.tasks.base import ChosenValue
 from resnets.tasks.detection.annotations import image_size, learned_objects, missing_masks
 from resnets.tasks.detection.config import DetectionConfig
 from resnets.tasks.detection.recipe_values import RECIPE_VALUES
+from resnets.tasks.inputs import unused_settings
 from resnets.weights.checkpoint import Checkpoint
 from resnets.weights.detection.checkpoint import detector_settings
 
-USED = ("flip", "jitter", "crop")  # of `augment`
+USED, RESIZES = (
+    ("flip", "jitter"),
+    ("shorter", "fit"),
+)  # of `augment`; the default of `data.resize`, and what becomes of it
 SMALL_SIDE = 160  # pixels; up to here a batch of 16 takes little memory
 MIN_ANCHOR = 8.0  # pixels
 # Those that are no value of the user's or of weights.
@@ -86,14 +90,7 @@ def check_masks(config: DetectionConfig, samples: Sequence[Sample]) -> None:
 
 def check_unused(recipe: Recipe) -> None:
     """Raise UserError for settings of the augmentation and resizing that have no effect on a detection."""
-    defaults, changed = Augment(), recipe.augment
-    for key, value in vars(changed).items():
-        if key not in USED and value != getattr(defaults, key):
-            raise UserError(f"`augment.{key}={value}` has no effect on the task detection. Leave it out.")
-    if recipe.augment.crop not in ("auto", "none"):
-        raise UserError(f"`augment.crop={recipe.augment.crop}` has no effect on the task detection. Leave it out.")
-    if recipe.data.resize not in ("shorter", "fit"):
-        raise UserError(f"`data.resize={recipe.data.resize}` has no effect on the task detection: it uses 'fit'.")
+    unused_settings.check_unused(recipe, USED, RESIZES)
 
 
 def _image_size(config: DetectionConfig, longer: int) -> tuple[int, str]:

@@ -1,7 +1,6 @@
 """Write predicted objects: images with boxes, COCO JSON, YOLO's text files, crops, and masks."""
 
 import contextlib
-import itertools
 import json
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -16,18 +15,18 @@ from PIL import Image
 
 from resnets import atomic_write
 from resnets.data.image.decode import decode
-from resnets.tasks.copy_by_class import folder_name
 from resnets.tasks.detection.draw_objects import draw
 from resnets.tasks.detection.prediction import Prediction
+from resnets.tasks.outputs.choose_files import choose_files, save_jpeg
+from resnets.tasks.outputs.copy_by_class import folder_name
 
 Sink = Callable[[Prediction], None]
-_QUALITY = 92  # of JPEG files
 
 
 @contextlib.contextmanager
 def drawn_images(folder: str, class_names: Sequence[str]) -> Iterator[Sink]:
     """A JPEG file of each image with its boxes and masks."""
-    name_of = _file_names(Path(folder))
+    name_of = choose_files(Path(folder))
     indices = {name: index for index, name in enumerate(class_names)}
 
     def write(prediction: Prediction) -> None:
@@ -36,7 +35,7 @@ def drawn_images(folder: str, class_names: Sequence[str]) -> Iterator[Sink]:
         labels = np.array([indices[each.label] for each in objects], np.int64)
         masks = [each.rle for each in objects if each.rle is not None] or None
         pixels = draw(decode(prediction.path), boxes.reshape(-1, 4), labels, class_names, scores, masks)
-        _save(pixels, name_of(prediction.path, ".jpg"))
+        save_jpeg(pixels, name_of(prediction.path, ".jpg"))
 
     yield write
 
@@ -77,7 +76,7 @@ def coco_file(path: str, class_names: Sequence[str]) -> Iterator[Sink]:
 @contextlib.contextmanager
 def yolo_files(folder: str, class_names: Sequence[str]) -> Iterator[Sink]:
     """A text file for each image: class, center, width and height as fractions, score. `classes.txt` has the names."""
-    name_of = _file_names(Path(folder), taken={"classes.txt"})
+    name_of = choose_files(Path(folder), taken={"classes.txt"})
     indices = {name: index for index, name in enumerate(class_names)}
 
     def write(prediction: Prediction) -> None:
@@ -97,7 +96,7 @@ def yolo_files(folder: str, class_names: Sequence[str]) -> Iterator[Sink]:
 @contextlib.contextmanager
 def object_crops(folder: str, class_names: Sequence[str]) -> Iterator[Sink]:
     """A JPEG file of the pixels of each box, in a folder for each class."""
-    name_of = _file_names(Path(folder))
+    name_of = choose_files(Path(folder))
 
     def write(prediction: Prediction) -> None:
         if not prediction.objects:
@@ -108,7 +107,7 @@ def object_crops(folder: str, class_names: Sequence[str]) -> Iterator[Sink]:
             right, bottom = (math.ceil(value) for value in each.box[2:])
             pixels = image[top : max(bottom, top + 1), left : max(right, left + 1)]
             if pixels.size:
-                _save(pixels, Path(folder) / folder_name(each.label) / f"{name.name}-{number}.jpg")
+                save_jpeg(pixels, Path(folder) / folder_name(each.label) / f"{name.name}-{number}.jpg")
 
     yield write
 
@@ -116,7 +115,7 @@ def object_crops(folder: str, class_names: Sequence[str]) -> Iterator[Sink]:
 @contextlib.contextmanager
 def mask_images(folder: str, class_names: Sequence[str]) -> Iterator[Sink]:
     """A PNG file of each image whose pixels are the number of their object, from 1 in the order of the scores; 0: of none."""
-    name_of = _file_names(Path(folder))
+    name_of = choose_files(Path(folder))
 
     def write(prediction: Prediction) -> None:
         assert prediction.size is not None
@@ -141,25 +140,3 @@ def writers(class_names: Sequence[str], *, masks: bool) -> Mapping[str, Callable
     }
     kinds |= {"masks": mask_images} if masks else {}
     return {name: partial(kind, class_names=class_names) for name, kind in kinds.items()}
-
-
-def _file_names(folder: Path, taken: set[str] | None = None) -> Callable[[str, str], Path]:
-    """A function of the path of an image and a suffix: a file in `folder` that no other image has."""
-    atomic_write.check_folder_writable(folder)
-    folder.mkdir(parents=True, exist_ok=True)
-    used = set(taken or ())
-
-    def choose(path: str, suffix: str) -> Path:
-        stem = Path(path).stem
-        names = (f"{stem if number == 1 else f'{stem}-{number}'}{suffix}" for number in itertools.count(1))
-        name = next(name for name in names if name not in used)
-        used.add(name)
-        return folder / name
-
-    return choose
-
-
-def _save(pixels: np.ndarray, path: Path) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with atomic_write.replace_file(path) as temporary:
-        Image.fromarray(np.ascontiguousarray(pixels)).save(temporary, "JPEG", quality=_QUALITY)

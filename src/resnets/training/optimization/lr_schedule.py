@@ -49,6 +49,17 @@ class Cosine:
 
 
 @dataclass(frozen=True)
+class Poly:
+    """(1 - t) to a power, from 1 to 0 over `total` steps (Chen et al. 2017, DeepLab)."""
+
+    total: int
+    power: float = 0.9
+
+    def __call__(self, step: int) -> float:
+        return (1 - min(step / max(self.total, 1), 1.0)) ** self.power
+
+
+@dataclass(frozen=True)
 class OneCycle:
     """A cosine from `start` up to 1 over `peak_fraction` of the steps, then down to `end` (Smith and Topin 2018)."""
 
@@ -103,6 +114,8 @@ def build_curve(section: recipe.Schedule, *, total_steps: int, steps_per_epoch: 
     curve: Curve = Constant()
     if section.name == "cosine":
         curve = Cosine(left)
+    elif section.name == "poly":
+        curve = Poly(left)
     elif section.name == "one_cycle":
         curve = OneCycle(left, section.peak_fraction)
     elif section.name == "step":

@@ -12,8 +12,9 @@ from PIL import Image, ImageColor
 from resnets.data.datasets.dataset import Sample
 from resnets.data.image.decode import DecodeError, decode
 from resnets.report.figures import canvas, image_grid
+from resnets.report.figures.class_color import Color, class_color
 from resnets.report.figures.image_grid import Caption, Tile
-from resnets.tasks.detection.draw_objects import Color, class_color, draw_captions
+from resnets.tasks.detection.draw_objects import draw_captions
 from resnets.tasks.detection.metrics.confusion import Outcomes, image_counts
 from resnets.tasks.detection.records import Records
 

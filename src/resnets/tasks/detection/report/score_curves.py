@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 
 from resnets.report.figures import canvas, font_fallback
+from resnets.report.figures.class_color import class_color
 from resnets.report.number_formats import percent
-from resnets.tasks.detection.draw_objects import class_color
 from resnets.tasks.detection.metrics.average_precision import average_precisions, mean
 from resnets.tasks.detection.metrics.score_threshold import ScoreCurve, score_curve
 from resnets.tasks.detection.records import Records

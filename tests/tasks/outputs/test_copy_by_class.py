@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from resnets.errors import JobError
-from resnets.tasks.copy_by_class import copy, folder_name
+from resnets.tasks.outputs.copy_by_class import copy, folder_name
 
 
 @pytest.mark.parametrize("label", ["daisy", "red panda", "größe", "猫", "a.b", "-x", "(1)"])

@@ -1,0 +1,1 @@
+"""The metrics of a segmentation, from the confusion matrix of each image."""

@@ -1,0 +1,111 @@
+"""Values of a recipe that the images and their masks decide."""
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+
+from resnets import ranks
+from resnets.data.datasets.dataset import Dataset, Sample
+from resnets.data.image.preprocess import Preprocess
+from resnets.data.mask_datasets.mask_classes import MaskClasses
+from resnets.recipes.recipe import Recipe
+from resnets.tasks.base import ChosenValue
+from resnets.tasks.inputs import unused_settings
+from resnets.tasks.segmentation.config import SegmentationConfig
+from resnets.tasks.segmentation.training.class_weights import class_weights
+from resnets.tasks.segmentation.training.targets import count_pixels
+
+USED, RESIZES = (
+    ("flip", "jitter"),
+    ("shorter", "fit", "none"),
+)  # of `augment`; the default of `data.resize`, and what it may be
+OWN_SIZE = 640  # pixels of the longer side up to which images are not resized
+USUAL_IMGSZ = 512
+USUAL_CROP = 256
+SMALL_SIDE = 160  # pixels; up to here a batch of 16 takes little memory
+ALIGNMENT = 32  # pixels: the stride of the deepest map of a backbone
+
+
+def plan(dataset: Dataset, recipe: Recipe) -> dict[str, ChosenValue]:
+    """See `Task.plan`.
+
+    Raises:
+        UserError: a setting of `augment` or `data` that a segmentation does not use has another value than its default, or the
+            settings of the segmenter do not fit each other.
+    """
+    config = recipe.task
+    assert isinstance(config, SegmentationConfig)
+    check_unused(recipe)
+    config.segmenter()
+    samples = dataset.subset("train") or dataset.samples
+    sizes = np.array([sample.target.size for sample in samples])  # (N, 2)
+    values = {"augment.crop": ChosenValue("none", "crops of segmentation are settings such as task.crop")}
+    height, width = (int(np.median(side)) for side in sizes.T)
+    resize, side = recipe.data.resize, recipe.data.imgsz
+    if resize == "shorter":
+        resize, reason = "none", f"images of {width}x{height} keep their size"
+        if side is not None or max(height, width) > OWN_SIZE:
+            resize, reason = "fit", "the whole image is seen, at its aspect ratio"
+        values["data.resize"] = ChosenValue(resize, reason)
+    if resize == "fit":
+        if side is None:
+            side = min(USUAL_IMGSZ, max(height, width))
+            values["data.imgsz"] = ChosenValue(side, f"usual for segmentation; the images have {width}x{height}")
+        height, width = Preprocess(size=(side, side), resize="fit", resize_to=None).placement(height, width).size
+    crop = config.crop or tuple(_crop_side(each) for each in (height, width))
+    if not config.crop:
+        values["task.crop"] = ChosenValue(crop, f"up to {USUAL_CROP} pixels of the {width}x{height}")
+    if side is None:
+        values["data.imgsz"] = ChosenValue(max(crop), "the size of training crops; images keep theirs")
+    if recipe.data.batch is None:
+        each = max(min(16 if max(crop) <= SMALL_SIDE else 8, len(samples) // 4), 2)
+        size = ranks.world_size()
+        batch = max(each // size, 1) * size
+        values["data.batch"] = ChosenValue(batch, f"usual for crops of {max(crop)} pixels")
+    return (
+        values
+        | _norms(recipe)
+        | _weights(config, samples, dataset.class_names)
+        | _outputs(samples, dataset.class_names)
+    )
+
+
+def check_unused(recipe: Recipe) -> None:
+    """Raise UserError for settings of the augmentation and resizing that have no effect on a segmentation."""
+    unused_settings.check_unused(recipe, USED, RESIZES)
+
+
+def _crop_side(side: int) -> int:
+    return min(math.ceil(side / ALIGNMENT) * ALIGNMENT, USUAL_CROP)
+
+
+def _norms(recipe: Recipe) -> dict[str, ChosenValue]:
+    """Few images have no good statistics, and those of weights are better (Chen et al. 2018)."""
+    batch = recipe.data.batch
+    if recipe.model.weights == "none" or batch is None or batch // ranks.world_size() >= 4:
+        return {}
+    return {"freeze.norm": ChosenValue("eval", f"a batch of {batch} has no good statistics, and the weights have some")}
+
+
+def _weights(config: SegmentationConfig, samples: Sequence[Sample], names: Sequence[str]) -> dict[str, ChosenValue]:
+    if config.class_weights == "none" or config.class_weight_values:
+        return {}
+    found = class_weights(config.class_weights, count_pixels(samples, names))
+    values = tuple(float(f"{value:.4g}") for value in found)
+    return {"task.class_weight_values": ChosenValue(values, f"{config.class_weights}, from the training masks")}
+
+
+def _outputs(samples: Sequence[Sample], names: Sequence[str]) -> dict[str, ChosenValue]:
+    """The number and the color of each class in the files, in which predictions are written."""
+    classes: MaskClasses = samples[0].target.classes
+    indices = [classes.names.index(name) for name in names]
+    reason = "as the masks have them"
+    values: dict[str, ChosenValue] = {}
+    if not classes.color_coded:
+        numbers = tuple(classes.values[index][0] for index in indices)
+        values["task.output_values"] = ChosenValue(numbers, reason)
+    if classes.colors:
+        colors = tuple(part for index in indices for part in classes.colors[index])
+        values["task.output_colors"] = ChosenValue(colors, reason)
+    return values
