@@ -11,6 +11,7 @@ from torch import nn
 from resnets.models import zoo
 from resnets.models.build_network import build
 from resnets.models.dilation import dilate
+from resnets.models.resnet import Backbone
 
 CASES = {
     "resnet18": {},
@@ -35,6 +36,7 @@ def small(name: str, **changes: object) -> nn.Module:
     sizes = {"stem_channels": 8, "out_channels": (8, 16, 24, 32), "num_blocks": (depth,) * 4}
     if spec.mid_channels:
         sizes["mid_channels"] = (4, 4, 8, 8)
+    torch.manual_seed(0)
     net = zoo.build(name, **{**sizes, **changes})
     generator = torch.Generator().manual_seed(1)
     for key, tensor in net.state_dict().items():
@@ -61,6 +63,58 @@ def test_every_second_position_is_the_networks(name: str) -> None:
     found = dilated(x)
     assert found.shape[-2:] == tuple(side * step for side in expected.shape[-2:])
     assert torch.allclose(found[..., ::step, ::step], expected, rtol=0, atol=1e-9)
+
+
+# Networks that differ in nothing but their depth are computed once.
+KINDS = {
+    str(replace(entry.spec, name="", num_blocks=(1,) * len(entry.spec.num_blocks))): name
+    for name, entry in zoo.entries().items()
+}
+# Their maps of one position are averages of all, of which a dilated network has more.
+ATTENTION = {name for name in KINDS.values() if zoo.find(name).spec.attention != "none"}
+# At odd sizes the windows of the 2x2 averages, and of TensorFlow's padding, lie elsewhere.
+EVEN_ONLY = {name for name in KINDS.values() if zoo.find(name).spec.shortcut == "D" or zoo.find(name).spec.same_padding}
+
+
+def narrow(name: str) -> Backbone:
+    """As `small`, for any number of stages and without a change of the stem or the strides."""
+    spec = zoo.find(name).spec
+    stages = range(len(spec.num_blocks))
+    changes = {"stem_channels": 4, "num_blocks": (2,) * len(stages), "out_channels": tuple(4 + 2 * i for i in stages)}
+    groups = {"groups": 2, "mid_channels": (4,) * len(stages)} if spec.groups > 1 else {}
+    mid = {"mid_channels": (4,) * len(stages)} if spec.mid_channels else {}
+    return small(name, **{**changes, **mid, **groups}).backbone()
+
+
+@pytest.mark.parametrize("name", sorted(set(KINDS.values()) - ATTENTION))
+@torch.no_grad()
+def test_at_every_output_stride_the_maps_are_the_networks(name: str) -> None:
+    """At strides 8 and 16, of networks for small images at 1 and 2: without an oracle, to 1e-9 of the largest value."""
+    last = max(narrow(name).feature_strides.values())
+    for output_stride in (8, 16) if last > 16 else (last // 4, last // 2):
+        for size in [(96, 64)] if name in EVEN_ONLY else [(96, 64), (97, 70)]:
+            x = torch.randn(1, 3, *size, generator=torch.Generator().manual_seed(2), dtype=torch.float64)
+            plain, net = narrow(name), narrow(name)
+            later = [stage for stage, stride in net.feature_strides.items() if stride > output_stride]
+            expected, found = plain.features(x), dilate(net, later).features(x)
+            for key in later:
+                step = plain.feature_strides[key] // output_stride
+                largest = expected[key].abs().max()
+                assert largest > 1e-3
+                assert (found[key][..., ::step, ::step] - expected[key]).abs().max() < 1e-9 * largest
+
+
+@torch.no_grad()
+def test_the_other_rule_dilates_the_convolutions_that_had_a_stride_too() -> None:
+    """Which changes what the network computes, unless the stride was on a 1x1."""
+    x = torch.randn(1, 3, 96, 64, generator=torch.Generator().manual_seed(2), dtype=torch.float64)
+    for name, rates in (("resnet18", [(2, 2)] * 4), ("resnet50", [(2, 2)] * 2), ("resnet50_v1", [(2, 2)] * 2)):
+        plain, net = narrow(name), narrow(name)
+        other = dilate(net, ["stage4"], first_too=True)
+        convs = [each for each in other.stage4.modules() if isinstance(each, nn.Conv2d) and each.kernel_size == (3, 3)]
+        assert [conv.dilation for conv in convs] == rates
+        difference = (other(x)[..., ::2, ::2] - plain(x)).abs().max() / plain(x).abs().max()
+        assert bool(difference < 1e-9) is (name == "resnet50_v1")
 
 
 def test_the_whole_zoo_keeps_its_tensors() -> None:

@@ -23,12 +23,13 @@ class LightDecoder(nn.Module):
         super().__init__()
         self.channels = channels = min(channels, in_channels[-1])
         self.stride = stride
-        self.lateral = nn.ModuleList(conv_norm_act(each, channels, 1) for each in in_channels)
+        # From the coarsest map to the finest, as they are called.
+        self.lateral = nn.ModuleList(conv_norm_act(each, channels, 1) for each in reversed(in_channels))
         self.smooth = nn.ModuleList(conv_norm_act(channels, channels, 3) for _ in in_channels[1:])
         self.dropout = nn.Dropout2d(dropout)
 
     def forward(self, maps: Sequence[Tensor], size: tuple[int, int]) -> Tensor:
-        *finer, x = [layer(each) for layer, each in zip(self.lateral, maps, strict=True)]
-        for layer, lateral in zip(reversed(self.smooth), reversed(finer), strict=True):
+        x, *finer = [layer(each) for layer, each in zip(self.lateral, reversed(maps), strict=True)]
+        for layer, lateral in zip(self.smooth, finer, strict=True):
             x = layer(resize(x, lateral.shape[-2:]) + lateral)
         return self.dropout(x)

@@ -31,7 +31,8 @@ class UPerDecoder(nn.Module):
         last = in_channels[-1]
         self.pyramid = PyramidPooling(last, channels, norm_of_one=True, align_corners=False)
         self.bottleneck = conv_norm_act(last + len(SIDES) * channels, channels, 3)
-        self.lateral = nn.ModuleList(conv_norm_act(each, channels, 1) for each in in_channels[:-1])
+        # From the coarsest of these maps to the finest, as they are called.
+        self.lateral = nn.ModuleList(conv_norm_act(each, channels, 1) for each in reversed(in_channels[:-1]))
         self.smooth = nn.ModuleList(conv_norm_act(channels, channels, 3) for _ in in_channels[:-1])
         self.join = conv_norm_act(len(in_channels) * channels, channels, 3)
         self.dropout = nn.Dropout2d(dropout)
@@ -39,10 +40,11 @@ class UPerDecoder(nn.Module):
     def forward(self, maps: Sequence[Tensor], size: tuple[int, int]) -> Tensor:
         *finer, x = [norm(each) for norm, each in zip(self.norms, maps, strict=True)]
         sums = [self.bottleneck(torch.cat([x, *self.pyramid(x)], 1))]
-        for layer, each in zip(reversed(self.lateral), reversed(finer), strict=True):
-            sums.insert(0, resize(sums[0], each.shape[-2:]) + layer(each))
-        levels = [layer(each) for layer, each in zip(self.smooth, sums, strict=False)] + sums[-1:]
-        return self.dropout(self.join(torch.cat([resize(each, sums[0].shape[-2:]) for each in levels], 1)))
+        for layer, each in zip(self.lateral, reversed(finer), strict=True):
+            sums.append(resize(sums[-1], each.shape[-2:]) + layer(each))
+        levels = sums[:1] + [layer(each) for layer, each in zip(self.smooth, sums[1:], strict=True)]
+        finest = levels[-1].shape[-2:]
+        return self.dropout(self.join(torch.cat([resize(each, finest) for each in reversed(levels)], 1)))
 
 
 class ChannelNorm(nn.LayerNorm):
