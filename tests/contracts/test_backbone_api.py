@@ -105,7 +105,8 @@ def test_what_does_not_go_together() -> None:
         ({"out_indices": (1,)}, "out_indices=.1,. needs features_only=True"),
         ({"output_stride": 16}, "output_stride=16 needs features_only=True"),
         ({"features_only": True, "pooling": "avg"}, "which pooling='avg' has no effect on"),
-        ({"features_only": True, "output_stride": 12}, r"the strides \[2, 4, 8, 16, 32\]; received output_stride=12"),
+        ({"features_only": True, "output_stride": 12}, r"a stride of \[4, 8, 16, 32\]; received output_stride=12"),
+        ({"features_only": True, "output_stride": 2}, r"a stride of \[4, 8, 16, 32\]; received output_stride=2"),
         ({"features_only": True, "out_indices": (7,)}, "received out_indices=.7,."),
     ):
         with pytest.raises(UserError, match=message):

@@ -9,9 +9,9 @@ import torch
 from torch import nn
 
 from resnets.models import zoo
+from resnets.models.backbone import Backbone
 from resnets.models.build_network import build
 from resnets.models.dilation import dilate
-from resnets.models.resnet import Backbone
 
 CASES = {
     "resnet18": {},

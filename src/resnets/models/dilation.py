@@ -43,14 +43,12 @@ def with_output_stride(backbone: Backbone, output_stride: int, *, first_too: boo
     A network whose last map has a smaller stride is returned as it is. `first_too` is as in `dilate`.
 
     Raises:
-        UserError: the network has no such stride.
+        UserError: the network has no such stride behind its stem.
     """
     strides = backbone.feature_strides
-    if output_stride not in strides.values() and output_stride < max(strides.values()):
-        raise UserError(
-            f"The feature maps of this network have the strides {sorted(set(strides.values()))}; received "
-            f"output_stride={output_stride}."
-        )
+    possible = sorted({stride for name, stride in strides.items() if name != "stem_conv"})
+    if output_stride not in possible and output_stride < possible[-1]:
+        raise UserError(f"The last map of this network can have a stride of {possible}; received {output_stride=}.")
     stages = [name for name in backbone.stages if strides[name] > output_stride]
     return dilate(backbone, stages, first_too=first_too) if stages else backbone
 

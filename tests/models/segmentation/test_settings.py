@@ -47,7 +47,7 @@ def test_what_does_not_fit_is_refused(changes: dict[str, Any], message: str) -> 
 
 def test_what_does_not_fit_the_backbone_is_refused() -> None:
     for settings, message in (
-        (SegmenterSettings(output_stride=2), "output_stride=2: the stem of 'resnet18' has stride 4"),
+        (SegmenterSettings(output_stride=2), r"can have a stride of \[4, 8, 16, 32\]; received output_stride=2"),
         (SegmenterSettings(num_stages=5), "'resnet18' has 4 stages"),
     ):
         with torch.device("meta"), pytest.raises(UserError, match=message):

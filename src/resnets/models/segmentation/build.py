@@ -8,10 +8,10 @@ from torch import nn
 
 from resnets.errors import UserError
 from resnets.models import initialization
+from resnets.models.backbone import Backbone
 from resnets.models.build_network import build
-from resnets.models.dilation import dilate
+from resnets.models.dilation import with_output_stride
 from resnets.models.levels import Levels, lacks_activation, norm_act
-from resnets.models.resnet import Backbone
 from resnets.models.segmentation.decoders.deeplabv3 import DeepLabV3Decoder
 from resnets.models.segmentation.decoders.deeplabv3plus import DeepLabV3PlusDecoder
 from resnets.models.segmentation.decoders.fcn import FCNDecoder
@@ -47,7 +47,7 @@ def build_segmenter(settings: SegmenterSettings, backbone: ResNetSpec, num_class
     used = stages[: settings.num_stages or None]
     finest = min(FINEST, max(1, network.feature_strides[used[-1]] // 4))
     if settings.output_stride:
-        network = _dilated(network, settings, backbone.name)
+        network = with_output_stride(network, settings.output_stride, first_too=settings.dilation == "all")
     levels = Levels(network, _strides(settings, network, used[-1], finest))
     decoder = _decoder(settings, levels)
     kernel_size = HEAD_KERNEL.get(settings.architecture, 1)
@@ -65,17 +65,6 @@ def build_segmenter(settings: SegmenterSettings, backbone: ResNetSpec, num_class
             nn.init.kaiming_normal_(each.weight, nonlinearity="linear")
             nn.init.zeros_(each.bias)  # type: ignore[arg-type]
     return Segmenter(network, levels, decoder, head, aux_head, aux_map, settings)
-
-
-def _dilated(network: Backbone, settings: SegmenterSettings, name: str) -> Backbone:
-    """The backbone with dilation in place of the strides beyond `output_stride`."""
-    if settings.output_stride < network.stem.stride:
-        raise UserError(
-            f"output_stride={settings.output_stride}: the stem of '{name}' has stride {network.stem.stride} already, which is "
-            "the least for it."
-        )
-    later = [stage for stage in network.stages if network.feature_strides[stage] > settings.output_stride]
-    return dilate(network, later, first_too=settings.dilation == "all")
 
 
 def _strides(settings: SegmenterSettings, network: Backbone, last_stage: str, finest: int) -> list[int]:

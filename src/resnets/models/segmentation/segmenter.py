@@ -6,8 +6,8 @@ from typing import NamedTuple
 
 from torch import Tensor, nn
 
+from resnets.models.backbone import Backbone
 from resnets.models.levels import Levels
-from resnets.models.resnet import Backbone
 from resnets.models.segmentation.layers import PooledNorm, resize
 from resnets.models.segmentation.settings import SegmenterSettings
 
