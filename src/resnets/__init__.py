@@ -10,7 +10,7 @@ from resnets.errors import ImageError, JobError, UserError
 if TYPE_CHECKING:
     from resnets.api.bench import BenchResult, bench
     from resnets.api.data import check, split
-    from resnets.api.embeddings import embed, search
+    from resnets.api.embeddings import embed, evaluate_neighbors, search
     from resnets.api.evaluate import compare, evaluate
     from resnets.api.shard import shard
     from resnets.api.summary import NetworkSummary, summary
@@ -58,6 +58,7 @@ __all__ = [
     "create_model",
     "embed",
     "evaluate",
+    "evaluate_neighbors",
     "get_spec",
     "list_models",
     "load",
@@ -91,6 +92,7 @@ _MODULES = {  # public name -> the module that defines it, imported when the nam
     "create_model": "resnets.weights.create_model",
     "embed": "resnets.api.embeddings",
     "evaluate": "resnets.api.evaluate",
+    "evaluate_neighbors": "resnets.api.embeddings",
     "get_spec": "resnets.models.zoo",
     "list_models": "resnets.models.model_names",
     "load": "resnets.tasks.load_model",

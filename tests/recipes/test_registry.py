@@ -17,7 +17,7 @@ def test_each_recipe_names_itself_its_command_and_a_network(name):
     assert recipe.name == name
     module = importlib.import_module(f"resnets.recipes.{name}")
     assert "resnets train" in (module.__doc__ or "")
-    if name != "finetune":  # which takes the network of its weights
+    if name not in ("finetune", "linear_probe"):  # which take the network of their weights
         zoo.find(detectors.backbone_name(recipe.model.name or ""))
 
 

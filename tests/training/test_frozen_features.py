@@ -325,3 +325,26 @@ def test_images_that_are_augmented_one_by_one_are_cached_as_features(
     assert context.train_data.stacked_images is None
     frozen_features.cache_features(context, 0, tmp_path)
     assert context.uses_cached_features
+
+
+def test_the_linear_probe_runs_the_backbone_once(images: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    calls: list[int] = []
+    forward = ResNet.forward_pooled
+
+    def counted(net: ResNet, x: torch.Tensor) -> torch.Tensor:
+        calls.append(len(x))
+        return forward(net, x)
+
+    monkeypatch.setattr(ResNet, "forward_pooled", counted)
+    result = train.train(
+        images, recipe="linear_probe", weights="cifar_resnet20.cifar10", epochs=4, device="cpu", name="probe"
+    )
+    assert sum(calls) == 44  # each image once
+    best = load_model.load(result.run).model
+    start = load_model.load("cifar_resnet20.cifar10").model
+    for name, tensor in start.state_dict().items():
+        assert torch.equal(best.state_dict()[name], tensor) != name.startswith("head."), name
+    rows = list(csv.DictReader((result.run / "predictions.csv").open()))
+    assert len(rows) > 4
+    assert (result.run / "report.html").is_file()

@@ -1,12 +1,15 @@
-"""`resnets.embed` and `resnets.search`: vectors of images, and the images that are most like another."""
+"""`resnets.embed`, `resnets.search` and `resnets.evaluate_neighbors`: vectors of images, and what is near to what."""
 
 from collections.abc import Iterable
 from pathlib import Path
 
+from resnets.tasks import write_evaluation
+from resnets.tasks.embeddings import evaluate_neighbors as neighbor_evaluation
 from resnets.tasks.embeddings import index_file, search_index
 from resnets.tasks.embeddings.embed_files import EmbedResult, embed_files
 from resnets.tasks.embeddings.index import Index
 from resnets.tasks.embeddings.search_index import Hit
+from resnets.tasks.evaluate import Evaluation
 
 
 def embed(
@@ -83,3 +86,54 @@ def search(
     if sheet is not None:
         search_index.draw_sheet(index, query, found, sheet)
     return found
+
+
+def evaluate_neighbors(
+    checkpoint: str | Path,
+    data: str | Path,
+    *,
+    neighbors: int = 20,
+    layer: str | None = None,
+    split_file: str | Path | None = None,
+    out: str | Path | None = None,
+    batch: int = 32,
+    workers: int | None = None,
+    device: str = "auto",
+) -> Evaluation:
+    """How well the features of a model tell the classes of your images apart, by a k-nearest-neighbor classifier.
+
+    Nothing is trained: the nearest images of the train split vote for the class of each image of the test split, or of the val
+    split if there is no test split, with a weight of exp(cosine / 0.07) (Wu et al. 2018).
+
+    Args:
+        checkpoint: a model of any task and any classes.
+        data: a folder of class folders, a .csv or .jsonl file, shards, "digits" or "shapes". If it is not split, it is split as a
+            training would split it.
+        neighbors: number of nearest images that vote.
+        layer: as in `embed`.
+        split_file: a file that `resnets.split` wrote, or `split.csv` of a run.
+        out: a folder for tables, figures, predictions and a report.
+        batch, workers, device: as in `embed`.
+
+    Returns:
+        The results, as of `resnets.evaluate`.
+
+    Raises:
+        UserError: a number is out of range, or there are no images with classes in the train split.
+        JobError: images cannot be read, or the disk is full.
+    """
+    if out is not None:
+        write_evaluation.check_output(out)
+    results = neighbor_evaluation.evaluate_neighbors(
+        checkpoint,
+        data,
+        neighbors=neighbors,
+        layer=layer,
+        split_file=split_file,
+        batch=batch,
+        workers=workers,
+        device=device,
+    )
+    if out is not None:
+        write_evaluation.write(results, out)
+    return results

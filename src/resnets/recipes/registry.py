@@ -10,6 +10,7 @@ from resnets.recipes import (
     he2015_cifar,
     he2015_coco,
     he2015_imagenet,
+    linear_probe,
     notes_cifar,
     scratch,
     tutorial_transfer,
@@ -20,6 +21,7 @@ from resnets.recipes.recipe import Recipe
 RECIPES: dict[str, Callable[[str | None], Recipe]] = {
     "scratch": scratch.recipe,
     "finetune": finetune.recipe,
+    "linear_probe": linear_probe.recipe,
     "he2015_cifar": he2015_cifar.recipe,
     "he2015_imagenet": he2015_imagenet.recipe,
     "tutorial_transfer": tutorial_transfer.recipe,
