@@ -79,10 +79,36 @@ def scenes(
     return folder
 
 
-def _objects(random: np.random.Generator, picture: Image.Image, count: int) -> list[tuple[int, tuple[int, ...]]]:
-    """Draw at most `count` objects that do not overlap; return the kind and the box of each."""
+def label_masks(folder: Path, split: str, count: int, *, width: int = 480, height: int = 360, seed: int = 6) -> Path:
+    """Write `count` scenes to `folder/SPLIT/images` and their label masks to `folder/SPLIT/masks`, unless they exist.
+
+    In a mask 0 is the background, and 1 to 5 are the kinds of objects.
+    """
+    images, masks = folder / split / "images", folder / split / "masks"
+    if masks.exists():
+        return folder
+    images.mkdir(parents=True, exist_ok=True)
+    written = masks.with_suffix(".writing")
+    written.mkdir(exist_ok=True)
+    random = np.random.default_rng(seed)
+    for number in range(count):
+        picture, mask = _photograph(random, width, height, tint=number % 3), Image.new("L", (width, height))
+        _objects(random, picture, int(random.integers(1, 13)), mask)
+        picture.save(images / f"{number:05}.jpg", quality=90)
+        mask.save(written / f"{number:05}.png")
+    written.rename(masks)
+    return folder
+
+
+def _objects(
+    random: np.random.Generator, picture: Image.Image, count: int, mask: Image.Image | None = None
+) -> list[tuple[int, tuple[int, ...]]]:
+    """Draw at most `count` objects that do not overlap; return the kind and the box of each.
+
+    They are drawn into a mask, too, with the number of their kind, from 1.
+    """
     drawn: list[tuple[int, tuple[int, ...]]] = []
-    pen = ImageDraw.Draw(picture)
+    pens = [ImageDraw.Draw(each) for each in (picture, mask) if each is not None]
     for _ in range(count):
         kind = int(random.integers(len(COLORS)))
         wide, high = (int(side) for side in random.integers(24, 73, 2))
@@ -94,12 +120,13 @@ def _objects(random: np.random.Generator, picture: Image.Image, count: int) -> l
             int(value) for value in np.clip(np.array([*COLORS.values()][kind]) + random.normal(0, 20, 3), 0, 255)
         )
         corners = (x, y, box[2] - 1, box[3] - 1)  # Pillow draws the last pixel
-        if kind in (0, 2):
-            pen.ellipse(corners, fill=color)
-        elif kind in (1, 3):
-            pen.rectangle(corners, fill=color)
-        else:
-            pen.polygon([(corners[0], corners[3]), (corners[2], corners[3]), (x + wide // 2, y)], fill=color)
+        for pen, fill in zip(pens, (color, kind + 1), strict=False):
+            if kind in (0, 2):
+                pen.ellipse(corners, fill=fill)
+            elif kind in (1, 3):
+                pen.rectangle(corners, fill=fill)
+            else:
+                pen.polygon([(corners[0], corners[3]), (corners[2], corners[3]), (x + wide // 2, y)], fill=fill)
         drawn.append((kind, box))
     return drawn
 
