@@ -158,6 +158,26 @@ def detector(path: Path, name: str, images: Path, *, epochs: int, overrides: Seq
     return path
 
 
+def segmenter(path: Path, name: str, *, num_classes: int) -> Path:
+    """Write random weights of a segmenter, unless they exist."""
+    import torch
+
+    from resnets.data.image.preprocess import Preprocess
+    from resnets.models.segmentation import zoo
+    from resnets.models.segmentation.build import build_segmenter
+    from resnets.weights.checkpoint import SEGMENTATION, Checkpoint, save
+
+    if not path.exists():
+        torch.manual_seed(0)
+        settings, backbone = zoo.get(name)
+        tensors = build_segmenter(settings, backbone, num_classes).state_dict()
+        names = tuple(f"class_{number}" for number in range(num_classes))
+        preprocess = Preprocess(resize="none", crop="none")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        save(path, Checkpoint(backbone, preprocess, names, tensors, task=SEGMENTATION, config=dict(vars(settings))))
+    return path
+
+
 def checkpoint(path: Path, name: str, *, num_classes: int) -> Path:
     """Write random weights of a network of the zoo, unless they exist."""
     import torch

@@ -13,12 +13,12 @@ from harness import HERE, OURS, PEERS, PEERS_TORCH, Contender, Job
 
 WORK = HERE.parent / "build" / "benchmarks"
 FULL = {"predict": 2000, "train": 640, "steps": 24, "cifar": 12_800, "large": 24, "memory": 1000, "epochs": 10}
-FULL |= {"scenes": 32, "detector_steps": 8, "small_scenes": 600}
+FULL |= {"scenes": 32, "detector_steps": 8, "small_scenes": 600, "masks": 200, "mask_images": 64}
 TINY = {"predict": 48, "train": 40, "steps": 2, "cifar": 1440, "large": 2, "memory": 40, "epochs": 1}
-TINY |= {"scenes": 2, "detector_steps": 1, "small_scenes": 4}
+TINY |= {"scenes": 2, "detector_steps": 1, "small_scenes": 4, "masks": 16, "mask_images": 2}
 # Some 20 minutes of two cores. With two epochs, AP is 14 % and moves by a point with the rounding of pixels.
 TRAINED_DETECTOR_EPOCHS = 6
-TRAINED_DETECTOR_EPOCHS = 6
+CROP = 256  # pixels, of the training of a segmenter
 
 
 def jobs(*, tiny: bool, flowers: Path | None, penn_fudan: Path | None = None) -> dict[str, Job]:
@@ -29,6 +29,7 @@ def jobs(*, tiny: bool, flowers: Path | None, penn_fudan: Path | None = None) ->
     made += [_memory(size["memory"])]
     made += _detection(size["scenes"], size["detector_steps"], size["small_scenes"], "tiny" if tiny else "full")
     made += [_penn_fudan(penn_fudan or HERE / "no_folder")]
+    made += _segmentation(size["masks"], size["mask_images"])
     return {job.name: job for job in made}
 
 
@@ -177,11 +178,11 @@ def _detection(count: int, steps: int, small_count: int, size: str) -> list[Job]
             subprocess.run(convert, check=True, stdout=sys.stderr)
 
     def ours(images: int, *arguments: object) -> Contender:
-        return Contender("resnets", with_script(OURS, "detection_command.py", "--images", images, *arguments))
+        return Contender("resnets", with_script(OURS, "whole_command.py", "--images", images, *arguments))
 
     def script(images: int, target: float, *arguments: object) -> Contender:
         return Contender(
-            "torchvision script, fp32", with_script(OURS, "detection_command.py", "--images", images, *arguments),
+            "torchvision script, fp32", with_script(OURS, "whole_command.py", "--images", images, *arguments),
             factor * target, ("pycocotools",),
         )  # fmt: skip
 
@@ -228,6 +229,58 @@ def _detection(count: int, steps: int, small_count: int, size: str) -> list[Job]
             )
         )  # fmt: skip
     return made
+
+
+def _segmentation(count: int, val_count: int) -> list[Job]:
+    """The same U-Net on ResNet-18 as that of segmentation_models_pytorch, whose predictions are equal."""
+    scenes, weights = WORK / f"label_masks-{count}-{val_count}", WORK / "unet_resnet18.safetensors"
+    theirs, resnets = weights.with_suffix(".pth"), str(OURS.with_name("resnets"))
+    batch, factor = 8, 1.0 if has_bf16() else 0.75
+    needs = ("segmentation_models_pytorch",)
+    training = (
+        "--task", "segmentation", "--model", "unet_resnet18", "--weights", "none", "--batch", batch, "--epochs", 2,
+        "--set", f"task.crop=[{CROP},{CROP}]",
+    )  # fmt: skip
+    images = scenes / "val" / "images"
+
+    def prepare_images() -> None:
+        generate_inputs.label_masks(scenes, "train", count)
+        generate_inputs.label_masks(scenes, "val", val_count, seed=7)
+
+    def prepare() -> None:
+        prepare_images()
+        generate_inputs.segmenter(weights, "unet_resnet18", num_classes=6)
+        if not theirs.exists():
+            convert = (resnets, "weights", "convert", weights, "--to", "smp", "--out", theirs)
+            subprocess.run([str(each) for each in convert], check=True, stdout=sys.stderr)
+
+    def predict(name: str, *command: object, target: float | None = None) -> Contender:
+        return Contender(name, with_script(OURS, "whole_command.py", "--images", val_count, *command), target, needs)
+
+    script = HERE / "contenders" / "smp_predict.py"
+    return [
+        Job(
+            "segmentation_train", f"train unet_resnet18 on crops of {CROP} pixels, batch {batch}", "images/s",
+            (
+                Contender("resnets", with_script(OURS, "resnets_train.py", WORK / "runs", scenes, *training)),
+                Contender(
+                    "segmentation_models_pytorch script, fp32",
+                    with_script(OURS, "smp_train.py", scenes, batch, count // batch, CROP), factor * 2.0, needs,
+                ),
+            ),
+            prepare_images,
+        ),
+        Job(
+            "segmentation_predict", f"predict the masks of {val_count} images of 480x360 with unet_resnet18", "images/s",
+            (
+                predict("resnets", resnets, "predict", weights, images, "--masks", WORK / "masks"),
+                predict(
+                    "segmentation_models_pytorch script, fp32", OURS, script, images, theirs, WORK / "masks_by_smp", target=3.0,
+                ),
+            ),
+            prepare, first=True,
+        ),
+    ]  # fmt: skip
 
 
 def _penn_fudan(folder: Path) -> Job:

@@ -1,6 +1,6 @@
-"""Time a command of a detection job from its start to its end, and then the AP of the boxes that it found.
+"""Time a command from its start to its end, and then, for detection, the AP of the boxes that it found.
 
-    detection_command.py --images N [--metrics | --found FILE --annotations FILE] COMMAND ...
+    whole_command.py --images N [--metrics | --found FILE --annotations FILE] COMMAND ...
 
 The AP is that of `--found`, detections in COCO's format, or with `--metrics` `box_ap` in the JSON that the
 command prints. It is computed after the command has ended, so it is in no time.
