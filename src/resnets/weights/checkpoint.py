@@ -54,6 +54,7 @@ _FIELDS = ("task", "config", "fitted", "spec", "preprocess", "class_names", "met
 CLASSIFICATION = "classification"
 DETECTION = "detection"
 SEGMENTATION = "segmentation"
+KINDS = {DETECTION: "detector", SEGMENTATION: "segmenter"}  # of models that are built on a network
 
 
 @dataclass(frozen=True, eq=False)

@@ -14,9 +14,11 @@ from resnets.weights.detection import darknet_files
 from resnets.weights.detection import torchvision as torchvision_detector
 from resnets.weights.formats import fold_into_tensors, registry, timm
 from resnets.weights.load_weights import LoadedWeights, Request, load
+from resnets.weights.segmentation.load_segmenter import FORMATS as SEGMENTERS
 
 DARKNET = "darknet"
-TARGETS = ("resnets", *registry.FORMATS, DARKNET)
+SMP = "smp"
+TARGETS = ("resnets", *registry.FORMATS, DARKNET, SMP)
 
 
 def convert(path: str | Path, *, to: str, out: str | Path, request: Request | None = None) -> list[str]:
@@ -42,8 +44,12 @@ def convert(path: str | Path, *, to: str, out: str | Path, request: Request | No
     loaded = load(path, request)
     if loaded.checkpoint.task == checkpoints.DETECTION:
         return _convert_detector(loaded, to, out)
+    if loaded.checkpoint.task == checkpoints.SEGMENTATION:
+        return _convert_segmenter(loaded, to, out)
     if to == DARKNET:
         raise UserError(f"A YOLOv3 is converted to darknet; '{path}' is a classifier.")
+    if to == SMP:
+        raise UserError(f"A segmenter is converted to smp; '{path}' is a classifier.")
     if to == "resnets" and request.no_top and loaded.checkpoint.provenance.get("head") != checkpoints.UNTRAINED:
         raise UserError(
             f"`no_top` has no effect on '{path}' with `to=resnets`: `num_classes=10` gives it a new head, of 10 classes."
@@ -62,6 +68,23 @@ def convert(path: str | Path, *, to: str, out: str | Path, request: Request | No
     head = "" if top else " without its head"
     lines.append(f"{out}: for {to}'s {name}{head}, {len(checkpoint.tensors)} tensors, each used once")
     return [*lines, *_changed(module, out, checkpoint, top=top)]
+
+
+def _convert_segmenter(loaded: LoadedWeights, to: str, out: str | Path) -> list[str]:
+    checkpoint = loaded.checkpoint
+    used = f"{len(checkpoint.tensors)} tensors, each used once"
+    if to == "resnets":
+        checkpoints.save(out, checkpoint)
+        return [*loaded.notes, f"{out}: for {checkpoint.spec.name}, {used}"]
+    if to not in SEGMENTERS:
+        raise UserError(f"A segmenter is converted to resnets, {' or '.join(SEGMENTERS)}; received '{to}'.")
+    name = SEGMENTERS[to].write(out, checkpoint)
+    return [
+        *loaded.notes,
+        f"{out}: for {SEGMENTERS[to].LIBRARY}'s {name}, {used}",
+        f"not in {Path(out).name}, which cannot hold it: class names, preprocessing "
+        f"({checkpoint.preprocess.describe()}), metrics and provenance",
+    ]
 
 
 def _convert_detector(loaded: LoadedWeights, to: str, out: str | Path) -> list[str]:

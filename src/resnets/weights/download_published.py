@@ -17,6 +17,9 @@ from resnets.weights.formats import huggingface, keras, registry
 from resnets.weights.hub import bundled, catalog, download, imagenet_classes, library_names
 from resnets.weights.hub.catalog import PublishedWeights
 from resnets.weights.readers import read_any
+from resnets.weights.segmentation import checkpoint as segmentation
+from resnets.weights.segmentation import torchvision as torchvision_segmenter
+from resnets.weights.segmentation.load_segmenter import load_segmenter
 
 CONVERSION = 2  # increase it to convert cached weights again
 
@@ -94,6 +97,8 @@ def read(name: str) -> Checkpoint:
 def _converted(entry: PublishedWeights, path: Path) -> Checkpoint:
     if entry.format == torchvision_detector.FORMAT:
         return _converted_detector(entry, path)
+    if entry.format == catalog.SEGMENTER:
+        return _converted_segmenter(entry, path)
     spec, weights_file = entry.spec(), keras.with_variable_names(read_any.read(path))
     top = entry.num_classes > 0
     keymap = registry.find(entry.format).keymap(spec, top=top)
@@ -130,6 +135,18 @@ def _converted_detector(entry: PublishedWeights, path: Path) -> Checkpoint:
         found, spec=entry.spec(), preprocess=entry.preprocess(), provenance=origin,
         metrics={**metrics, "protocol": "COCO val2017, torchvision"},
     )  # fmt: skip
+
+
+def _converted_segmenter(entry: PublishedWeights, path: Path) -> Checkpoint:
+    found, _ = load_segmenter(path, "torchvision", read_any.read(path).tensors, (), {})
+    name = torchvision_segmenter.architecture(segmentation.segmenter_settings(found), found.spec)
+    if name != entry.model or len(found.class_names) != entry.num_classes:
+        raise UserError(f"'{path}' is a {name} of {len(found.class_names)} classes; '{entry.name}' is a {entry.model}.")
+    metrics: dict[str, Any] = {} if entry.miou is None else {"miou": round(entry.miou / 100, 6)}
+    origin = {**provenance.of_published(entry), "format": entry.format, "parent_sha256": sha256(path)}
+    return dataclasses.replace(
+        found, preprocess=entry.preprocess(), provenance=origin, metrics={**metrics, "protocol": entry.protocol}
+    )
 
 
 def _metrics(entry: PublishedWeights) -> dict[str, Any]:

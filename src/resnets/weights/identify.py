@@ -17,7 +17,6 @@ from resnets.models.spec import ResNetSpec
 from resnets.weights import checkpoint as checkpoints
 from resnets.weights import local_file
 from resnets.weights.checkpoint import Checkpoint
-from resnets.weights.detection import checkpoint as detection
 from resnets.weights.detection import darknet_files
 from resnets.weights.formats import keras, spec_from_shapes
 from resnets.weights.formats.candidate import Candidate
@@ -217,11 +216,11 @@ def unknown_names(weights_file: WeightsFile, candidate: Candidate) -> list[str]:
 
 
 def _known(path: Path, container: str, checkpoint: Checkpoint, reason: str) -> Inspection:
-    """The inspection of a file that says itself what it is; of a detector, the network is its backbone."""
+    """The inspection of a file that says itself what it is; of a detector or segmenter, the network is its backbone."""
     spec, reasons = checkpoint.spec, [reason]
-    if checkpoint.task == checkpoints.DETECTION:
+    if kind := checkpoints.KINDS.get(checkpoint.task):
         spec = dataclasses.replace(spec, num_classes=len(checkpoint.class_names))
-        reasons.append(f"a detector, {detection.detector_settings(checkpoint).architecture}, on this network")
+        reasons.append(f"a {kind}, {checkpoint.config['architecture']}, on this network")
     return Inspection(path, container, None, "", (Candidate(spec, container, tuple(reasons)),))
 
 

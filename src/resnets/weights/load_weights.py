@@ -25,7 +25,11 @@ from resnets.weights.formats.keymap import COUNTER
 from resnets.weights.hub import catalog, imagenet_classes
 from resnets.weights.readers import find_network, read_any
 from resnets.weights.readers.read_any import WeightsFile
+from resnets.weights.segmentation.load_segmenter import FORMATS as SEGMENTERS
+from resnets.weights.segmentation.load_segmenter import format_of, load_segmenter
 
+# What stands before the names of a backbone in files of detectors and segmenters.
+_BODIES = (torchvision_detector.BODY, *(module.BODY for module in SEGMENTERS.values()))
 PREPROCESS = {"imagenet": Preprocess.imagenet, "caffe": Preprocess.caffe, "tf": Preprocess.tf}
 
 
@@ -76,11 +80,11 @@ def load(path: str | Path, request: Request | None = None) -> LoadedWeights:
                 f"'{path}' is a checkpoint of resnets, which needs no description; leave out {', '.join(needless)}."
             )
         checkpoint = checkpoints.read(path, task=None)
-        if checkpoint.task not in (checkpoints.CLASSIFICATION, checkpoints.DETECTION):
+        if checkpoint.task != checkpoints.CLASSIFICATION and checkpoint.task not in checkpoints.KINDS:
             raise UserError(f"'{path}' is a checkpoint for the task '{checkpoint.task}', which no other library has.")
-        if checkpoint.task != checkpoints.CLASSIFICATION:
-            _refuse(request, f"'{path}' is a detector")
-            return LoadedWeights(checkpoint, "resnets", (f"{path}: a detector of resnets, {checkpoint.spec.name}",))
+        if kind := checkpoints.KINDS.get(checkpoint.task):
+            _refuse(request, f"'{path}' is a {kind}")
+            return LoadedWeights(checkpoint, "resnets", (f"{path}: a {kind} of resnets, {checkpoint.spec.name}",))
         known = origins.of_file(checkpoint.provenance, local_file.find(path))
         checkpoint = _with_request(dataclasses.replace(checkpoint, provenance=known), request)
         return LoadedWeights(checkpoint, "resnets", (f"{path}: a checkpoint of resnets, {checkpoint.spec.name}",))
@@ -94,7 +98,7 @@ def load(path: str | Path, request: Request | None = None) -> LoadedWeights:
 def _identified(path: Path, request: Request) -> LoadedWeights:
     """The weights of a file of another library, whose network is identified from its content."""
     inspection = identify.inspect(path, wrapper=request.wrapper, prefix=request.prefix, ignore=request.ignore)
-    if request.prefix is None and inspection.prefix == torchvision_detector.BODY:
+    if request.prefix is None and inspection.prefix in _BODIES:
         whole = find_network.whole_container(
             read_any.read(path),
             wrapper=inspection.subtree.wrapper if inspection.subtree else None,
@@ -103,6 +107,8 @@ def _identified(path: Path, request: Request) -> LoadedWeights:
         )
         if torchvision_detector.recognizes(whole.weights_file.tensors):
             return _detector(path, whole.weights_file, request)
+        if library := format_of(whole.weights_file.tensors):
+            return _segmenter(path, library, whole.weights_file, request)
     candidate = identify.choose(inspection, request.model, request.settings)
     assert inspection.weights_file is not None
     assert inspection.subtree is not None
@@ -171,6 +177,16 @@ def _detector(path: Path, weights_file: WeightsFile, request: Request) -> Loaded
     if not request.class_names:
         notes.append(f"class names: {format_list(checkpoint.class_names, 4)}; `class_names` gives others")
     return LoadedWeights(checkpoint, torchvision_detector.FORMAT, tuple(notes), weights_file, has_preprocess=False)
+
+
+def _segmenter(path: Path, library: str, weights_file: WeightsFile, request: Request) -> LoadedWeights:
+    """The weights of a segmenter of another library's."""
+    _refuse(dataclasses.replace(request, settings={}), f"'{path}' is a segmenter")
+    checkpoint, notes = load_segmenter(path, library, weights_file.tensors, request.class_names, request.settings)
+    checkpoint = dataclasses.replace(
+        checkpoint, provenance=_provenance(path, SEGMENTERS[library].FORMAT, checkpoint.spec)
+    )
+    return LoadedWeights(checkpoint, library, tuple(notes), weights_file, has_preprocess=False)
 
 
 def _of_darknet(path: Path, request: Request) -> LoadedWeights:

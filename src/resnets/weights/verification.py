@@ -23,16 +23,18 @@ from resnets.data.datasets import walk_folders
 from resnets.data.datasets.dataset import UnusedFiles
 from resnets.data.image.preprocess import Preprocess
 from resnets.errors import UserError
+from resnets.models.detection import padding
 from resnets.weights import checkpoint as checkpoints
 from resnets.weights.detection import verify_detectors
 from resnets.weights.formats import registry
 from resnets.weights.identify import is_resnets_checkpoint
 from resnets.weights.load_weights import LoadedWeights, Request, load
+from resnets.weights.segmentation import verify_segmenters
 from resnets.weights.verification_result import Comparison, Verification
 
 BATCH = 16
 LIBRARIES = {"torchvision": "torchvision", "timm": "timm", "huggingface": "transformers", "keras": "keras"}
-DETECTOR_SIDE = 320  # pixels of the generated images for detectors, whose own sizes would take minutes
+GENERATED_SIDE = 320  # pixels of the generated images for detectors and segmenters, whose own sizes would take minutes
 # Heights and widths of the generated images, as factors of the side of the network's input.
 SHAPES = ((1, 1), (2, 1), (1, 2), (1.5, 2), (2, 1.5), (3, 1), (1, 3), (2.5, 2.5))
 
@@ -73,14 +75,12 @@ def verify(
     if request and request != Request() and all(is_resnets_checkpoint(Path(path)) for path in (a, b)):
         raise UserError("Both files are checkpoints of resnets, which need no description: leave out the rest.")
     loaded_files = [(path, load(path, None if is_resnets_checkpoint(path) else request)) for path in (Path(a), Path(b))]
-    are_detectors = [loaded.checkpoint.task == checkpoints.DETECTION for _, loaded in loaded_files]
-    if all(are_detectors):
-        with _image_files(images, imgsz or DETECTOR_SIDE) as files:
-            return verify_detectors.compare(loaded_files, files, imgsz, DETECTOR_SIDE if not images else None)
-    if any(are_detectors):
-        raise UserError(
-            f"'{(a, b)[are_detectors.index(True)]}' is a detector, '{(a, b)[are_detectors.index(False)]}' is none."
-        )
+    kinds = [checkpoints.KINDS.get(loaded.checkpoint.task) for _, loaded in loaded_files]
+    if kinds[0] != kinds[1]:
+        first = 0 if kinds[0] else 1
+        raise UserError(f"'{(a, b)[first]}' is a {kinds[first]}, '{(a, b)[1 - first]}' is none.")
+    if kinds[0]:
+        return _compare_dense(loaded_files, images, imgsz)
     specs = [loaded.checkpoint.spec for _, loaded in loaded_files]
     if len({(spec.in_channels, spec.num_classes) for spec in specs}) > 1:
         words = " and ".join(f"{spec.in_channels} channels, {spec.num_classes} classes" for spec in specs)
@@ -106,6 +106,24 @@ def verify(
         if not images:
             notes.append(f"the {len(files)} images were generated; `images` compares on yours")
     return Verification(comparisons, tuple(dict.fromkeys(notes)))
+
+
+def _compare_dense(
+    loaded_files: Sequence[tuple[Path, LoadedWeights]], names: Sequence[str], imgsz: int | None
+) -> Verification:
+    """Compare two detectors, or two segmenters, by all numbers that they compute of images as the first file prepares them."""
+    checkpoint = loaded_files[0][1].checkpoint
+    preprocess = next((each.checkpoint for _, each in loaded_files if each.has_preprocess), checkpoint).preprocess
+    side = imgsz or (None if names else GENERATED_SIDE)
+    preprocess = preprocess.with_size(side) if side else preprocess
+    notes: tuple[str, ...] = ()
+    module = verify_detectors if checkpoint.task == checkpoints.DETECTION else verify_segmenters
+    with _image_files(names, side or 0) as files:
+        if not names and not imgsz:
+            generated = f"the {len(files)} images were generated, {side} pixels wide"
+            notes = (f"{generated}; `images` compares on yours",)
+        comparisons = module.compare(loaded_files, [padding.pad(preprocess.load(path)[None]) for path in files])
+    return Verification(comparisons, notes)
 
 
 def _preprocess(path: Path, loaded: LoadedWeights, other: LoadedWeights, notes: list[str]) -> Preprocess:

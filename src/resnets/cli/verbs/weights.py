@@ -241,7 +241,7 @@ def _table(entries: list[PublishedWeights | BundledWeights], *, wide: bool) -> T
     from rich.table import Table
 
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False, padding=(0, 1 if wide else 0, 0, 0))
-    every = {"Top-1": "top1", "Top-5": "top5", "Box AP": "box_ap"}
+    every = {"Top-1": "top1", "Top-5": "top5", "Box AP": "box_ap", "mIoU": "miou"}
     present = [title for title, key in every.items() if any(getattr(entry, key) is not None for entry in entries)]
     accuracies = {title: every[title] for title in (present if wide else present[:1])}
     figures = [*accuracies, *(["MiB", "Protocol"] if wide else [])]

@@ -14,12 +14,11 @@ import torch
 from torch import Tensor
 
 from resnets.errors import UserError
-from resnets.models.detection import padding
 from resnets.models.detection.yolo.yolov3 import YOLOv3
 from resnets.weights.detection import torchvision
 from resnets.weights.detection.checkpoint import detector_settings, network
 from resnets.weights.load_weights import LoadedWeights
-from resnets.weights.verification_result import Comparison, Verification
+from resnets.weights.verification_result import Comparison
 
 Outputs = dict[str, Tensor]  # logits by name, and "moves": numbers of the boxes that are no logits
 REGION_SIDES = (0.15, 0.4, 0.9)  # of the compared regions, as parts of the image
@@ -34,15 +33,11 @@ class _Pipeline(NamedTuple):
     outputs: Callable[[Tensor], Outputs]
 
 
-def compare(
-    loaded_files: Sequence[tuple[Path, LoadedWeights]], files: Sequence[Path], imgsz: int | None, side: int | None
-) -> Verification:
+def compare(loaded_files: Sequence[tuple[Path, LoadedWeights]], images: Sequence[Tensor]) -> tuple[Comparison, ...]:
     """The other file, and torchvision's own network of each file of torchvision, beside the first file.
 
     Args:
-        files: images, prepared as the first file prepares them.
-        imgsz: side of the input, if it is not that of the file.
-        side: as `imgsz` for generated images, which a note names.
+        images: each (1, 3, H, W), whose sides are multiples of 32.
 
     Raises:
         UserError: the detectors are of different kinds, or have different numbers of classes.
@@ -51,14 +46,6 @@ def compare(
     kinds = [f"{detector_settings(each).architecture}, {len(each.class_names)} classes" for each in checkpoints]
     if len(set(kinds)) > 1:
         raise UserError(f"'{loaded_files[0][0]}' and '{loaded_files[1][0]}' cannot be compared: {' and '.join(kinds)}.")
-    preprocess = next((each.checkpoint for _, each in loaded_files if each.has_preprocess), checkpoints[0]).preprocess
-    notes = (
-        []
-        if imgsz or side is None
-        else [f"the {len(files)} images were generated, {side} pixels wide; `images` compares on yours"]
-    )
-    if imgsz or side:
-        preprocess = preprocess.with_size(imgsz or side or 0)
     pipelines: list[_Pipeline] = []
     for path, loaded in loaded_files:
         pipelines.append(_Pipeline(f"{path.name} by resnets", _outputs_of(network(loaded.checkpoint).float())))
@@ -66,14 +53,12 @@ def compare(
             own: Any = torchvision.reference_model(loaded.weights_file.tensors, loaded.checkpoint.spec.norm_eps)
             name = f"{path.name} by torchvision {importlib.metadata.version('torchvision')}"
             pipelines.append(_Pipeline(name, partial(_of_torchvision, own)))
-    images = [preprocess.load(path)[None] for path in files]
     with torch.inference_mode():
-        first, *others = ([pipeline.outputs(padding.pad(image)) for image in images] for pipeline in pipelines)
-    comparisons = [
+        first, *others = ([pipeline.outputs(image) for image in images] for pipeline in pipelines)
+    return tuple(
         _compare(pipelines[0].name, pipeline.name, first, other)
         for pipeline, other in zip(pipelines[1:], others, strict=True)
-    ]
-    return Verification(tuple(comparisons), tuple(notes))
+    )
 
 
 def _compare(name: str, other_name: str, first: Sequence[Outputs], other: Sequence[Outputs]) -> Comparison:

@@ -14,7 +14,7 @@ from resnets.weights import header_format
 
 SUFFIX = ".safetensors"
 LICENSE = "apache-2.0"  # that of the project
-ACCURACIES = ("top1", "top5", "box_ap", "mask_ap")  # in the metrics of a checkpoint, as fractions
+ACCURACIES = ("top1", "top5", "box_ap", "mask_ap", "miou")  # in the metrics of a checkpoint, as fractions
 _FOLDER = Path(__file__).with_name("bundled_weights")
 
 
@@ -26,13 +26,14 @@ class BundledWeights:
     format: str
     model: str
     num_classes: int
-    top1: float | None  # accuracy in percent, with the protocol of `protocol`; None for detectors
-    top5: float | None  # accuracy in percent, with the protocol of `protocol`; None for detectors
+    top1: float | None  # accuracy in percent, with the protocol of `protocol`; None for other tasks
+    top5: float | None  # accuracy in percent, with the protocol of `protocol`; None for other tasks
     protocol: str
     megabytes: float  # size of the file in units of 2**20 bytes
     license: str = LICENSE
     box_ap: float | None = None  # of a detector, in percent, with the protocol of `protocol`
     mask_ap: float | None = None  # of a detector with masks
+    miou: float | None = None  # of a segmenter, in percent
     overrides: dict[str, Any] = field(default_factory=dict, hash=False)
 
 

@@ -30,7 +30,10 @@ BEST = "imagenet"  # name for the best published weights of a network
 # Names of torchvision's weights in timm; they are the same files.
 ALIASES = {".tv_in1k": ".tv_in1k_v1", ".tv2_in1k": ".tv_in1k_v2"}
 COMPANIONS = {"huggingface": ("config.json", "preprocessor_config.json")}  # in the same folder as the tensors
-DETECTOR = "torchvision_detector"  # the format of detectors
+DETECTOR, SEGMENTER = (
+    "torchvision_detector",
+    "torchvision_segmenter",
+)  # the formats of models that are built on a network
 RESTRICTED = "-nc"  # in the license of weights that may not be used commercially
 
 
@@ -39,7 +42,7 @@ class PublishedWeights:
     """One set of published weights."""
 
     name: str  # such as "resnet50.a1_in1k"
-    format: str  # of the file: "torchvision", "torchvision_detector", "timm", "huggingface" or "keras"
+    format: str  # of the file: a library, such as "timm", or `DETECTOR` or `SEGMENTER`
     model: str  # name of the network in the zoo
     overrides: dict[str, Any] = field(hash=False)  # fields in which the network differs from the zoo's
     url: str  # of the file
@@ -60,6 +63,7 @@ class PublishedWeights:
     megabytes: float | None  # size as the publisher states it, in units of 2**20 bytes; None if it does not
     box_ap: float | None = None  # of a detector, in percent on the 5,000 images val2017 of COCO
     mask_ap: float | None = None  # of a detector with masks
+    miou: float | None = None  # of a segmenter, in percent on the images val2017 of COCO, with the classes of VOC
 
     @property
     def whole_digest(self) -> bool:
@@ -87,6 +91,8 @@ class PublishedWeights:
         """How the accuracy was measured, as text; "" without an accuracy."""
         if self.format == DETECTOR:
             return "torchvision, COCO val2017, 5,000 images"
+        if self.format == SEGMENTER:
+            return "torchvision, COCO val2017, the classes of VOC"
         side, _, resized = self.measured.partition("/")
         if not side:
             return ""
@@ -102,7 +108,7 @@ class PublishedWeights:
         """The preprocessing for these weights: the publisher's default."""
         from resnets.data.image.preprocess import Preprocess
 
-        if self.format == DETECTOR:
+        if self.format in (DETECTOR, SEGMENTER):
             return Preprocess(size=(self.side, self.side), resize="fit", resize_to=self.resize_to, background=(0, 0, 0))
         if self.normalize in ("caffe", "tf"):
             return getattr(Preprocess, self.normalize)(self.side)
@@ -112,14 +118,11 @@ class PublishedWeights:
     def spec(self) -> ResNetSpec:
         """The specification of the network of these weights; without a last layer, one for 1,000 classes.
 
-        Of a detector, that of its backbone.
+        Of a detector or a segmenter, that of its backbone.
         """
-        from resnets.models import zoo
-        from resnets.models.detection import zoo as detectors
+        from resnets.models import model_names, zoo
 
-        if self.format == DETECTOR:
-            return replace(detectors.get(self.model)[1], **self.overrides)
-        return zoo.get_spec(self.model, **self.overrides)
+        return zoo.get_spec(model_names.backbone_name(self.model), **self.overrides)
 
 
 @cache
@@ -207,11 +210,12 @@ def _published(row: dict[str, str]) -> PublishedWeights:
             "side": int(row["side"]),
             "resize_to": int(row["resize_to"]) if row["resize_to"] else None,
             "num_classes": int(row["num_classes"]),
-            **{
-                key: float(row[key]) if row[key] else None for key in ("top1", "top5", "megabytes", "box_ap", "mask_ap")
-            },
+            **{key: float(row[key]) if row[key] else None for key in _NUMBERS},
         }  # type: ignore[arg-type]
     )
+
+
+_NUMBERS = ("top1", "top5", "megabytes", "box_ap", "mask_ap", "miou")
 
 
 def _setting(word: str) -> tuple[str, Any]:

@@ -25,7 +25,9 @@ from resnets.weights.segmentation import library_segmenter
 from resnets.weights.segmentation.checkpoint import segmenter_settings
 from resnets.weights.segmentation.library_segmenter import LibrarySegmenter
 
+FORMAT = "smp"
 LIBRARY = "segmentation_models_pytorch"
+DISTRIBUTION = "segmentation-models-pytorch"  # on PyPI
 BODY = "encoder."
 LOGITS = "segmentation_head.0.weight"
 PREPROCESS = Preprocess(size=(2080, 2080), resize="fit", resize_to=None, background=(0, 0, 0))

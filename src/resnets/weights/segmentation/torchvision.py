@@ -26,6 +26,7 @@ from resnets.weights.segmentation.library_segmenter import LibrarySegmenter
 
 FORMAT = "torchvision_segmenter"  # in the catalog
 LIBRARY = "torchvision"
+DISTRIBUTION = "torchvision"  # on PyPI
 BODY = "backbone."
 _SHARED = (
     *(Rule(f"{BODY}{rule.external}", f"backbone.{rule.resnets}", rule.layout) for rule in torchvision.RULES),
@@ -65,6 +66,11 @@ STRUCTURE = (
 def recognizes(names: Mapping[str, Tensor]) -> bool:
     """Whether the names are those of one of torchvision's segmenters on a ResNet."""
     return LOGITS in names and any(name.startswith(f"{BODY}layer1.") for name in names)
+
+
+def renamed(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The tensors by the names of the present version, which all files have."""
+    return dict(tensors)
 
 
 def find(tensors: Mapping[str, Tensor]) -> LibrarySegmenter:
