@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 import json
+import os
+import shutil
 from pathlib import Path
 
+import numpy as np
 import pytest
+from PIL import Image
 
 import resnets
 from resnets.cli import main
 from resnets.errors import UserError
+from resnets.tasks.embeddings import index_file
+from resnets.tasks.embeddings.index import Index
 
 
 def test_check_returns_what_the_command_prints(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -40,3 +46,29 @@ def test_split_writes_nothing_without_a_file(folder: Path) -> None:
     assert set(folder.iterdir()) == before
     with pytest.raises(UserError, match="no such folder"):
         resnets.split("no such folder")
+
+
+def test_near_duplicates_by_vectors(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Two images that look the same are near duplicates only if their vectors are similar, too, which are found by path."""
+    label = sorted(Path("data").iterdir())[1]
+    image = Image.open(label / "0.png")
+    Image.eval(image, lambda value: value * 0.9).save(label / "1.png")
+    paths = tuple(sorted(map(str, Path("data").glob("*/*.png"))))
+    first, second = (paths.index(str(label / f"{number}.png")) for number in (0, 1))
+    apart = np.eye(len(paths), dtype=np.float32)
+    together = apart.copy()
+    together[second] = together[first]
+
+    def kinds(vectors: np.ndarray) -> set[str]:
+        index = Index(vectors, paths[: len(vectors)], os.getcwd(), "model", "", "pooled", {})
+        index_file.write(index, "index.npz")
+        return {problem.kind for problem in resnets.check("data", vectors="index.npz").problems}
+
+    assert "near-duplicates" in {problem.kind for problem in resnets.check("data").problems}
+    assert "near-duplicates" not in kinds(apart)
+    assert "near-duplicates" in kinds(together)
+    assert "near-duplicates" not in kinds(together[:second])
+    assert f"no vector of {len(paths) - second} images" in capsys.readouterr().err
+    shutil.copytree("data", "others")
+    with pytest.raises(UserError, match="has no vector of an image of 'others'"):
+        resnets.check("others", vectors="index.npz")

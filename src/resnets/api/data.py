@@ -5,12 +5,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from resnets import atomic_write
 from resnets.data.check import check as data_check
 from resnets.data.check import html_page
 from resnets.data.check.check import CheckReport
 from resnets.data.datasets import open_dataset
-from resnets.data.datasets.dataset import Sample
+from resnets.data.datasets.dataset import Dataset, Sample
 from resnets.data.mask_datasets import open_mask_dataset
 from resnets.data.mask_datasets.check_pixels import check_pixels
 from resnets.data.object_datasets import convert, open_object_dataset
@@ -18,7 +20,9 @@ from resnets.data.object_datasets.annotation_faults import AnnotationFault
 from resnets.data.split.make_split import make_split
 from resnets.data.split.split_file import write_split
 from resnets.errors import UserError
-from resnets.message_format import format_list
+from resnets.message_format import format_list, pluralize
+from resnets.progress import log
+from resnets.tasks.embeddings import index_file
 
 _TASKS = ("classification", "multilabel", "detection", "segmentation")
 
@@ -50,6 +54,7 @@ def check(
     task: str | None = None,
     mask_values: Sequence[str] = (),
     mask_snap: int = 0,
+    vectors: str | Path | None = None,
 ) -> CheckReport:
     """Read every image of a dataset, and find what would make a training fail or its result wrong.
 
@@ -61,6 +66,7 @@ def check(
         task: "detection" or "segmentation", where data could be for another task as well; None for what they are laid out for.
         mask_values: what the values of masks mean, each as "255=person"; empty for what the data say.
         mask_snap: how much a value of a mask may differ from these.
+        vectors: a file that `embed` wrote for these images: near duplicates are then found by its vectors, which finds more.
 
     Returns:
         The report: `.problems`, sorted by level (errors, warnings, notes); `.has_errors`; `.summary`, a sentence; `.to_dict()`.
@@ -79,10 +85,25 @@ def check(
         dataset, faults = open_object_dataset.read_and_check(data)
     else:
         dataset = open_dataset.read(str(data), on_inaccessible="skip")
-    report = data_check.check(dataset, workers=workers, faults=faults)
+    found = None if vectors is None else _vectors(dataset, vectors)
+    report = data_check.check(dataset, workers=workers, faults=faults, vectors=found)
     if html is not None:
         html_page.write(html, report)
     return report
+
+
+def _vectors(dataset: Dataset, index: str | Path) -> np.ndarray:
+    """float32 (N, E), those of the images in order, NaN for images without one; raises UserError if none has one."""
+    found = index_file.read(index).vectors_of([sample.path for sample in dataset.samples])
+    missing = int(np.isnan(found).any(axis=1).sum())
+    if missing == len(found):
+        raise UserError(
+            f"'{index}' has no vector of an image of '{dataset.root}'. Write them: `resnets embed CHECKPOINT "
+            f"{dataset.root} --out FILE`."
+        )
+    if missing:
+        log(f"'{index}' has no vector of {pluralize(missing, 'image')}: no near duplicates of these are found")
+    return found
 
 
 def _kind(data: str | Path, task: str | None, mask_values: Sequence[str]) -> str:

@@ -242,7 +242,7 @@ def test_warnings_are_not_errors(faulty: tuple[CheckReport, dict[str, set[str]],
         (problem.level for problem in report.problems), key=["error", "warning", "note"].index
     )
     images(tmp_path)
-    noise(5, 20, 20).save(tmp_path / "ant" / "tiny.png")
+    noise(999, 20, 20).save(tmp_path / "ant" / "tiny.png")
     mild = check(open_dataset.read(tmp_path), workers=1)
     assert found(mild) == {"tiny": {"tiny.png"}}
     assert not mild.has_errors

@@ -10,10 +10,12 @@ import numpy as np
 import pytest
 from PIL import Image, ImageEnhance
 
+from resnets.data.check import near_duplicates
 from resnets.data.check.near_duplicates import (
     BITS,
     CORRELATION,
     DISTANCE,
+    SIMILARITY,
     _bits,
     _near,
     find_near_duplicates,
@@ -127,3 +129,38 @@ def test_twenty_thousand_images_are_not_compared_each_with_each() -> None:
         assert tracemalloc.get_traced_memory()[1] < 200 * 2**20
     finally:
         tracemalloc.stop()
+
+
+def test_the_hash_compares_low_frequencies_with_their_median() -> None:
+    """Against a cosine transform by its definition."""
+    thumbnail = make_thumbnail(np.asarray(scene(3)))
+    positions, frequencies = np.arange(16) + 0.5, np.arange(8)
+    waves = np.cos(np.pi / 16 * positions * frequencies[:, None])
+    low = waves @ thumbnail.astype(np.float64) @ waves.T
+    assert np.array_equal(_bits(thumbnail[None])[0], (low > np.median(low)).ravel())
+
+
+def test_similar_vectors_need_thumbnails_that_are_not_too_different() -> None:
+    """A copy with another crop is found by its vector, and an image of the same class with another content is not."""
+    first, other = scene(1), scene(2)
+    cropped = first.crop((9, 9, 151, 151))
+    images = thumbnails([first, other, cropped, scene(5)])
+    vectors = np.array([[1, 0], [1, 0.01], [1, 0.02], [0, 1]])
+    assert find_near_duplicates(images) == []
+    assert find_near_duplicates(images, vectors) == [[0, 2]]
+    assert find_near_duplicates(images, np.zeros((4, 2))) == []
+
+
+def test_all_similar_pairs_are_compared(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(near_duplicates, "BLOCK", 7)
+    vectors = np.random.default_rng(0).normal(size=(50, 3))
+    cosines = _cosines(vectors)
+    expected = {tuple(pair) for pair in np.argwhere(np.triu(cosines >= SIMILARITY, 1)).tolist()}
+    assert len(expected) > 10
+    found = near_duplicates._similar(near_duplicates._unit(vectors, centered=False))
+    assert {pair for first, second in found for pair in zip(first.tolist(), second.tolist(), strict=True)} == expected
+
+
+def _cosines(vectors: np.ndarray) -> np.ndarray:
+    lengths = np.linalg.norm(vectors, axis=1)
+    return vectors @ vectors.T / lengths[:, None] / lengths

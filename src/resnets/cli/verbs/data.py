@@ -63,6 +63,9 @@ def check(
     ] = None,
     task: Annotated[str | None, Option(help=_TASK_HELP)] = None,
     settings: Annotated[list[str] | None, Option("--set", metavar="KEY=VALUE", help=_SET_HELP)] = None,
+    vectors: Annotated[
+        str | None, Option(help="File of `resnets embed` for these images: find near duplicates by its vectors.")
+    ] = None,
 ) -> None:
     """Read every image, and find what would make training fail or its result wrong.
 
@@ -78,7 +81,7 @@ def check(
 
     for path in filter(None, (html, csv)):
         atomic_write.check_file_writable(path)
-    report = api.check(data, workers=workers, task=task, **_mask_settings(settings))
+    report = api.check(data, workers=workers, task=task, vectors=vectors, **_mask_settings(settings))
     # Printed before it is written: with a full disk the result is not lost.
     if as_json:
         output.echo(report.to_json(), end="")

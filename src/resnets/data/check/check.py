@@ -97,12 +97,19 @@ class CheckReport:
         return table.getvalue()
 
 
-def check(dataset: Dataset, *, workers: int | None = None, faults: Sequence[AnnotationFault] = ()) -> CheckReport:
+def check(
+    dataset: Dataset,
+    *,
+    workers: int | None = None,
+    faults: Sequence[AnnotationFault] = (),
+    vectors: np.ndarray | None = None,
+) -> CheckReport:
     """Read and decode every image, in parallel, and check the dataset as a whole.
 
     Args:
         workers: number of threads; one per CPU by default.
         faults: what was found in the annotations of its objects, or in its masks.
+        vectors: float (N, D), of its samples in order, by which near duplicates are found; see `find_near_duplicates`.
 
     Returns:
         The problems that were found, and the counts of classes, formats and sizes.
@@ -116,7 +123,7 @@ def check(dataset: Dataset, *, workers: int | None = None, faults: Sequence[Anno
         images=len(results),
         bytes=sum(result.bytes for result in results),
         class_counts=_class_counts(dataset),
-        problems=find_problems(dataset, results, faults),
+        problems=find_problems(dataset, results, faults, vectors),
         formats=_count(result.info.format for result in readable if result.info),
         modes=_count(result.info.mode for result in readable if result.info),
         sides=_sides(readable),

@@ -34,13 +34,17 @@ Findings = dict[str, list[Finding]]  # by the kind of problem
 
 
 def find_problems(
-    dataset: Dataset, results: Sequence[FileResult], faults: Sequence[AnnotationFault] = ()
+    dataset: Dataset,
+    results: Sequence[FileResult],
+    faults: Sequence[AnnotationFault] = (),
+    vectors: np.ndarray | None = None,
 ) -> tuple[Problem, ...]:
     """The problems of a dataset, sorted by level: errors, warnings, notes.
 
     Args:
         results: of the files of its samples, in order.
-        faults: of its objects.
+        faults: of its objects or masks.
+        vectors: float (N, D), of its samples; see `find_near_duplicates`.
     """
     pairs = list(zip(dataset.samples, results, strict=True))
     findings: Findings = {kind: [] for kind in KINDS}
@@ -54,7 +58,7 @@ def find_problems(
         paths = () if fault.path == str(dataset.root) else (fault.path,)
         findings[fault.kind].append(Finding(paths, fault.note, fault.object))
     findings |= _class_findings(dataset) | _count_findings(dataset)
-    findings |= _exact_duplicate_findings(pairs) | _near_duplicate_findings(pairs)
+    findings |= _exact_duplicate_findings(pairs) | _near_duplicate_findings(pairs, vectors)
     findings["gray"] = _gray_among_colored(results)
     findings["group-across-splits"] = [] if has_masks(dataset) else _divided_groups(dataset)
     unused = dataset.unused
@@ -226,15 +230,16 @@ def _exact_duplicate_findings(pairs: Sequence[Pair]) -> Findings:
     return _duplicate_findings("duplicates", [[pairs[index] for index in group] for group in groups])
 
 
-def _near_duplicate_findings(pairs: Sequence[Pair]) -> Findings:
-    distinct: dict[str, Pair] = {}  # one of each set of exact duplicates
-    for pair in pairs:
-        if pair[1].thumbnail is not None:
-            distinct.setdefault(pair[1].sha256, pair)
-    chosen = list(distinct.values())
+def _near_duplicate_findings(pairs: Sequence[Pair], vectors: np.ndarray | None) -> Findings:
+    distinct: dict[str, int] = {}  # one of each set of exact duplicates
+    for index, (_, result) in enumerate(pairs):
+        if result.thumbnail is not None:
+            distinct.setdefault(result.sha256, index)
+    indices = list(distinct.values())
+    chosen = [pairs[index] for index in indices]
     thumbnails = np.array([result.thumbnail for _, result in chosen], dtype=np.uint8)
     thumbnails = thumbnails.reshape(-1, near_duplicates.SIDE, near_duplicates.SIDE)
-    groups = near_duplicates.find_near_duplicates(thumbnails)
+    groups = near_duplicates.find_near_duplicates(thumbnails, None if vectors is None else vectors[indices])
     return _duplicate_findings("near-duplicates", [[chosen[index] for index in group] for group in groups])
 
 
