@@ -10,7 +10,7 @@ from resnets.errors import ImageError, JobError, UserError
 if TYPE_CHECKING:
     from resnets.api.bench import BenchResult, bench
     from resnets.api.data import check, split
-    from resnets.api.embeddings import embed, evaluate_neighbors, search
+    from resnets.api.embeddings import embed, evaluate_knn, search
     from resnets.api.evaluate import compare, evaluate
     from resnets.api.shard import shard
     from resnets.api.summary import NetworkSummary, summary
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from resnets.models.spec import ResNetSpec
     from resnets.models.zoo import get_spec
     from resnets.tasks.embeddings.embed_files import EmbedResult
-    from resnets.tasks.embeddings.index import Index
+    from resnets.tasks.embeddings.embedding_index import Index
     from resnets.tasks.evaluate import Evaluation
     from resnets.tasks.load_model import load
     from resnets.tasks.trained_model import TrainedModel
@@ -58,7 +58,7 @@ __all__ = [
     "create_model",
     "embed",
     "evaluate",
-    "evaluate_neighbors",
+    "evaluate_knn",
     "get_spec",
     "list_models",
     "load",
@@ -77,7 +77,7 @@ _MODULES = {  # public name -> the module that defines it, imported when the nam
     "ConversionResult": "resnets.api.weights",
     "EmbedResult": "resnets.tasks.embeddings.embed_files",
     "Evaluation": "resnets.tasks.evaluate",
-    "Index": "resnets.tasks.embeddings.index",
+    "Index": "resnets.tasks.embeddings.embedding_index",
     "NetworkSummary": "resnets.api.summary",
     "Preprocess": "resnets.data.image.preprocess",
     "RangeTest": "resnets.training.lr_range_test",
@@ -92,7 +92,7 @@ _MODULES = {  # public name -> the module that defines it, imported when the nam
     "create_model": "resnets.weights.create_model",
     "embed": "resnets.api.embeddings",
     "evaluate": "resnets.api.evaluate",
-    "evaluate_neighbors": "resnets.api.embeddings",
+    "evaluate_knn": "resnets.api.embeddings",
     "get_spec": "resnets.models.zoo",
     "list_models": "resnets.models.model_names",
     "load": "resnets.tasks.load_model",

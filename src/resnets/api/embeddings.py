@@ -1,13 +1,13 @@
-"""`resnets.embed`, `resnets.search` and `resnets.evaluate_neighbors`: vectors of images, and what is near to what."""
+"""`resnets.embed`, `resnets.search` and `resnets.evaluate_knn`: vectors of images, and what is near to what."""
 
 from collections.abc import Iterable
 from pathlib import Path
 
 from resnets.tasks import write_evaluation
-from resnets.tasks.embeddings import evaluate_neighbors as neighbor_evaluation
+from resnets.tasks.embeddings import evaluate_knn as knn_evaluation
 from resnets.tasks.embeddings import index_file, search_index
 from resnets.tasks.embeddings.embed_files import EmbedResult, embed_files
-from resnets.tasks.embeddings.index import Index
+from resnets.tasks.embeddings.embedding_index import Index
 from resnets.tasks.embeddings.search_index import Hit
 from resnets.tasks.evaluate import Evaluation
 
@@ -88,11 +88,11 @@ def search(
     return found
 
 
-def evaluate_neighbors(
+def evaluate_knn(
     checkpoint: str | Path,
     data: str | Path,
     *,
-    neighbors: int = 20,
+    k: int = 20,
     layer: str | None = None,
     split_file: str | Path | None = None,
     out: str | Path | None = None,
@@ -109,7 +109,7 @@ def evaluate_neighbors(
         checkpoint: a model of any task and any classes.
         data: a folder of class folders, a .csv or .jsonl file, shards, "digits" or "shapes". If it is not split, it is split as a
             training would split it.
-        neighbors: number of nearest images that vote.
+        k: number of nearest images that vote.
         layer: as in `embed`.
         split_file: a file that `resnets.split` wrote, or `split.csv` of a run.
         out: a folder for tables, figures, predictions and a report.
@@ -124,10 +124,10 @@ def evaluate_neighbors(
     """
     if out is not None:
         write_evaluation.check_output(out)
-    results = neighbor_evaluation.evaluate_neighbors(
+    results = knn_evaluation.evaluate_knn(
         checkpoint,
         data,
-        neighbors=neighbors,
+        k=k,
         layer=layer,
         split_file=split_file,
         batch=batch,

@@ -22,8 +22,8 @@ from resnets.models.spec import ResNetSpec
 from resnets.nested_tensors import map_tensors, slice_examples
 from resnets.progress import progress_bar
 from resnets.tasks.base import Prediction, Task
-from resnets.tasks.embeddings import layer_graph
-from resnets.tasks.embeddings.embeddings import Embedding, Embeddings, collect
+from resnets.tasks.embeddings import feature_extractor
+from resnets.tasks.embeddings.embedding_results import Embedding, Embeddings, collect
 from resnets.tasks.inputs import unread_images
 from resnets.tasks.inputs.batching import Prepared, check_options, chunks
 from resnets.tasks.inputs.read_image import ImageInput, as_list, name_of, read_image
@@ -158,15 +158,15 @@ class TrainedModel:
     ) -> Iterator[Embedding]:
         """As `embed`, one image after the other; memory does not grow with the number of images."""
         check_options(batch, workers)
-        runner = self._vector_runner(layer or layer_graph.POOLED)
+        runner = self._vector_runner(layer or feature_extractor.POOLED)
         job = runner.job(len(images) if isinstance(images, Sized) else None, batch)
         prepared = ordered_map(self._prepare, enumerate(images), workers=workers, ahead=2 * batch)
         return self._embeddings(chunks(prepared, batch), job)
 
     def _vector_runner(self, layer: str) -> ModelRunner:
         backend, precision = self.runner.backend, self.runner.precision
-        graph = layer_graph.vector_graph(self.model, layer)
-        if layer_graph.is_traceable(self.model, layer):
+        graph = feature_extractor.vector_graph(self.model, layer)
+        if feature_extractor.is_traceable(self.model, layer):
             return ModelRunner(graph, backend, precision)
         if backend != "auto" or precision == "bf16":
             received = f"`backend={backend}`" if backend != "auto" else f"`precision={precision}`"

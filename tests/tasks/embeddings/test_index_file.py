@@ -12,8 +12,8 @@ import pytest
 
 from resnets.errors import UserError
 from resnets.tasks.embeddings import index_file
-from resnets.tasks.embeddings.index import Index
-from resnets.tasks.embeddings.projection import fit
+from resnets.tasks.embeddings.embedding_index import Index
+from resnets.tasks.embeddings.pca import fit_pca
 
 pytest.importorskip("pyarrow")
 
@@ -22,7 +22,7 @@ def made(*, pca: bool = False) -> Index:
     vectors = np.random.default_rng(0).normal(size=(5, 6)).astype(np.float32)
     index = Index(
         vectors, ("a.png", "größe/b.png", "c d.png", "e\nf.png", "g.png"), "/images", "net.safetensors", "0" * 64, "pooled",
-        {"size": [32, 32]}, l2=pca, projection=fit(vectors, 2) if pca else None,
+        {"size": [32, 32]}, l2=pca, projection=fit_pca(vectors, 2) if pca else None,
     )  # fmt: skip
     return dataclasses.replace(index, vectors=index.transform(vectors))
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from resnets.tasks.embeddings import nearest as search
-from resnets.tasks.embeddings.index import unit_length
+from resnets.tasks.embeddings.embedding_index import unit_length
 from resnets.tasks.embeddings.nearest import nearest
 
 pytest.importorskip("faiss")

@@ -16,9 +16,10 @@ from resnets.hashing import sha256
 from resnets.message_format import pluralize
 from resnets.progress import log, progress_bar
 from resnets.tasks import load_model
-from resnets.tasks.embeddings import embeddings, index_file, projection
-from resnets.tasks.embeddings.index import Index
-from resnets.tasks.embeddings.layer_graph import POOLED
+from resnets.tasks.embeddings import embedding_results, index_file
+from resnets.tasks.embeddings.embedding_index import Index
+from resnets.tasks.embeddings.feature_extractor import POOLED
+from resnets.tasks.embeddings.pca import fit_pca
 from resnets.tasks.inputs import image_paths, unread_images
 from resnets.weights import find_weights
 
@@ -79,7 +80,7 @@ def embed_files(
     images = image_paths.find_images(paths, sys.stdin, unused)
     start = time.monotonic()
     stream = model.stream_embeddings(images, layer=layer, batch=batch, workers=workers)
-    found = embeddings.collect(progress_bar(stream, description="embedding", total=len(images), unit="images"))
+    found = embedding_results.collect(progress_bar(stream, description="embedding", total=len(images), unit="images"))
     seconds = time.monotonic() - start
     for path, error in found.errors.items():
         log(f"'{path}' {error}")
@@ -105,7 +106,7 @@ def embed_files(
 
 
 def _transformed(index: Index, pca: int | None, l2: bool) -> Index:
-    fitted = None if pca is None else projection.fit(index.vectors, pca)
+    fitted = None if pca is None else fit_pca(index.vectors, pca)
     if fitted is not None:
         log(f"pca: {pca} components have {fitted.explained:.1%} of the variance")
     values = vars(index) | {"l2": l2, "projection": fitted}

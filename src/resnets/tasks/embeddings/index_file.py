@@ -14,8 +14,8 @@ import numpy as np
 
 from resnets import atomic_write
 from resnets.errors import UserError
-from resnets.tasks.embeddings.index import Index
-from resnets.tasks.embeddings.projection import Projection
+from resnets.tasks.embeddings.embedding_index import Index
+from resnets.tasks.embeddings.pca import Projection
 
 SUFFIXES = (".npz", ".parquet")
 FORMAT = 1

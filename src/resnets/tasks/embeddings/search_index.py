@@ -16,7 +16,7 @@ from resnets.hashing import sha256
 from resnets.message_format import printable
 from resnets.tasks import load_model
 from resnets.tasks.embeddings import nearest
-from resnets.tasks.embeddings.index import Index, unit_length
+from resnets.tasks.embeddings.embedding_index import Index, unit_length
 from resnets.tasks.inputs.read_image import ImageInput
 from resnets.weights import find_weights
 

@@ -6,13 +6,13 @@ import numpy as np
 import pytest
 
 from resnets.errors import UserError
-from resnets.tasks.embeddings.projection import fit
+from resnets.tasks.embeddings.pca import fit_pca
 
 
 def test_the_components_are_those_of_the_singular_values() -> None:
     random = np.random.default_rng(0)
     vectors = (random.normal(size=(50, 8)) @ random.normal(size=(8, 8)) + 5).astype(np.float32)
-    projection = fit(vectors, 3)
+    projection = fit_pca(vectors, 3)
     centered = vectors.astype(np.float64) - vectors.astype(np.float64).mean(0)
     _, values, directions = np.linalg.svd(centered, full_matrices=False)
     assert np.abs(np.abs(projection.components @ directions[:3].T) - np.eye(3)).max() < 1e-5
@@ -23,4 +23,4 @@ def test_the_components_are_those_of_the_singular_values() -> None:
 def test_more_components_than_there_are() -> None:
     vectors = np.zeros((4, 8), np.float32)
     with pytest.raises(UserError, match="4 vectors of 8 numbers have at most 4 principal components; received `pca=5`"):
-        fit(vectors, 5)
+        fit_pca(vectors, 5)

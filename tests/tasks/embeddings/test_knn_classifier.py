@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from sklearn.neighbors import KNeighborsClassifier
 
-from resnets.tasks.embeddings.index import unit_length
-from resnets.tasks.embeddings.neighbor_votes import TEMPERATURE, vote_logits
+from resnets.tasks.embeddings.embedding_index import unit_length
+from resnets.tasks.embeddings.knn_classifier import TEMPERATURE, vote_logits
 
 
 @pytest.mark.parametrize("neighbors", [1, 5, 40])
@@ -15,7 +15,7 @@ def test_the_probabilities_are_those_of_weighted_neighbors(neighbors: int) -> No
     random = np.random.default_rng(0)
     classes = random.integers(0, 4, 40)
     vectors, queries = (unit_length(random.normal(size=(n, 6)).astype(np.float32)) for n in (40, 9))
-    logits = vote_logits(vectors, classes, queries, neighbors=neighbors, num_classes=4)
+    logits = vote_logits(vectors, classes, queries, k=neighbors, num_classes=4)
     reference = KNeighborsClassifier(
         neighbors, weights=lambda distance: np.exp((1 - distance) / TEMPERATURE), metric="cosine", algorithm="brute"
     ).fit(vectors, classes)

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 import resnets
 from resnets.errors import UserError
 from resnets.inference import backends
-from resnets.tasks.embeddings.layer_graph import TOLERANCE, is_traceable, vector_graph
+from resnets.tasks.embeddings.feature_extractor import TOLERANCE, is_traceable, vector_graph
 
 DETECTOR = "fasterrcnn_light_tiny"
 

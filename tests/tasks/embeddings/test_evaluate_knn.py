@@ -12,7 +12,7 @@ import pytest
 import resnets
 from resnets.errors import JobError, UserError
 from resnets.hashing import sha256
-from resnets.tasks.embeddings.index import unit_length
+from resnets.tasks.embeddings.embedding_index import unit_length
 
 
 def split_file(world: Any, folder: Path) -> Path:
@@ -27,9 +27,7 @@ def split_file(world: Any, folder: Path) -> Path:
 
 def test_the_nearest_image_decides(world: Any, tmp_path: Path) -> None:
     file = split_file(world, tmp_path)
-    results = resnets.evaluate_neighbors(
-        world.checkpoint, world.data, neighbors=1, split_file=file, out=tmp_path / "out"
-    )
+    results = resnets.evaluate_knn(world.checkpoint, world.data, k=1, split_file=file, out=tmp_path / "out")
     found = resnets.load(world.checkpoint).embed(world.paths)
     vectors = unit_length(found.vectors)
     labels = np.array([Path(path).parent.name for path in world.paths])
@@ -44,18 +42,18 @@ def test_the_nearest_image_decides(world: Any, tmp_path: Path) -> None:
 
 
 def test_classes_of_the_model_do_not_matter(world: Any) -> None:
-    results = resnets.evaluate_neighbors("fasterrcnn_light_tiny.digit_scenes", world.data, neighbors=3)
+    results = resnets.evaluate_knn("fasterrcnn_light_tiny.digit_scenes", world.data, k=3)
     assert results.split.reason == "split as a training splits them by default"
     assert results.metrics["count"] == len(results.split.samples) > 0
 
 
 def test_data_and_numbers_that_do_not_fit(world: Any, tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="`neighbors` must be 1 or more; received 0"):
-        resnets.evaluate_neighbors(world.checkpoint, world.data, neighbors=0)
+    with pytest.raises(UserError, match="`k` must be 1 or more; received 0"):
+        resnets.evaluate_knn(world.checkpoint, world.data, k=0)
     for split in ("train", "val"):
         for label in ("a", "b"):
             (tmp_path / split / label).mkdir(parents=True)
             (tmp_path / split / label / "x.png").write_bytes(Path(world.paths[0]).read_bytes())
     (tmp_path / "val" / "a" / "x.png").write_text("no image")
     with pytest.raises(JobError, match="1 of 2 images cannot be read"):
-        resnets.evaluate_neighbors(world.checkpoint, tmp_path)
+        resnets.evaluate_knn(world.checkpoint, tmp_path)

@@ -28,7 +28,7 @@ class Projection:
         return (vectors - self.mean) @ self.components.T
 
 
-def fit(vectors: np.ndarray, size: int) -> Projection:
+def fit_pca(vectors: np.ndarray, size: int) -> Projection:
     """The first `size` principal components of vectors, float32 (N, D).
 
     Raises:

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from resnets.tasks.embeddings.index import Index, unit_length
+from resnets.tasks.embeddings.embedding_index import Index, unit_length
 
 
 def test_vectors_are_found_by_any_path_of_their_image(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

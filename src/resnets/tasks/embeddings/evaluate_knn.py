@@ -16,30 +16,30 @@ from resnets.progress import log, progress_bar
 from resnets.tasks import load_model
 from resnets.tasks.base import Measured
 from resnets.tasks.classification.task import Classification
-from resnets.tasks.embeddings import embeddings
-from resnets.tasks.embeddings.index import unit_length
-from resnets.tasks.embeddings.neighbor_votes import vote_logits
+from resnets.tasks.embeddings import embedding_results
+from resnets.tasks.embeddings.embedding_index import unit_length
+from resnets.tasks.embeddings.knn_classifier import vote_logits
 from resnets.tasks.evaluate import EvaluatedModel, Evaluation
 from resnets.tasks.inputs.evaluation_split import EvaluationSplit
 from resnets.tasks.trained_model import TrainedModel
 
 
-def evaluate_neighbors(
-    checkpoint: str | Path, data: str | Path, *, neighbors: int = 20, layer: str | None = None,
+def evaluate_knn(
+    checkpoint: str | Path, data: str | Path, *, k: int = 20, layer: str | None = None,
     split_file: str | Path | None = None, batch: int = 32, workers: int | None = None, device: str = "auto",
 ) -> Evaluation:  # fmt: skip
     """Classify the images of one split by the classes of the nearest images of the train split.
 
     Args:
         data: images with one class each. If it has no split, it is split as a training would split it.
-        neighbors: number of nearest images that vote.
+        k: number of nearest images that vote.
 
     Raises:
         UserError: a number is out of range, or the images have no class, or no train split.
         JobError: images cannot be read.
     """
-    if neighbors < 1:
-        raise UserError(f"`neighbors` must be 1 or more; received {neighbors}.")
+    if k < 1:
+        raise UserError(f"`k` must be 1 or more; received {k}.")
     model = load_model.load(checkpoint, device, precision="fp32")
     dataset, origin = _with_splits(Classification.read(data), split_file)
     name = next((each for each in ("test", "val") if each in dataset.splits), None)
@@ -52,11 +52,9 @@ def evaluate_neighbors(
     task = Classification(dataset.class_names)
     log(f"classifying the {len(samples):,} images of the {name} split by the {len(known):,} of the train split")
     vectors, queries = (_vectors(model, each, layer, batch, workers) for each in (known, samples))
-    logits = vote_logits(
-        vectors, np.asarray(task.targets(known)), queries, neighbors=neighbors, num_classes=len(dataset.class_names)
-    )
+    logits = vote_logits(vectors, np.asarray(task.targets(known)), queries, k=k, num_classes=len(dataset.class_names))
     measurements = task.measure(logits, samples, task.targets(samples), ())
-    protocol = f"{model.describe_input()}, {neighbors} nearest neighbors"
+    protocol = f"{model.describe_input()}, {k} nearest neighbors"
     measured = Measured(task, measurements, {"backend": "reference", "precision": "fp32"}, protocol)
     evaluated = EvaluatedModel((str(checkpoint),), measured, tuple(samples), ())
     return Evaluation(str(data), EvaluationSplit(name, samples, origin), (evaluated,))
@@ -75,7 +73,7 @@ def _vectors(
 ) -> np.ndarray:
     """Unit vectors, float32 (N, D)."""
     stream = model.stream_embeddings([sample.path for sample in samples], layer=layer, batch=batch, workers=workers)
-    found = embeddings.collect(progress_bar(stream, description="embedding", total=len(samples), unit="images"))
+    found = embedding_results.collect(progress_bar(stream, description="embedding", total=len(samples), unit="images"))
     if found.errors:
         paths = list(found.errors)
         raise JobError(

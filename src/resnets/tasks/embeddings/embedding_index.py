@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from resnets.tasks.embeddings.projection import Projection
+from resnets.tasks.embeddings.pca import Projection
 
 
 @dataclass(frozen=True)
