@@ -37,6 +37,16 @@ def test_the_number_of_threads_and_the_random_state_stay(folder: Path) -> None:
         resnets.bench("tiny", batch=0)
 
 
+def test_a_segmenter_is_measured_by_the_pixels_that_change() -> None:
+    settings = {"backends": ["torch"], "precision": "fp32", "seconds": 0, "threads": 1, "device": "cpu"}
+    result = resnets.bench("light_tiny", batch=[1], imgsz=64, **settings)
+    assert [(row.backend, row.failure) for row in result.rows] == [("reference", ""), ("torch", "")]
+    agreement = result.rows[1].agreement
+    assert agreement is not None
+    assert agreement.quantity == "the part of the pixels with another class"
+    assert agreement.difference < 1e-3
+
+
 @pytest.mark.parametrize("name", ["fasterrcnn_light_tiny", "yolov3_light_tiny"])
 def test_a_detector_is_measured_at_the_size_of_its_images(name: str) -> None:
     settings = {"backends": ["torch"], "precision": "fp32", "seconds": 0, "threads": 1, "device": "cpu"}

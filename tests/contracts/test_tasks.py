@@ -164,8 +164,9 @@ class TestSegmentation(TaskContract):
         for index in range(TRAIN):
             height, width = ((64, 64), (48, 64), (64, 56))[index % 3]
             mask = np.full((height, width), self.values["ground"], np.uint8)
-            for name in ("blue", "red")[: index % 3]:  # every third image has nothing
-                side, x = int(random.integers(16, 30)), int(random.integers(0, width - 30))
+            for name in ("blue", "red")[: index % 3]:  # every third image has nothing; red has 1 % of the pixels
+                side = int(random.integers(16, 30) if name == "blue" else random.integers(10, 13))
+                x = int(random.integers(0, width - 30))
                 y = int(random.integers(0, height - side))
                 mask[y : y + side, x : x + side] = self.values[name]
             pixels = np.zeros((height, width, 3))

@@ -18,20 +18,24 @@ from resnets.inference.benchmark import Row
 from resnets.inference.device import resolve_device
 from resnets.inference.static_graph import StaticGraph
 from resnets.message_format import suggestion
-from resnets.models import zoo
+from resnets.models import model_names, zoo
 from resnets.models.backbone import check_size
 from resnets.models.detection import zoo as detectors
 from resnets.models.detection.build import build_detector
 from resnets.models.resnet import ResNet, find_backbone
+from resnets.models.segmentation import zoo as segmenters
+from resnets.models.segmentation.build import build_segmenter
 from resnets.progress import log
 from resnets.tasks import load_model
 from resnets.tasks.base import Task
 from resnets.tasks.classification.task import Classification
 from resnets.tasks.detection.task import Detection
+from resnets.tasks.segmentation.plan import USUAL_IMGSZ
+from resnets.tasks.segmentation.task import Segmentation
 
 NUM_IMAGES = 32  # on which the outputs of a classifier are compared, or one batch if that is more
 NUM_LARGE_IMAGES = 4  # the same for other models, whose images are larger
-NUM_COCO_CLASSES = 80
+NUM_COCO_CLASSES, NUM_VOC_CLASSES = 80, 21
 DRAWN_SIZE = 96  # side of the drawn images, before they are resized for the network
 
 
@@ -143,7 +147,7 @@ def bench_rows(
 
 def _load(model: str, imgsz: int | None, num_images: int, device: str) -> tuple[StaticGraph, Tensor, str]:
     """The network for the backends, at least `num_images` images, float32 (N, C, h, w), and the origin of its weights."""
-    random = not Path(model).exists() and (model in zoo.entries() or detectors.is_detector(model))
+    random = not Path(model).exists() and (model in zoo.entries() or model_names.kind(model) is not None)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         if random:
@@ -167,9 +171,13 @@ def _load(model: str, imgsz: int | None, num_images: int, device: str) -> tuple[
 
 
 def _untrained(name: str) -> tuple[Task, nn.Module, Preprocess]:
-    """A classifier, or a detector of COCO's classes, with random weights, and the usual size of its images."""
+    """A classifier, a detector of COCO's classes or a segmenter of VOC's, with random weights, and the size of its images."""
+    if segmenters.is_segmenter(name):
+        settings, spec = segmenters.get(name)
+        preprocess = Preprocess(size=(USUAL_IMGSZ,) * 2, resize="fit", resize_to=None)
+        return Segmentation(), build_segmenter(settings, spec, NUM_VOC_CLASSES), preprocess
     if not detectors.is_detector(name):
         return Classification(), zoo.build(name), Preprocess.imagenet(zoo.find(name).imgsz)
-    settings, spec = detectors.get(name)
-    preprocess = Preprocess(size=(settings.usual_imgsz,) * 2, resize="fit", resize_to=None)
-    return Detection(), build_detector(settings, spec, NUM_COCO_CLASSES), preprocess
+    detector, spec = detectors.get(name)
+    preprocess = Preprocess(size=(detector.usual_imgsz,) * 2, resize="fit", resize_to=None)
+    return Detection(), build_detector(detector, spec, NUM_COCO_CLASSES), preprocess

@@ -9,6 +9,7 @@ from resnets import ranks
 from resnets.data.datasets.dataset import Dataset, Sample
 from resnets.data.image.preprocess import Preprocess
 from resnets.data.mask_datasets.mask_classes import MaskClasses
+from resnets.errors import UserError
 from resnets.recipes.recipe import Recipe
 from resnets.tasks.base import ChosenValue
 from resnets.tasks.inputs import unused_settings
@@ -24,6 +25,7 @@ OWN_SIZE = 640  # pixels of the longer side up to which images are not resized
 USUAL_IMGSZ = 512
 USUAL_CROP = 256
 SMALL_SIDE = 160  # pixels; up to here a batch of 16 takes little memory
+MIN_BATCH = 4  # of a process, for statistics of batch norm
 ALIGNMENT = 32  # pixels: the stride of the deepest map of a backbone
 
 
@@ -38,6 +40,8 @@ def plan(dataset: Dataset, recipe: Recipe) -> dict[str, ChosenValue]:
     assert isinstance(config, SegmentationConfig)
     check_unused(recipe)
     config.segmenter()
+    if len(config.crop) not in (0, 2):
+        raise UserError(f"`task.crop` is a height and a width, such as 256,320; received {config.crop}.")
     samples = dataset.subset("train") or dataset.samples
     sizes = np.array([sample.target.size for sample in samples])  # (N, 2)
     values = {"augment.crop": ChosenValue("none", "crops of segmentation are settings such as task.crop")}
@@ -58,14 +62,15 @@ def plan(dataset: Dataset, recipe: Recipe) -> dict[str, ChosenValue]:
         values["task.crop"] = ChosenValue(crop, f"up to {USUAL_CROP} pixels of the {width}x{height}")
     if side is None:
         values["data.imgsz"] = ChosenValue(max(crop), "the size of training crops; images keep theirs")
-    if recipe.data.batch is None:
+    batch = recipe.data.batch
+    if batch is None:
         each = max(min(16 if max(crop) <= SMALL_SIDE else 8, len(samples) // 4), 2)
         size = ranks.world_size()
         batch = max(each // size, 1) * size
         values["data.batch"] = ChosenValue(batch, f"usual for crops of {max(crop)} pixels")
     return (
         values
-        | _norms(recipe)
+        | _norms(recipe, batch)
         | _weights(config, samples, dataset.class_names)
         | _outputs(samples, dataset.class_names)
     )
@@ -80,10 +85,9 @@ def _crop_side(side: int) -> int:
     return min(math.ceil(side / ALIGNMENT) * ALIGNMENT, USUAL_CROP)
 
 
-def _norms(recipe: Recipe) -> dict[str, ChosenValue]:
+def _norms(recipe: Recipe, batch: int) -> dict[str, ChosenValue]:
     """Few images have no good statistics, and those of weights are better (Chen et al. 2018)."""
-    batch = recipe.data.batch
-    if recipe.model.weights == "none" or batch is None or batch // ranks.world_size() >= 4:
+    if recipe.model.weights == "none" or batch // ranks.world_size() >= MIN_BATCH:
         return {}
     return {"freeze.norm": ChosenValue("eval", f"a batch of {batch} has no good statistics, and the weights have some")}
 
