@@ -15,7 +15,7 @@ import resnets
 from resnets.cli import main
 from resnets.errors import UserError
 from resnets.tasks.embeddings import index_file
-from resnets.tasks.embeddings.index import Index
+from resnets.tasks.embeddings.embedding_index import Index
 
 
 def test_check_returns_what_the_command_prints(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
