@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import tifffile
 from PIL import Image
 
 from resnets.data.image.decode_mask import decode_mask
@@ -36,6 +37,27 @@ def test_gray_of_any_bits(tmp_path: Path, bits: int) -> None:
     found = decode_mask(tmp_path / "a.png")
     assert found.dtype == (np.int32 if bits == 16 else np.uint8)
     assert np.array_equal(found, NUMBERS & ((1 << min(bits, 8)) - 1))
+
+
+@pytest.mark.parametrize("bits", [1, 2, 4, 8, 16])
+@pytest.mark.parametrize("photometric", ["minisblack", "miniswhite"])
+def test_a_tiff_of_any_bits(tmp_path: Path, bits: int, photometric: str) -> None:
+    """The numbers that are stored, whether 0 is black or white."""
+    numbers = NUMBERS & ((1 << min(bits, 8)) - 1)
+    array = numbers.astype(bool) if bits == 1 else numbers.astype(np.uint16 if bits == 16 else np.uint8)
+    bits_argument = {"bitspersample": bits} if bits in (2, 4) else {}
+    for compression in (None,) if bits_argument else (None, "zlib"):
+        tifffile.imwrite(tmp_path / "a.tif", array, photometric=photometric, compression=compression, **bits_argument)
+        assert np.array_equal(decode_mask(tmp_path / "a.tif"), numbers)
+
+
+@pytest.mark.parametrize("most", [1, 3, 11, 255, 300, 65535])
+def test_a_pgm_with_any_largest_number(tmp_path: Path, most: int) -> None:
+    numbers = np.minimum(NUMBERS.astype(np.int64), most).astype(">u2" if most > 255 else np.uint8)
+    (tmp_path / "a.pgm").write_bytes(b"P5 4 2 %d\n" % most + numbers.tobytes())
+    assert np.array_equal(decode_mask(tmp_path / "a.pgm"), numbers)
+    (tmp_path / "b.pgm").write_text(f"P2 4 2 {most}\n" + " ".join(map(str, numbers.ravel().tolist())))
+    assert np.array_equal(decode_mask(tmp_path / "b.pgm"), numbers)
 
 
 def test_a_palette_is_not_applied_unless_colors_are_asked_for(tmp_path: Path) -> None:

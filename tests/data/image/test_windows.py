@@ -131,10 +131,11 @@ def test_damaged_files_are_named(tmp_path: Path) -> None:
     for file in (path, tmp_path / "a.npy"):
         file.write_bytes(file.read_bytes()[:-5000])
         with pytest.raises(DecodeError, match=rf"{file.name}' is cut short"):
-            open_windows(file).read(0, 0, HEIGHT, WIDTH)
-    (tmp_path / "b.npy").write_bytes(b"\x93NUMPY\x01\0\x10\0nonsense        ")
-    with pytest.raises(DecodeError, match=r"b\.npy' has a damaged header"):
-        open_windows(tmp_path / "b.npy")
+            open_windows(file)
+    for header in (b"nonsense        ", b"{'descr': ((((  ", b"{1: 2, 'a': [}  "):
+        (tmp_path / "b.npy").write_bytes(b"\x93NUMPY\x01\0\x10\0" + header)
+        with pytest.raises(DecodeError, match=r"b\.npy' has a damaged header"):
+            open_windows(tmp_path / "b.npy")
 
 
 def test_what_cannot_be_read_in_parts_says_what_to_write(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -59,6 +59,12 @@ def test_train_ids_are_taken_where_they_are_present(tmp_path: Path) -> None:
     save_city(tmp_path, "train", "aachen", pattern(0, 10, 13, 255), "labelTrainIds")
     dataset = open_mask_dataset.read(tmp_path)
     assert dataset.class_names == ROADS
+    classes = dataset.samples[0].target.classes
+    assert [classes.written_values[classes.names.index(name)] for name in ROADS] == [
+        7,
+        23,
+        26,
+    ]  # as the server takes them
     assert np.unique(dataset.samples[0].target.read(ROADS)).tolist() == [0, 1, 2, IGNORE]
 
 

@@ -91,6 +91,23 @@ def test_colors_with_their_names(tmp_path: Path) -> None:
     assert np.array_equal(target.read(("Sky", "Car")), np.select([mask == 1, mask == 2], [0, 1], IGNORE))
 
 
+def save_original_camvid(root: Path) -> None:
+    save_image(root / "701_StillsRaw_full" / "0001TP_006690.png")
+    mask = root / "LabeledApproved_full" / "0001TP_006690_L.png"
+    save_mask(mask, pattern(0, 1, 2), "RGB", COLORS)
+
+
+def test_the_original_folders_of_camvid(tmp_path: Path) -> None:
+    """Their masks have colors, never SegNet's numbers; the file beside them names the colors."""
+    save_original_camvid(tmp_path)
+    with pytest.raises(UserError, match=r"#808080.*classes\.csv"):
+        open_mask_dataset.read(tmp_path)
+    (tmp_path / "label_colors.txt").write_text("64 128 64\tAnimal\n64 0 128\t\tCar\n0 0 0\tVoid\n128 128 128\tSky\n")
+    dataset = open_mask_dataset.read(tmp_path)
+    assert dataset.class_names == ("Car", "Sky")
+    assert dataset.samples[0].group == "0001TP"
+
+
 def test_unknown_colors_are_listed_with_their_counts(tmp_path: Path) -> None:
     save_colors(tmp_path)
     (tmp_path / "class_dict.csv").write_text("name,r,g,b\nCar,64,0,128\nVoid,0,0,0\n")

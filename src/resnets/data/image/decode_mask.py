@@ -1,6 +1,8 @@
 """Decode masks, whose pixels are numbers or colors that mean something, without any conversion of these."""
 
+import re
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from PIL import Image
@@ -9,7 +11,9 @@ from resnets.data.image.decode import MAX_PIXELS, decode_errors, opened
 from resnets.data.image.open_image_file import DecodeError
 
 _COLOR_MODES = ("RGB", "RGBA", "LA", "PA")  # of masks
-_GRAY_FACTORS = {"L;2": 85, "L;4": 17}  # by which Pillow multiplies gray of 2 and 4 bits, so that white is 255
+# Pillow's names of the forms in which gray is stored: with 2 or 4 bits, with 0 for white, with reversed bits.
+_RAW_MODE = re.compile(r"[1L];(?P<bits>[24]?)(?P<inverted>I?)R?")
+_GRAY_FACTORS = {"2": 85, "4": 17}  # by which Pillow multiplies gray of so many bits, so that white is 255
 
 
 def decode_mask(path: str | Path, *, as_colors: bool = False, max_pixels: int = MAX_PIXELS) -> np.ndarray:
@@ -28,7 +32,7 @@ def decode_mask(path: str | Path, *, as_colors: bool = False, max_pixels: int = 
         DecodeError: the mask cannot be read, has transparent pixels, or colors instead of numbers.
     """
     with opened(path, None, max_pixels) as (image, name), decode_errors(name, max_pixels):
-        args = image.tile[0].args if image.tile else ()
+        tile = image.tile[0] if image.tile else None
         image.load()
         pixels = _colors_of_mask(image, name) if as_colors or image.mode in _COLOR_MODES else np.asarray(image)
         if as_colors:
@@ -41,9 +45,22 @@ def decode_mask(path: str | Path, *, as_colors: bool = False, max_pixels: int = 
             raise DecodeError(
                 name, "unsupported", "is a mask with numbers that are not whole, or negative; write it as gray."
             )
-        if pixels.dtype in (bool, np.uint8):
-            return pixels.astype(np.uint8) // _GRAY_FACTORS.get(str(args), 1)
+        return _stored(pixels, tile)
+
+
+def _stored(pixels: np.ndarray, tile: Any) -> np.ndarray:
+    """The numbers in the file, uint8 or int32, from those that Pillow gives; `tile` says how it read them."""
+    args = tile.args if tile else ""
+    if tile and tile.codec_name.startswith("ppm") and isinstance(args, tuple):  # Pillow scales PGM to 8 or 16 bits
+        scaled = pixels * (args[1] / (255 if args[1] <= 255 else 65_535))
+        return np.round(scaled).astype(np.uint8 if args[1] <= 255 else np.int32)
+    if pixels.dtype not in (bool, np.uint8):
         return pixels.astype(np.int32)
+    mode = _RAW_MODE.fullmatch(str(args[0] if isinstance(args, tuple) and args else args))
+    numbers = pixels.astype(np.uint8)
+    if mode and mode["inverted"]:
+        numbers = (1 if pixels.dtype == bool else 255) - numbers
+    return numbers // _GRAY_FACTORS.get(mode["bits"] if mode else "", 1)
 
 
 def _colors_of_mask(image: Image.Image, name: str) -> np.ndarray:

@@ -11,7 +11,7 @@ import numpy as np
 from PIL import ExifTags
 from PIL.TiffImagePlugin import TiffImageFile
 
-from resnets.data.image.decode import MAX_PIXELS, decode, opened
+from resnets.data.image.decode import MAX_PIXELS, decode, decode_errors, opened
 from resnets.data.image.open_image_file import DecodeError, open_image_file
 
 _TAGS = ExifTags.Base
@@ -45,10 +45,16 @@ class TiffBlocks:
             tags = dict(image.tag_v2)
             self.order = ">" if image.tag_v2.prefix == b"MM" else "<"
             self.entries = {int(tag): image.tag_v2.tagtype[tag] for tag in _KEPT if tag in tags}
-        self.size = int(tags[_TAGS.ImageLength]), int(tags[_TAGS.ImageWidth])
         self.values = {tag: tags[tag] for tag in self.entries}
-        self._check(tags)
-        self.block, self.offsets, self.lengths = self._blocks(tags)
+        with decode_errors(self.path, _ANY_NUMBER, "is a TIFF that has a damaged directory"):
+            self.size = int(tags[_TAGS.ImageLength]), int(tags[_TAGS.ImageWidth])
+            self._check(tags)
+            self.block, self.offsets, self.lengths = self._blocks(tags)
+            _write(self.order, self._entries(1, 0), b"")
+        with open_image_file(path) as file:
+            end = file.seek(0, os.SEEK_END)
+        if max(map(sum, zip(self.offsets, self.lengths, strict=True))) > end or min(*self.offsets, *self.lengths) < 0:
+            raise DecodeError(self.path, "truncated", "is cut short: the file ends too early; get it again.")
         if self.block[0] * self.block[1] > MAX_PIXELS:
             raise self._error(
                 f"is stored in parts of {self.block[1]}x{self.block[0]} pixels; at most {MAX_PIXELS:,} are read at a time. Write "
@@ -104,20 +110,19 @@ class TiffBlocks:
 
     def _file_of(self, file: BinaryIO, number: int, height: int) -> bytes:
         """A TIFF of one strip, the block of that number: the same bytes with the same tags."""
-        offset, length = self.offsets[number], self.lengths[number]
-        if offset + length > file.seek(0, os.SEEK_END):
-            raise DecodeError(self.path, "truncated", "is cut short: the file ends too early; get it again.")
-        file.seek(offset)
-        content = file.read(length)
+        file.seek(self.offsets[number])
+        content = file.read(self.lengths[number])
         rows = self.block[0] if self.block[1] != self.size[1] else height
-        entries: dict[int, tuple[int, object]] = {tag: (self.entries[tag], value) for tag, value in self.values.items()}
-        entries |= {
+        return _write(self.order, self._entries(rows, len(content)), content)
+
+    def _entries(self, rows: int, length: int) -> dict[int, tuple[int, object]]:
+        """The type and the value of each entry of the directory of a block with so many rows and bytes."""
+        return {tag: (self.entries[tag], value) for tag, value in self.values.items()} | {
             _TAGS.ImageWidth: (4, self.block[1]),
             _TAGS.ImageLength: (4, rows),
             _TAGS.RowsPerStrip: (4, rows),
             _TAGS.StripByteCounts: (4, length),
         }
-        return _write(self.order, entries, content)
 
     def _error(self, reason: str) -> DecodeError:
         return DecodeError(self.path, "unsupported", reason)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 from collections import OrderedDict
 from pathlib import Path
 from typing import BinaryIO, Protocol
@@ -109,6 +110,8 @@ class _NpyWindows:
         self.path = str(path)
         with open_image_file(path) as file:
             shape, self.offset = self._header(file)
+            if file.seek(0, os.SEEK_END) < self.offset + math.prod(shape):
+                raise DecodeError(self.path, "truncated", "is cut short: the file ends too early; get it again.")
         self.size: tuple[int, int] = (shape[0], shape[1])
         self.channels = 3 if len(shape) == 3 else 1
 
@@ -120,8 +123,6 @@ class _NpyWindows:
                 start = ((top + row) * self.size[1] + left) * self.channels
                 file.seek(self.offset + start)
                 content = file.read(width * self.channels)
-                if len(content) < width * self.channels:
-                    raise DecodeError(self.path, "truncated", "is cut short: the file ends too early; get it again.")
                 result[row] = np.frombuffer(content, np.uint8).reshape(width, self.channels)
         return result
 
@@ -131,12 +132,12 @@ class _NpyWindows:
             version = np.lib.format.read_magic(file)
             readers = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
             shape, is_fortran, dtype = readers[version](file)
-        except (ValueError, KeyError, EOFError) as error:
+        except Exception as error:  # NumPy's parser raises errors of many kinds
             raise DecodeError(
                 self.path, "truncated", f"has a damaged header ({short_reason(error)}); get it again."
             ) from error
         is_image = len(shape) == 2 or (len(shape) == 3 and shape[2] == 3)
-        if dtype != np.uint8 or is_fortran or not is_image or not math.prod(shape):
+        if dtype != np.uint8 or is_fortran or not is_image or min(shape) < 1:
             reason = f"is an array {shape} of {dtype}; an image is uint8, (H, W, 3) or (H, W), in the order of C."
             raise DecodeError(self.path, "unsupported", reason)
         return shape, file.tell()

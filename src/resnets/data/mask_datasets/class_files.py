@@ -11,7 +11,7 @@ from resnets.data.mask_datasets.mask_layout import ClassTable
 from resnets.data.object_datasets.objects import read_class
 from resnets.errors import UserError
 
-FILES = ("classes.csv", "class_dict.csv", "classes.txt")
+FILES = ("classes.csv", "class_dict.csv", "classes.txt", "label_colors.txt")  # the last is CamVid's
 _NAMES = ("name", "class", "class_name", "label")
 _VALUES = ("value", "id", "index")
 _COLORS = (("r", "g", "b"), ("red", "green", "blue"))
@@ -21,7 +21,8 @@ def find_table(folders: Iterable[Path]) -> ClassTable | None:
     """The classes of the first file there is in the folders; None without one.
 
     A `classes.txt` has the name of a class in each line, the first for the value 0. A .csv has a column `name`, and a column
-    `value`, the columns `r`, `g` and `b`, or both; without `value`, the masks have these colors.
+    `value`, the columns `r`, `g` and `b`, or both; without `value`, the masks have these colors. A `label_colors.txt` has red,
+    green, blue and a name in each line.
 
     Raises:
         UserError: the file is not of this form, or two classes have the same value.
@@ -29,7 +30,8 @@ def find_table(folders: Iterable[Path]) -> ClassTable | None:
     file = next((folder / name for folder in folders for name in FILES if (folder / name).is_file()), None)
     if file is None:
         return None
-    return _read_text(file) if file.suffix == ".txt" else _read_csv(file)
+    readers = {"classes.txt": _read_text, "label_colors.txt": _read_colors}
+    return readers.get(file.name, _read_csv)(file)
 
 
 def _read_text(file: Path) -> ClassTable:
@@ -38,6 +40,19 @@ def _read_text(file: Path) -> ClassTable:
     if not names:
         raise UserError(f"'{file}' names no class.")
     return ClassTable(names)
+
+
+def _read_colors(file: Path) -> ClassTable:
+    """Lines of red, green, blue and a name."""
+    names: dict[int, str] = {}
+    colors: dict[str, Color] = {}
+    for line, text in enumerate(file.read_bytes().decode("utf-8-sig", errors="replace").splitlines(), 1):
+        if words := text.split(maxsplit=3):
+            name = _name(file, line, words[3] if len(words) == 4 else "")
+            red, green, blue = _numbers(file, line, dict(zip("rgb", words, strict=False)), "rgb", 255)
+            colors.setdefault(name, (red, green, blue))
+            names.setdefault(color_number((red, green, blue)), name)
+    return ClassTable(names, colors, color_coded=True)
 
 
 def _read_csv(file: Path) -> ClassTable:

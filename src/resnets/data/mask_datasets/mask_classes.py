@@ -34,6 +34,7 @@ class MaskClasses:
         colors: of each class, red, green and blue for display; empty where the data have none.
         ignored_values: of pixels without a class.
         color_coded: whether the files have a color in each pixel.
+        written: of each class, the value in files of predictions, where that is not its first one in `values`; else empty.
         snap: a value, or each of the three parts of a color, may differ by this much from that of a class.
     """
 
@@ -43,6 +44,12 @@ class MaskClasses:
     ignored_values: tuple[int, ...] = ()
     color_coded: bool = False
     snap: int = 0
+    written: tuple[int, ...] = ()
+
+    @property
+    def written_values(self) -> tuple[int, ...]:
+        """The value of each class in files of predictions."""
+        return self.written or tuple(values[0] for values in self.values)
 
     def indices(self, values: np.ndarray) -> np.ndarray:
         """The index of the class of each value; IGNORE, or UNKNOWN where no class has it. uint8, of the shape of `values`."""

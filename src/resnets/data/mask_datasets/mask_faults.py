@@ -30,13 +30,13 @@ WARNINGS = {
     "specks": "they are learned as they are",
     "shifted": "the masks are used as they are",
     "group-in-two-splits": "the published split is kept; figures of val and test may look better than on new groups",
+    "unknown-mask-turn": "the mask is used as that of the upright image",
     "rare-class": "weights of the classes or another crop may help",
 }
 NOTES = {
     "thin-border": "it is ignored, as it should be",
     "single-class-mask": "they are used",
     "class-shares": "the share of the labeled pixels, and the number of pixels in a random crop",
-    "unknown-mask-turn": "the mask is used as that of the upright image",
 }
 ACTIONS = {**ERRORS, **WARNINGS, **NOTES}
 TITLES = {

@@ -21,12 +21,17 @@ class MaskedImage(NamedTuple):
 
 @dataclass(frozen=True)
 class ClassTable:
-    """The name of each value of a mask, or of each color as a number of 24 bits, in the order of the classes."""
+    """The name of each value of a mask, or of each color as a number of 24 bits, in the order of the classes.
+
+    Attributes:
+        written: the value of each class in files of predictions, where it is not that of the masks.
+    """
 
     names: Mapping[int, str]
     colors: Mapping[str, Color] = field(default_factory=dict)
     ignored: Sequence[int] = ()
     color_coded: bool = False
+    written: Mapping[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

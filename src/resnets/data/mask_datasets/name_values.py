@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
@@ -67,6 +68,9 @@ def name_values(
     if table is not None:
         classes = make_classes(
             table.names, table.colors, ignored=table.ignored, color_coded=table.color_coded, snap=snap
+        )
+        classes = replace(
+            classes, written=tuple(table.written[name] for name in classes.names) if table.written else ()
         )
         return _check_values(images, scans, classes, total, told=False)
     if color_coded:

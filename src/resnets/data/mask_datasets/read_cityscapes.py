@@ -40,7 +40,10 @@ LABEL_IDS = ClassTable(
     COLORS,
     ignored=(*(set(range(NUM_LABELS)) - {number for number, _ in CLASSES.values()}), 255),
 )
-TRAIN_IDS = ClassTable(dict(enumerate(CLASSES)), COLORS, ignored=(255,))
+# Whatever is read, the server takes the numbers of the labels.
+TRAIN_IDS = ClassTable(
+    dict(enumerate(CLASSES)), COLORS, ignored=(255,), written={name: number for name, (number, _) in CLASSES.items()}
+)
 KINDS = (("labelTrainIds", TRAIN_IDS), ("labelIds", LABEL_IDS))  # in order of preference
 
 

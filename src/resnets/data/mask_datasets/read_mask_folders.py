@@ -11,6 +11,7 @@ from resnets.data.datasets.dataset import UnusedFiles, split_from_name
 from resnets.data.datasets.walk_folders import list_folder, walk_images
 from resnets.data.mask_datasets.class_files import find_table
 from resnets.data.mask_datasets.mask_layout import ClassTable, MaskedImage, MaskLayout
+from resnets.data.mask_datasets.scan_masks import have_colors
 
 IMAGES = ("images", "image", "imgs", "img", "701_stillsraw_full")  # the last of each are those of CamVid
 MASKS = ("masks", "mask", "labels", "label", "annotations", "labeledapproved_full")
@@ -62,7 +63,7 @@ def read(path: Path) -> MaskLayout:
     table = find_table([path, *(place.masks for place in places)])
     sequences = [_CAMVID.fullmatch(Path(each.image).stem) for each in images]
     if all(sequences):
-        table = table or CAMVID
+        table = table or (None if have_colors([each for each in images if each.mask]) else CAMVID)
         images = [each._replace(group=match[1]) for each, match in zip(images, sequences, strict=True) if match]
     return MaskLayout(path, images, table, unmatched)
 

@@ -107,7 +107,7 @@ def _outputs(samples: Sequence[Sample], names: Sequence[str]) -> dict[str, Chose
     reason = "as the masks have them"
     values: dict[str, ChosenValue] = {}
     if not classes.color_coded:
-        numbers = tuple(classes.values[index][0] for index in indices)
+        numbers = tuple(classes.written_values[index] for index in indices)
         values["task.output_values"] = ChosenValue(numbers, reason)
     if classes.colors:
         colors = tuple(part for index in indices for part in classes.colors[index])
