@@ -27,7 +27,7 @@ NUM_CLASSES = 6
 
 @dataclass(frozen=True)
 class Network:
-    """A network of the zoo, with one or two blocks in a stage, and timm's name of the same one."""
+    """A network of the zoo with one or two blocks in a stage, and timm's name of the same one."""
 
     name: str
     changes: dict[str, Any] = field(default_factory=dict)
@@ -35,17 +35,27 @@ class Network:
     side: int = 64  # of the images
 
     @property
-    def settings(self) -> dict[str, Any]:
+    def full(self) -> dict[str, Any]:
+        """The settings of timm's network with the same few blocks."""
         stages = len(zoo.get_spec(self.name).num_blocks)
         return {"num_blocks": (2,) + (1,) * (stages - 1), **self.changes}
 
-    def make(self) -> ResNet:
-        torch.manual_seed(0)
-        return resnets.create_model(self.name, num_classes=NUM_CLASSES, **self.settings)
+    @property
+    def narrow(self) -> dict[str, Any]:
+        """The same with few channels, which takes a third of the time."""
+        spec = zoo.get_spec(self.name)
+        widths = {"stem_channels": 16, "out_channels": (16, 32, 48, 64)[: len(spec.num_blocks)]}
+        if spec.mid_channels:
+            widths |= {"mid_channels": (8, 16, 16, 32), "groups": min(spec.groups, 4)}
+        return widths | self.full
 
-    def make_features(self, **options: Any) -> nn.Module:
+    def make(self, **settings: Any) -> ResNet:
         torch.manual_seed(0)
-        return resnets.create_model(self.name, features_only=True, **options, **self.settings)
+        return resnets.create_model(self.name, num_classes=NUM_CLASSES, **(settings or self.narrow))
+
+    def make_features(self, *, full: bool = False, **options: Any) -> nn.Module:
+        torch.manual_seed(0)
+        return resnets.create_model(self.name, features_only=True, **options, **(self.full if full else self.narrow))
 
     def images(self, count: int = 2) -> Tensor:
         return torch.randn(count, 3, self.side, self.side, generator=torch.Generator().manual_seed(1))
@@ -115,6 +125,7 @@ def classifier(network: Network) -> None:
     assert torch.equal(net.forward_head(maps, pre_logits=True), torch.nn.AdaptiveAvgPool2d(1)(maps).flatten(1))
     assert net(x).shape == (2, 3)
     assert net.head_hidden_size == net.num_features
+    assert net(x[:, :, :-8]).shape == (2, 3)  # of any size, also where the pooling had a window before
 
 
 @torch.inference_mode()
@@ -165,10 +176,10 @@ def intermediates(network: Network) -> None:
 
 
 def torchscript(network: Network) -> None:
-    x = network.images()
-    for net in (network.make().eval(), network.make_features().eval()):
-        with torch.inference_mode(), torch.jit.optimized_execution(False):
-            assert_equal(torch.jit.script(net)(x), net(x))
+    """`tests/contracts/test_integration.py` asks this of whole networks."""
+    net, x = network.make_features().eval(), network.images()
+    with torch.inference_mode(), torch.jit.optimized_execution(False):
+        assert_equal(torch.jit.script(net)(x), net(x))
 
 
 def fx(network: Network) -> None:

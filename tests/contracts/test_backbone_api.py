@@ -26,24 +26,24 @@ def test_network(network: Network, question: Callable[[Network], None]) -> None:
 
 def tensors_of(network: Network) -> dict[str, torch.Tensor]:
     """The tensors of a new network with random statistics, float64, by timm's names."""
-    net = network.make().double()
+    net = network.make(**network.full).double()
     generator = torch.Generator().manual_seed(2)
     for name, tensor in net.state_dict().items():
         if name.endswith(("running_mean", "norm.bias")):
             tensor.copy_(torch.randn(tensor.shape, generator=generator) * 0.1)
-    spec = zoo.get_spec(network.name, num_classes=NUM_CLASSES, **network.settings)
+    spec = zoo.get_spec(network.name, num_classes=NUM_CLASSES, **network.full)
     return keymap(spec).from_resnets(net.state_dict())
 
 
 @pytest.mark.parametrize("network", SHARED, ids=lambda network: network.name)
 @torch.inference_mode()
 def test_the_same_weights_give_timms_features(network: Network) -> None:
-    layers: Any = network.settings["num_blocks"]
-    spec = zoo.get_spec(network.name, num_classes=NUM_CLASSES, **network.settings)
+    layers: Any = network.full["num_blocks"]
+    spec = zoo.get_spec(network.name, num_classes=NUM_CLASSES, **network.full)
     tensors = tensors_of(network)
     with torch.device("meta"):
         theirs = timm.create_model(network.timm_name, num_classes=NUM_CLASSES, layers=layers).eval()
-        ours = network.make().eval()
+        ours = network.make(**network.full).eval()
     theirs.load_state_dict(tensors, assign=True)
     ours.load_state_dict(keymap(spec).to_resnets(tensors), assign=True)
     x = torch.randn(1, 3, 71, 50, generator=torch.Generator().manual_seed(3), dtype=torch.float64)
@@ -63,7 +63,7 @@ def test_the_same_weights_give_timms_features(network: Network) -> None:
         options = {"features_only": True, "output_stride": stride, "out_indices": indices}
         with torch.device("meta"):
             theirs = timm.create_model(network.timm_name, layers=layers, **options).eval()
-            found_net = network.make_features(output_stride=stride, out_indices=indices).eval()
+            found_net = network.make_features(full=True, output_stride=stride, out_indices=indices).eval()
         own = ours.state_dict()
         found_net.load_state_dict({name: own[name] for name in found_net.state_dict()}, assign=True)
         load(theirs, tensors)

@@ -28,9 +28,10 @@ def test_they_are_those_of_a_full_sort(numpy_limit: int, count: int) -> None:
 
 
 def test_of_equally_similar_ones_the_first_come_first() -> None:
-    among = np.repeat(vectors(3, 0), 4, axis=0)
-    similarities, rows = nearest(among, among[5:6], 6)
-    assert rows[0, :4].tolist() == [4, 5, 6, 7]
+    among = np.repeat(vectors(3, 0), 40, axis=0)
+    similarities, rows = nearest(among, among[50:51], 60)
+    second = 0 if among[50] @ among[0] > among[50] @ among[80] else 80
+    assert rows[0].tolist() == [*range(40, 80), *range(second, second + 20)]
     assert similarities[0, 0] == pytest.approx(1, abs=1e-6)
 
 
