@@ -51,7 +51,7 @@ def convert(
 
     Args:
         path: a .safetensors, .pth, .h5 or .keras file, a .cfg of darknet, or a folder of Hugging Face.
-        to: "resnets", "torchvision", "timm", "huggingface", "keras" or "darknet".
+        to: "resnets", "torchvision", "timm", "huggingface", "keras", "smp" (segmentation_models_pytorch) or "darknet".
         out: the file to write; a folder for "huggingface", and for "timm" without a suffix.
         model: the network in the file, if its tensors fit several.
         settings: of the network, where it differs from the one of that name, such as `{"stem": "cifar"}`.

@@ -115,7 +115,9 @@ def _compare_dense(
     checkpoint = loaded_files[0][1].checkpoint
     preprocess = next((each.checkpoint for _, each in loaded_files if each.has_preprocess), checkpoint).preprocess
     side = imgsz or (None if names else GENERATED_SIDE)
-    preprocess = preprocess.with_size(side) if side else preprocess
+    if side:
+        resized = preprocess if preprocess.resize != "none" else replace(preprocess, resize="fit", resize_to=None)
+        preprocess = resized.with_size(side)
     notes: tuple[str, ...] = ()
     module = verify_detectors if checkpoint.task == checkpoints.DETECTION else verify_segmenters
     with _image_files(names, side or 0) as files:

@@ -27,6 +27,8 @@ def test_a_file_is_converted_and_back_and_agrees_with_the_library(architecture: 
     resnets.convert(file, to="resnets", out=converted, class_names=("sky", "road", "car"))
     checkpoint = checkpoints.read(converted, task="segmentation")
     assert (checkpoint.class_names, checkpoint.provenance["converted_from"]) == (("sky", "road", "car"), "net.pth")
+    # Images of smp's are not resized, since nothing is known of them: a small one must not become a large one.
+    assert checkpoint.preprocess.resize == ("fit" if architecture == "torchvision" else "none")
     image = save_image(tmp_path / "image.png", 60, 40)
     found = resnets.verify(file, converted, imgsz=64, images=[image])
     libraries = ["torchvision" if architecture == "torchvision" else "segmentation_models_pytorch", "resnets"]

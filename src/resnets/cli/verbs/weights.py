@@ -55,7 +55,7 @@ def inspect(
 @app.command()
 def convert(
     path: Annotated[str, Argument(metavar="FILE", help=FILE)],
-    to: Annotated[str, Option(help="resnets, torchvision, timm, huggingface, keras or darknet.")],
+    to: Annotated[str, Option(help="resnets, torchvision, timm, huggingface, keras, smp or darknet.")],
     out: Annotated[
         str, Option(*flags.OUT_DIR, help="The file to write; a folder for huggingface, and for timm without a suffix.")
     ],

@@ -30,7 +30,7 @@ LIBRARY = "segmentation_models_pytorch"
 DISTRIBUTION = "segmentation-models-pytorch"  # on PyPI
 BODY = "encoder."
 LOGITS = "segmentation_head.0.weight"
-PREPROCESS = Preprocess(size=(2080, 2080), resize="fit", resize_to=None, background=(0, 0, 0))
+PREPROCESS = Preprocess(resize="none", crop="none")  # images in their own size, with ImageNet's mean and deviation
 
 
 def _conv_norm(external: str, own: str) -> tuple[Rule, Rule]:
@@ -197,7 +197,10 @@ def default_class_names(num_classes: int) -> tuple[str, ...]:
 
 def assumptions(found: LibrarySegmenter) -> list[str]:
     """What the tensors do not show."""
-    settings, notes = found.settings, ["no activation behind the logits"]
+    settings, notes = (
+        found.settings,
+        ["images in their own size, normalized as for ImageNet; no activation behind the logits"],
+    )
     if settings.architecture in ("deeplabv3", "deeplabv3plus"):
         rates = ", ".join(map(str, settings.atrous_rates))
         notes.append(
