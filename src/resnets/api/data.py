@@ -11,10 +11,10 @@ from resnets import atomic_write
 from resnets.data.check import check as data_check
 from resnets.data.check import html_page
 from resnets.data.check.check import CheckReport
+from resnets.data.check.check_mask_pixels import check_pixels
 from resnets.data.datasets import open_dataset
 from resnets.data.datasets.dataset import Dataset, Sample
 from resnets.data.mask_datasets import open_mask_dataset
-from resnets.data.mask_datasets.check_pixels import check_pixels
 from resnets.data.object_datasets import convert, open_object_dataset
 from resnets.data.object_datasets.annotation_faults import AnnotationFault
 from resnets.data.split.make_split import make_split
@@ -53,7 +53,7 @@ def check(
     html: str | Path | None = None,
     task: str | None = None,
     mask_values: Sequence[str] = (),
-    mask_snap: int = 0,
+    mask_value_tolerance: int = 0,
     vectors: str | Path | None = None,
 ) -> CheckReport:
     """Read every image of a dataset, and find what would make a training fail or its result wrong.
@@ -65,7 +65,7 @@ def check(
         html: a file for a page with the images in question.
         task: "detection" or "segmentation", where data could be for another task as well; None for what they are laid out for.
         mask_values: what the values of masks mean, each as "255=person"; empty for what the data say.
-        mask_snap: how much a value of a mask may differ from these.
+        mask_value_tolerance: how much a value of a mask may differ from these.
         vectors: a file that `embed` wrote for these images: near duplicates are then found by its vectors, which finds more.
 
     Returns:
@@ -79,7 +79,7 @@ def check(
     kind = _kind(data, task, mask_values)
     faults: list[AnnotationFault] = []
     if kind == "segmentation":
-        dataset, faults = open_mask_dataset.read_and_check(data, values=mask_values, snap=mask_snap)
+        dataset, faults = open_mask_dataset.read_and_check(data, values=mask_values, tolerance=mask_value_tolerance)
         faults += check_pixels(dataset, workers=workers)
     elif kind == "detection":
         dataset, faults = open_object_dataset.read_and_check(data)
@@ -134,7 +134,7 @@ def split(
     fold: int | None = None,
     task: str | None = None,
     mask_values: Sequence[str] = (),
-    mask_snap: int = 0,
+    mask_value_tolerance: int = 0,
 ) -> SplitResult:
     """Split a dataset by content into train, val and test, stratified by class; copies and groups stay together.
 
@@ -149,7 +149,7 @@ def split(
         group_by: the column of a list whose groups are never divided, or "folder" for the folders within class folders.
         folds: number of equal folds, instead of `val_fraction`.
         fold: the fold that is val, from 1.
-        task, mask_values, mask_snap: as in `check`.
+        task, mask_values, mask_value_tolerance: as in `check`.
 
     Returns:
         The result: `.counts`, the number of images of each split; `.samples`, the images, each with its split.
@@ -162,7 +162,7 @@ def split(
         atomic_write.check_file_writable(out)
     kind = _kind(data, task, mask_values)
     if kind == "segmentation":
-        unsplit = open_mask_dataset.read(data, values=mask_values, snap=mask_snap)
+        unsplit = open_mask_dataset.read(data, values=mask_values, tolerance=mask_value_tolerance)
     else:
         unsplit = (open_object_dataset if kind == "detection" else open_dataset).read(str(data))
     dataset = make_split(

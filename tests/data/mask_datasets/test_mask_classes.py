@@ -21,21 +21,21 @@ def test_values_become_indices_ignored_or_unknown() -> None:
 
 @given(st.lists(st.integers(0, 0xFFFFFF), min_size=1, max_size=20, unique=True), st.integers(0, 40), st.data())
 def test_a_color_is_that_of_the_nearest_class_within_the_limit(
-    known: list[int], snap: int, data: st.DataObject
+    known: list[int], tolerance: int, data: st.DataObject
 ) -> None:
     """Against all distances, one after the other."""
-    classes = make_classes({value: f"class {value}" for value in known}, color_coded=True, snap=snap)
+    classes = make_classes({value: f"class {value}" for value in known}, color_coded=True, tolerance=tolerance)
     asked = data.draw(st.lists(st.sampled_from(known) | st.integers(0, 0xFFFFFF), min_size=1, max_size=20))
     for value, index in zip(asked, classes.indices(np.array(asked, np.int32)).tolist(), strict=True):
         distances = [max(abs((value >> bits & 255) - (each >> bits & 255)) for bits in (0, 8, 16)) for each in known]
-        if min(distances) > snap:
+        if min(distances) > tolerance:
             assert index == UNKNOWN
         else:
             assert distances[index] == min(distances)
 
 
 def test_the_map_of_a_user() -> None:
-    classes = parse_values(("0=background", "255=person", "7=ignore"), snap=3)
+    classes = parse_values(("0=background", "255=person", "7=ignore"), tolerance=3)
     assert (classes.names, classes.values, classes.ignored_values) == (("background", "person"), ((0,), (255,)), (7,))
     assert classes.indices(np.array([2, 252, 251, 8], np.uint8)).tolist() == [0, 1, UNKNOWN, IGNORE]
     colors = parse_values(("#804080=road", "#000000=void"))

@@ -66,9 +66,9 @@ def test_a_jpeg_mask_needs_the_values_that_are_meant(tmp_path: Path) -> None:
     save_pair(tmp_path, "a", values)
     (tmp_path / "masks" / "a.png").unlink()
     save_mask(tmp_path / "masks" / "a.jpg", values)
-    with pytest.raises(UserError, match=r"blended values.*`task\.mask_snap`"):
+    with pytest.raises(UserError, match=r"blended values.*`task\.mask_value_tolerance`"):
         open_mask_dataset.read(tmp_path)
-    dataset = open_mask_dataset.read(tmp_path, values=("0=floor", "200=ball"), snap=100)
+    dataset = open_mask_dataset.read(tmp_path, values=("0=floor", "200=ball"), tolerance=100)
     found = dataset.samples[0].target.read(("floor", "ball"))
     assert ((found == 1) != (values == 200)).mean() < 0.01
 
@@ -88,8 +88,8 @@ def test_the_map_needs_masks_in_files(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="`mask_values`"):
         open_mask_dataset.read("shapes", values=("0=a", "1=b"))
     save_pair(tmp_path, "a", pattern(0, 1))
-    with pytest.raises(UserError, match=r"`mask_snap=3` needs `mask_values`"):
-        open_mask_dataset.read(tmp_path, snap=3)
+    with pytest.raises(UserError, match=r"`mask_value_tolerance=3` needs `mask_values`"):
+        open_mask_dataset.read(tmp_path, tolerance=3)
 
 
 def test_coco_polygons_have_a_background(tmp_path: Path) -> None:

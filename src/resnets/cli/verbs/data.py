@@ -12,7 +12,7 @@ from resnets.errors import UserError
 from resnets.progress import log
 
 _TASK_HELP = "Task, where the data are laid out for several: detection or segmentation."
-_SET_HELP = "What masks mean, as for a training: task.mask_values=0=background,255=person, task.mask_snap=8."
+_SET_HELP = "What masks mean, as for a training: task.mask_values=0=background,255=person, task.mask_value_tolerance=8."
 
 app = typer.Typer(help="Get a built-in dataset, check a dataset, split it, write it as shards or in another format.")
 
@@ -211,17 +211,17 @@ def convert(
 
 
 def _mask_settings(assignments: Sequence[str] | None) -> dict[str, Any]:
-    """`mask_values` and `mask_snap` of `--set task.mask_values=...`."""
+    """`mask_values` and `mask_value_tolerance` of `--set task.mask_values=...`."""
     found: dict[str, Any] = {}
     for assignment in assignments or ():
         key, _, value = assignment.partition("=")
         if key == "task.mask_values":
             found["mask_values"] = tuple(value.split(","))
-        elif key == "task.mask_snap" and value.isdecimal():
-            found["mask_snap"] = int(value)
+        elif key == "task.mask_value_tolerance" and value.isdecimal():
+            found["mask_value_tolerance"] = int(value)
         else:
             raise UserError(
-                f"Received '{assignment}' where task.mask_values=VALUE=NAME,... or task.mask_snap=8 is expected."
+                f"Received '{assignment}' where task.mask_values=VALUE=NAME,... or task.mask_value_tolerance=8 is expected."
             )
     return found
 

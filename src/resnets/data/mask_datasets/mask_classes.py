@@ -35,7 +35,7 @@ class MaskClasses:
         ignored_values: of pixels without a class.
         color_coded: whether the files have a color in each pixel.
         written: of each class, the value in files of predictions, where that is not its first one in `values`; else empty.
-        snap: a value, or each of the three parts of a color, may differ by this much from that of a class.
+        tolerance: a value, or each of the three parts of a color, may differ by this much from that of a class.
     """
 
     names: tuple[str, ...]
@@ -43,7 +43,7 @@ class MaskClasses:
     colors: tuple[Color, ...] = ()
     ignored_values: tuple[int, ...] = ()
     color_coded: bool = False
-    snap: int = 0
+    tolerance: int = 0
     written: tuple[int, ...] = ()
 
     @property
@@ -55,13 +55,13 @@ class MaskClasses:
         """The index of the class of each value; IGNORE, or UNKNOWN where no class has it. uint8, of the shape of `values`."""
         table = _table(self)
         found = table[values if values.dtype == np.uint8 else np.minimum(values, len(table) - 1)]
-        if self.snap and (unknown := found == UNKNOWN).any():
+        if self.tolerance and (unknown := found == UNKNOWN).any():
             different, inverse = np.unique(values[unknown], return_inverse=True)
-            found[unknown] = self._snapped(different)[inverse]
+            found[unknown] = self._nearest_within_tolerance(different)[inverse]
         return found
 
-    def _snapped(self, different: np.ndarray) -> np.ndarray:
-        """The index of the nearest value or color within `snap`, uint8 (N,) of different values (N,)."""
+    def _nearest_within_tolerance(self, different: np.ndarray) -> np.ndarray:
+        """The index of the nearest value or color within `tolerance`, uint8 (N,) of different values (N,)."""
         known = [(value, index) for index, each in enumerate(self.values) for value in each]
         known += [(value, IGNORE) for value in self.ignored_values]
         numbers, indices = np.array(known, np.int64).T
@@ -69,7 +69,7 @@ class MaskClasses:
             2
         )
         nearest = distances.argmin(1)
-        near = distances[np.arange(len(different)), nearest] <= self.snap
+        near = distances[np.arange(len(different)), nearest] <= self.tolerance
         return np.where(near, indices[nearest], UNKNOWN).astype(np.uint8)
 
 
@@ -79,7 +79,7 @@ def make_classes(
     *,
     ignored: Iterable[int] = (),
     color_coded: bool = False,
-    snap: int = 0,
+    tolerance: int = 0,
 ) -> MaskClasses:
     """The classes from the name of each value, in order; values with one name are one class, those of `IGNORED_NAMES` none.
 
@@ -97,10 +97,10 @@ def make_classes(
         raise UserError(f"There are {len(values):,} classes in the masks; at most {MAX_CLASSES} can be trained.")
     shown = tuple(colors[name] for name in values) if colors and set(values) <= set(colors) else ()
     others = tuple(dict.fromkeys(value for value in ignored if not any(value in each for each in values.values())))
-    return MaskClasses(tuple(values), tuple(map(tuple, values.values())), shown, others, color_coded, snap)
+    return MaskClasses(tuple(values), tuple(map(tuple, values.values())), shown, others, color_coded, tolerance)
 
 
-def parse_values(entries: Sequence[str], snap: int = 0) -> MaskClasses:
+def parse_values(entries: Sequence[str], tolerance: int = 0) -> MaskClasses:
     """The classes that a user gave as `VALUE=NAME`, such as `255=person`, `#804080=road` or `255=ignore`.
 
     Raises:
@@ -123,7 +123,7 @@ def parse_values(entries: Sequence[str], snap: int = 0) -> MaskClasses:
         kinds.add(is_color)
     if len(kinds) > 1:
         raise UserError(f"`mask_values` has both numbers and colors: {format_list(entries)}. Masks have one of them.")
-    classes = make_classes(names, color_coded=kinds == {True}, snap=snap)
+    classes = make_classes(names, color_coded=kinds == {True}, tolerance=tolerance)
     if not classes.names:
         raise UserError(f"`mask_values` names no class: {format_list(entries)}.")
     return classes

@@ -10,7 +10,7 @@ from typing import NamedTuple
 from resnets.data.mask_datasets.mask_classes import Color
 
 
-class MaskedImage(NamedTuple):
+class ImageMaskPair(NamedTuple):
     """An image and the file of its mask; None if there is none."""
 
     image: str
@@ -44,7 +44,7 @@ class MaskLayout:
     """
 
     root: Path
-    images: Sequence[MaskedImage]
+    images: Sequence[ImageMaskPair]
     table: ClassTable | None = None
     unmatched: Sequence[str] = ()
     warnings: Sequence[str] = ()

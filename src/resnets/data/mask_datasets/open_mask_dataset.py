@@ -12,9 +12,9 @@ from resnets.data.datasets import builtin, walk_folders
 from resnets.data.datasets.dataset import Dataset, Sample, labels_of
 from resnets.data.loading.thread_pool import call_with_timeout
 from resnets.data.mask_datasets import (
-    check_masks,
+    check_mask_values,
+    infer_classes,
     mask_faults,
-    name_values,
     read_cityscapes,
     read_mask_folders,
     read_mask_table,
@@ -23,7 +23,7 @@ from resnets.data.mask_datasets import (
 )
 from resnets.data.mask_datasets.image_mask import BACKGROUND, ImageMask
 from resnets.data.mask_datasets.mask_classes import MaskClasses, make_classes, parse_values
-from resnets.data.mask_datasets.mask_layout import MaskedImage, MaskLayout
+from resnets.data.mask_datasets.mask_layout import ImageMaskPair, MaskLayout
 from resnets.data.object_datasets import annotation_faults, open_object_dataset
 from resnets.data.object_datasets.annotation_faults import AnnotationFault
 from resnets.data.object_datasets.objects import ImageObjects
@@ -48,7 +48,9 @@ def recognizes(location: str | Path) -> bool:
     return call_with_timeout(_find_reader, path) is not None and not open_object_dataset.recognizes(path)
 
 
-def read(location: str | Path, *, on_inaccessible: str = "error", values: Sequence[str] = (), snap: int = 0) -> Dataset:
+def read(
+    location: str | Path, *, on_inaccessible: str = "error", values: Sequence[str] = (), tolerance: int = 0
+) -> Dataset:
     """Read images with masks: each `Sample` has an `ImageMask` as its target, and the classes in it as its labels.
 
     `class_names` has the classes that occur, in the order of the data, and `listed_classes` all of them. Each mask is read once,
@@ -60,13 +62,13 @@ def read(location: str | Path, *, on_inaccessible: str = "error", values: Sequen
         on_inaccessible: "error"; or "skip" to leave out folders that cannot be listed and images without a mask that can be
             used, and to ignore pixels of unknown values.
         values: what the values mean, each VALUE=NAME, instead of what the data say; see `parse_values`.
-        snap: as `MaskClasses.snap`.
+        tolerance: as `MaskClasses.tolerance`.
 
     Raises:
         UserError: there are no such data, they are in none of the layouts, or their masks have errors.
         JobError: the storage does not answer within RESNETS_TIMEOUT_MINUTES.
     """
-    dataset, faults = read_and_check(location, values=values, snap=snap)
+    dataset, faults = read_and_check(location, values=values, tolerance=tolerance)
     errors = [fault for fault in faults if fault.kind in ERRORS]
     if on_inaccessible == "error":
         walk_folders.refuse_inaccessible(dataset.unused)
@@ -83,18 +85,20 @@ def read(location: str | Path, *, on_inaccessible: str = "error", values: Sequen
 
 
 def read_and_check(
-    location: str | Path, *, values: Sequence[str] = (), snap: int = 0
+    location: str | Path, *, values: Sequence[str] = (), tolerance: int = 0
 ) -> tuple[Dataset, list[AnnotationFault]]:
     """The dataset without what is wrong with it, and all faults; nothing is logged. Raises as `read`, but for the masks."""
     path = Path(location).expanduser()
     if str(location) == "shapes" and not path.exists():
         path = builtin.cached_folder("shapes")
-    given = parse_values(values, snap) if values else None
+    given = parse_values(values, tolerance) if values else None
     reader = call_with_timeout(_find_reader, path)
     if reader is not None:
-        return _read_files(reader.read(path), given, snap)
-    if given or snap:
-        raise UserError(f"'{path}' has no masks with values in files, for which `mask_values` and `mask_snap` are.")
+        return _read_files(reader.read(path), given, tolerance)
+    if given or tolerance:
+        raise UserError(
+            f"'{path}' has no masks with values in files, for which `mask_values` and `mask_value_tolerance` are."
+        )
     if not open_object_dataset.recognizes_objects(path):
         raise UserError(_unknown_message(path))
     return _read_objects(path)
@@ -104,31 +108,33 @@ def _find_reader(path: Path) -> ModuleType | None:
     return next((reader for reader in READERS if reader.recognizes(path)), None)
 
 
-def _read_files(layout: MaskLayout, given: MaskClasses | None, snap: int) -> tuple[Dataset, list[AnnotationFault]]:
+def _read_files(layout: MaskLayout, given: MaskClasses | None, tolerance: int) -> tuple[Dataset, list[AnnotationFault]]:
     faults = [AnnotationFault(each.image, 0, "no-mask", "") for each in layout.images if each.mask is None]
     faults += [AnnotationFault(mask, 0, "no-image", "") for mask in layout.unmatched]
     images = [each for each in layout.images if each.mask is not None]
     if not images:
         raise UserError(f"'{layout.root}' has no image with a mask.")
     color_coded = _are_color_coded(images, layout, given)
-    if snap and given is None and layout.table is None:
-        raise UserError(f"`mask_snap={snap}` needs `mask_values`, the values that are meant.")
+    if tolerance and given is None and layout.table is None:
+        raise UserError(f"`mask_value_tolerance={tolerance}` needs `mask_values`, the values that are meant.")
     scans = scan_masks.scan_masks(images, color_coded=color_coded)
-    named = name_values.name_values(images, scans, layout.table, given, color_coded=color_coded, snap=snap)
-    faults += [AnnotationFault(str(layout.root), 0, *each) for each in named.faults]
+    inferred = infer_classes.infer_classes(
+        images, scans, layout.table, given, color_coded=color_coded, tolerance=tolerance
+    )
+    faults += [AnnotationFault(str(layout.root), 0, *each) for each in inferred.faults]
     samples: list[Sample] = []
     for image, scan in zip(images, scans, strict=True):
-        sample, found = check_masks.check_mask(image, scan, named.classes)
+        sample, found = check_mask_values.check_mask(image, scan, inferred.classes)
         faults += found
         samples += [] if sample is None else [sample]
     samples, warnings = _without_empty_test(samples)
-    faults += check_masks.check_dataset(layout.root, samples, named.classes.names)
-    shares = check_masks.class_shares(scans, named.classes)
-    faults += check_masks.share_faults(layout.root, samples, shares, named.classes.names)
-    return _dataset(layout.root, samples, named.classes.names, (*layout.warnings, *warnings)), faults
+    faults += check_mask_values.check_dataset(layout.root, samples, inferred.classes.names)
+    shares = check_mask_values.class_shares(scans, inferred.classes)
+    faults += check_mask_values.share_faults(layout.root, samples, shares, inferred.classes.names)
+    return _dataset(layout.root, samples, inferred.classes.names, (*layout.warnings, *warnings)), faults
 
 
-def _are_color_coded(images: Sequence[MaskedImage], layout: MaskLayout, given: MaskClasses | None) -> bool:
+def _are_color_coded(images: Sequence[ImageMaskPair], layout: MaskLayout, given: MaskClasses | None) -> bool:
     told = given or layout.table
     return scan_masks.have_colors(images) if told is None else told.color_coded
 
@@ -157,7 +163,7 @@ def _read_objects(path: Path) -> tuple[Dataset, list[AnnotationFault]]:
         labels = tuple(dict.fromkeys((BACKGROUND, *(each.label for each in target.objects if each.mask is not None))))
         mask = ImageMask(classes, target.size, objects=target.objects)
         samples.append(replace(sample, labels=labels, target=mask))
-    faults += check_masks.check_dataset(dataset.root, samples, names)
+    faults += check_mask_values.check_dataset(dataset.root, samples, names)
     return replace(_dataset(dataset.root, samples, names, dataset.layout_warnings), unused=dataset.unused), faults
 
 

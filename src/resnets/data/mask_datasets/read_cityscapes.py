@@ -7,7 +7,7 @@ from pathlib import Path
 from resnets.data.datasets.dataset import SPLITS, UnusedFiles
 from resnets.data.datasets.walk_folders import list_folder
 from resnets.data.mask_datasets.mask_classes import Color
-from resnets.data.mask_datasets.mask_layout import ClassTable, MaskedImage, MaskLayout
+from resnets.data.mask_datasets.mask_layout import ClassTable, ImageMaskPair, MaskLayout
 from resnets.errors import UserError
 
 IMAGES, FINE, COARSE = "leftImg8bit", "gtFine", "gtCoarse"
@@ -72,7 +72,7 @@ def read(path: Path) -> MaskLayout:
             "plate, and several labels are black."
         )
     found = [
-        MaskedImage(str(image), str(masks[key]) if key in masks else None, key[0], key[1])
+        ImageMaskPair(str(image), str(masks[key]) if key in masks else None, key[0], key[1])
         for key, image in images.items()
     ]
     return MaskLayout(path, found, table, [str(masks[key]) for key in masks if key not in images])

@@ -9,8 +9,8 @@ from typing import NamedTuple
 
 from resnets.data.datasets.dataset import UnusedFiles, split_from_name
 from resnets.data.datasets.walk_folders import list_folder, walk_images
-from resnets.data.mask_datasets.class_files import find_table
-from resnets.data.mask_datasets.mask_layout import ClassTable, MaskedImage, MaskLayout
+from resnets.data.mask_datasets.mask_layout import ClassTable, ImageMaskPair, MaskLayout
+from resnets.data.mask_datasets.read_class_names import find_table
 from resnets.data.mask_datasets.scan_masks import have_colors
 
 IMAGES = ("images", "image", "imgs", "img", "701_stillsraw_full")  # the last of each are those of CamVid
@@ -53,7 +53,7 @@ def read(path: Path) -> MaskLayout:
     The mask of `a.jpg` is `a.png`, or `a_mask.png`, `a_L.png`, `a_gt.png` or `a_seg.png`. Names are compared as a whole. Frames
     of CamVid are groups by their sequence, and without a file that names the classes, CamVid's 11 are taken.
     """
-    images: list[MaskedImage] = []
+    images: list[ImageMaskPair] = []
     unmatched: list[str] = []
     places = list(_places(path))
     for place in places:
@@ -88,7 +88,7 @@ def _beside(split: str | None, by_name: dict[str, Path]) -> Iterator[_Place]:
         yield _Place(split, images, masks)
 
 
-def _pairs(place: _Place) -> tuple[list[MaskedImage], list[str]]:
+def _pairs(place: _Place) -> tuple[list[ImageMaskPair], list[str]]:
     """The images of a place with their masks, and the masks that belong to none."""
     images = [(_key(place.images, file), file) for file in walk_images(place.images, UnusedFiles())]
     files = {_key(place.masks, file): file for file in walk_images(place.masks, UnusedFiles())}
@@ -100,7 +100,7 @@ def _pairs(place: _Place) -> tuple[list[MaskedImage], list[str]]:
             if stem.endswith(end) and key in keys:
                 masks.setdefault(key, file)
     found = [
-        MaskedImage(
+        ImageMaskPair(
             str(file), str(masks[key]) if key in masks else None, place.split or split_from_name(key[0].split("/")[0])
         )
         for key, file in images

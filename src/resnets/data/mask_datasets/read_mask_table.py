@@ -6,8 +6,8 @@ import os
 from pathlib import Path
 
 from resnets.data.datasets.manifests import ALIASES, MANIFESTS, first_row, read_rows, read_samples
-from resnets.data.mask_datasets.class_files import find_table
-from resnets.data.mask_datasets.mask_layout import MaskedImage, MaskLayout
+from resnets.data.mask_datasets.mask_layout import ImageMaskPair, MaskLayout
+from resnets.data.mask_datasets.read_class_names import find_table
 
 FILES = ("masks.csv", "masks.jsonl")
 
@@ -28,7 +28,7 @@ def read(path: Path) -> MaskLayout:
     rows = read_rows(file, required=("path",))
     samples = read_samples(file, rows, lambda values: ())
     images = [
-        MaskedImage(
+        ImageMaskPair(
             sample.path,
             os.path.join(file.parent, mask) if (mask := sample.columns.get("mask", "").strip()) else None,
             sample.split,

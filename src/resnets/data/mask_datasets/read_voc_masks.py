@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from resnets.data.mask_datasets.class_files import find_table
-from resnets.data.mask_datasets.mask_layout import ClassTable, MaskedImage, MaskLayout
+from resnets.data.mask_datasets.mask_layout import ClassTable, ImageMaskPair, MaskLayout
+from resnets.data.mask_datasets.read_class_names import find_table
 from resnets.data.object_datasets.find_annotation_files import by_stem
 from resnets.data.object_datasets.read_voc import image_sets
 from resnets.errors import UserError
@@ -44,7 +44,8 @@ def read(path: Path) -> MaskLayout:
     if missing := [name for name in listed if name not in images]:
         raise UserError(f"'{path / LISTS}' lists '{missing[0]}', of which '{path / IMAGES}' has no image.")
     found = [
-        MaskedImage(str(images[stem]), str(masks[stem]) if stem in masks else None, splits.get(stem)) for stem in listed
+        ImageMaskPair(str(images[stem]), str(masks[stem]) if stem in masks else None, splits.get(stem))
+        for stem in listed
     ]
     unmatched = [str(file) for stem, file in masks.items() if stem not in images]
     return MaskLayout(path, found, find_table([path]) or _voc_table(), unmatched)

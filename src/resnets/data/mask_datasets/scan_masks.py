@@ -11,7 +11,7 @@ from resnets.data.image.decode import DecodeError, inspect
 from resnets.data.image.decode_mask import decode_mask
 from resnets.data.loading.thread_pool import ordered_map
 from resnets.data.mask_datasets.image_mask import read_values
-from resnets.data.mask_datasets.mask_layout import MaskedImage
+from resnets.data.mask_datasets.mask_layout import ImageMaskPair
 from resnets.progress import progress_bar
 
 AHEAD = 64
@@ -42,17 +42,17 @@ class Scan(NamedTuple):
         return self.stored[::-1] if self.stored and self.orientation >= 5 else self.stored
 
 
-def scan_masks(images: Sequence[MaskedImage], *, color_coded: bool) -> list[Scan]:
+def scan_masks(images: Sequence[ImageMaskPair], *, color_coded: bool) -> list[Scan]:
     """Scan the images, all of which have a mask."""
 
-    def scan(image: MaskedImage) -> Scan:
+    def scan(image: ImageMaskPair) -> Scan:
         return _scan(image, color_coded)
 
     found = ordered_map(scan, images, workers=None, ahead=AHEAD)
     return list(progress_bar(found, description="reading masks", total=len(images), unit="images"))
 
 
-def have_colors(images: Sequence[MaskedImage]) -> bool:
+def have_colors(images: Sequence[ImageMaskPair]) -> bool:
     """Whether some of a few masks have colors instead of numbers."""
     masks = [str(image.mask) for image in images]
     return any(map(_has_colors, masks[:: max(len(masks) // SNIFFED, 1)]))
@@ -70,7 +70,7 @@ def _has_colors(mask: str) -> bool:
     return False
 
 
-def _scan(image: MaskedImage, color_coded: bool) -> Scan:
+def _scan(image: ImageMaskPair, color_coded: bool) -> Scan:
     try:
         header = inspect(image.image)
         stored, orientation = (header.height, header.width), header.orientation

@@ -26,7 +26,7 @@ class SegmentationConfig(SegmenterSettings, TaskConfig):
         scale_jitter: least and largest factor of the size of a training image.
         crop_max_share: a crop in which one class has a larger part of the labeled pixels is drawn again, up to ten times.
         mask_values: what the values of masks mean, each as VALUE=NAME, in place of what the data say.
-        mask_snap: a value, or each part of a color, may differ by this much from a known one.
+        mask_value_tolerance: a value, or each part of a color, may differ by this much from a known one.
         output_values: for each class, the number in the files of masks, by which predictions are written for a server.
         output_colors: of the classes, as red, green, blue, red, green and so on; () for colors of our own.
     """
@@ -40,7 +40,7 @@ class SegmentationConfig(SegmenterSettings, TaskConfig):
     scale_jitter: tuple[float, float] = number((0.5, 2.0), above=0)
     crop_max_share: float = number(0.75, above=0, high=1)
     mask_values: tuple[str, ...] = ()
-    mask_snap: int = number(0, low=0, high=255)
+    mask_value_tolerance: int = number(0, low=0, high=255)
     output_values: tuple[int, ...] = number((), low=0)
     output_colors: tuple[int, ...] = number((), low=0, high=255)
 

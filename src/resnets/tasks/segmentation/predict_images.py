@@ -16,7 +16,7 @@ from torch import Tensor
 
 from resnets.data.image import resizing
 from resnets.data.image.decode import inspect
-from resnets.data.image.windows import WindowedImage, is_npy, is_windowed, open_windows
+from resnets.data.image.windowed_image import WindowedImage, is_npy, is_windowed, open_windows
 from resnets.data.loading.thread_pool import ordered_map
 from resnets.errors import ImageError
 from resnets.progress import log

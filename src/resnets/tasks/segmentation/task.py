@@ -80,7 +80,10 @@ class Segmentation(Task):
         """Read images with masks in any of the known layouts."""
         settings = config if isinstance(config, SegmentationConfig) else SegmentationConfig()
         return open_mask_dataset.read(
-            location, on_inaccessible=on_inaccessible, values=settings.mask_values, snap=settings.mask_snap
+            location,
+            on_inaccessible=on_inaccessible,
+            values=settings.mask_values,
+            tolerance=settings.mask_value_tolerance,
         )
 
     @classmethod

@@ -12,7 +12,7 @@ from resnets.data.datasets.dataset import Sample, labels_of
 from resnets.data.mask_datasets.image_mask import ImageMask
 from resnets.data.mask_datasets.mask_classes import IGNORE, UNKNOWN, MaskClasses
 from resnets.data.mask_datasets.mask_faults import CROP_SIDE, MANY_UNLABELED
-from resnets.data.mask_datasets.mask_layout import MaskedImage
+from resnets.data.mask_datasets.mask_layout import ImageMaskPair
 from resnets.data.mask_datasets.scan_masks import Scan
 from resnets.data.object_datasets.annotation_faults import AnnotationFault
 from resnets.message_format import format_list, pluralize
@@ -20,7 +20,7 @@ from resnets.message_format import format_list, pluralize
 RARE_PIXELS = 20.0  # of a class in a random crop, on average
 
 
-def check_mask(image: MaskedImage, scan: Scan, classes: MaskClasses) -> tuple[Sample | None, list[AnnotationFault]]:
+def check_mask(image: ImageMaskPair, scan: Scan, classes: MaskClasses) -> tuple[Sample | None, list[AnnotationFault]]:
     """The sample of an image with its mask, None if it cannot be used; and the faults."""
     if scan.mask_size is None:
         return None, [AnnotationFault(image.image, 0, "bad-mask-file", scan.error)]
@@ -87,7 +87,7 @@ def _content(scan: Scan, indices: np.ndarray) -> Iterator[tuple[str, str]]:
     if len(labeled) == 1:
         yield "single-class-mask", ""
     if scan.orientation > 1 and scan.size == scan.stored:
-        yield "unknown-mask-turn", f"EXIF orientation {scan.orientation}"
+        yield "exif-orientation", f"EXIF orientation {scan.orientation}"
 
 
 def _size_note(mask: tuple[int, int], size: tuple[int, int], stored: tuple[int, int] | None) -> str:

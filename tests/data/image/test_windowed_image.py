@@ -13,7 +13,7 @@ import tifffile
 from resnets.data.image import tiff_blocks
 from resnets.data.image.decode import decode
 from resnets.data.image.open_image_file import DecodeError
-from resnets.data.image.windows import is_windowed, open_windows
+from resnets.data.image.windowed_image import is_windowed, open_windows
 
 HEIGHT, WIDTH = 137, 203
 

@@ -18,8 +18,8 @@ from tests.data.object_datasets.object_images import save_image
 import resnets
 from resnets.data.check import html_page
 from resnets.data.check.check import CheckReport
+from resnets.data.check.check_mask_pixels import check_pixels
 from resnets.data.mask_datasets import mask_faults, open_mask_dataset, read_voc_masks
-from resnets.data.mask_datasets.check_pixels import check_pixels
 from resnets.data.mask_datasets.mask_faults import ERRORS, TITLES
 from resnets.errors import UserError
 
@@ -166,7 +166,7 @@ PLANTED: dict[str, tuple[Edit, set[str]]] = {
     "M01 a value that no class has": (with_names(one_mask(mapped(0, 1, 9))), {"unknown-values"}),
     "M02 only 0 and 255": (all_masks(mapped(0, 255, 255)), {"only-0-and-255"}),
     "M03 0 and another value": (all_masks(mapped(0, 38, 38)), {"foreground-value"}),
-    "M04 smoothed masks": (all_masks(smooth), {"blended-values"}),
+    "M04 smoothed masks": (all_masks(smooth), {"antialiased-edges"}),
     "M05 another size": (one_mask(lambda mask: mask[::2, ::2]), {"mask-size"}),
     "M06 an image without a mask": (remove("train/masks/000.png"), {"no-mask"}),
     "M06 a mask without an image": (remove("train/images/000.png"), {"no-image"}),
@@ -175,15 +175,15 @@ PLANTED: dict[str, tuple[Edit, set[str]]] = {
     "M08 a mask of a single class": (one_mask(mapped(0, 0, 0)), {"single-class-mask"}),
     "M09 a class that val does not have": (no_class_2_in_val, {"missing-class"}),
     "M10 Cityscapes' labels": (all_masks(street), {"label-ids"}),
-    "M11 values from 1": (all_masks(mapped(1, 2, 3)), {"no-zero"}),
+    "M11 values from 1": (all_masks(mapped(1, 2, 3)), {"values-from-one"}),
     "M11 values from 1, with names": (
         with_names(all_masks(mapped(1, 2, 3))),
-        {"no-zero", "unknown-values", "unused-class"},
+        {"values-from-one", "unknown-values", "unused-class"},
     ),
     "M12 one image in two splits": (one_image_twice, {"duplicates-across-splits"}),
     "M13 colors without names": (colored, {"colors"}),
     "M14 a border that is ignored": (all_masks(border), {"thin-border"}),
-    "M15 specks": (one_mask(noise), {"specks"}),
+    "M15 specks": (one_mask(noise), {"small-regions"}),
     "M16 shifted masks": (all_masks(lambda mask: np.roll(mask, (3, -5), (0, 1))), {"shifted"}),
     "M17 a group in two splits": (grouped, {"group-in-two-splits"}),
     "M18 a class with hardly a pixel": (one_pixel, {"rare-class"}),
@@ -217,7 +217,7 @@ def test_what_the_short_form_finds_is_refused_or_logged(
         return
     open_mask_dataset.read(clean)
     printed = capsys.readouterr().err
-    for kind in expected & set(mask_faults.WARNINGS) - {"specks", "shifted"}:
+    for kind in expected & set(mask_faults.WARNINGS) - {"small-regions", "shifted"}:
         assert TITLES[kind] in printed
 
 
@@ -240,7 +240,7 @@ def test_notes_on_sizes_say_what_to_do(clean: Path) -> None:
     notes = {(Path(fault.path).name, fault.kind): fault.note for fault in faults}
     assert "reduce the mask 2 times" in notes["000.png", "mask-size"]
     assert "before its EXIF orientation" in notes["001.jpg", "mask-size"]
-    assert notes["002.jpg", "unknown-mask-turn"] == "EXIF orientation 2"
+    assert notes["002.jpg", "exif-orientation"] == "EXIF orientation 2"
     assert "not an image" in notes["003.png", "bad-mask-file"]
 
 

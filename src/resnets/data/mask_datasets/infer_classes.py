@@ -18,7 +18,7 @@ from resnets.data.mask_datasets.mask_classes import (
     describe_value,
     make_classes,
 )
-from resnets.data.mask_datasets.mask_layout import ClassTable, MaskedImage
+from resnets.data.mask_datasets.mask_layout import ClassTable, ImageMaskPair
 from resnets.data.mask_datasets.read_cityscapes import CLASSES as CITYSCAPES
 from resnets.data.mask_datasets.read_cityscapes import NUM_LABELS
 from resnets.data.mask_datasets.scan_masks import Scan
@@ -34,7 +34,7 @@ LEFT_OF_BORDER = 0.05  # largest fraction of a border that these leave
 STREET_SHARE = 0.6  # of the pixels of a street, that the most frequent labels of Cityscapes have at least
 
 
-class Named(NamedTuple):
+class InferredClasses(NamedTuple):
     """The classes of the values, and the faults of the dataset as kinds with notes; no classes where only the user knows them."""
 
     classes: MaskClasses
@@ -48,15 +48,15 @@ class ValueCounts(NamedTuple):
     counts: np.ndarray
 
 
-def name_values(
-    images: Sequence[MaskedImage],
+def infer_classes(
+    images: Sequence[ImageMaskPair],
     scans: Sequence[Scan],
     table: ClassTable | None,
     given: MaskClasses | None,
     *,
     color_coded: bool,
-    snap: int,
-) -> Named:
+    tolerance: int,
+) -> InferredClasses:
     """The classes that a user gave; else those of the table; else those that the values themselves tell.
 
     Args:
@@ -67,7 +67,7 @@ def name_values(
         return _check_values(images, scans, given, total, told=True)
     if table is not None:
         classes = make_classes(
-            table.names, table.colors, ignored=table.ignored, color_coded=table.color_coded, snap=snap
+            table.names, table.colors, ignored=table.ignored, color_coded=table.color_coded, tolerance=tolerance
         )
         classes = replace(
             classes, written=tuple(table.written[name] for name in classes.names) if table.written else ()
@@ -75,8 +75,8 @@ def name_values(
         return _check_values(images, scans, classes, total, told=False)
     if color_coded:
         blended = _blended(images, scans, color_coded=True)
-        fault = ("blended-values", blended) if blended else ("colors", _list_values(total, color_coded=True))
-        return Named(make_classes({}, color_coded=True), [fault])
+        fault = ("antialiased-edges", blended) if blended else ("colors", _list_values(total, color_coded=True))
+        return InferredClasses(make_classes({}, color_coded=True), [fault])
     return _name_by_value(images, scans, total)
 
 
@@ -95,12 +95,12 @@ def is_border(mask: np.ndarray) -> bool:
     return int(left.sum()) <= LEFT_OF_BORDER * int(mask.sum())
 
 
-def _name_by_value(images: Sequence[MaskedImage], scans: Sequence[Scan], total: ValueCounts) -> Named:
+def _name_by_value(images: Sequence[ImageMaskPair], scans: Sequence[Scan], total: ValueCounts) -> InferredClasses:
     found = total.values.tolist()
     if blended := _blended(images, scans, color_coded=False):
-        return Named(make_classes({}), [("blended-values", blended)])
+        return InferredClasses(make_classes({}), [("antialiased-edges", blended)])
     if found == [0, IGNORE] and not _only_borders(images, scans, IGNORE):
-        return Named(make_classes({}), [("only-0-and-255", _list_values(total, color_coded=False))])
+        return InferredClasses(make_classes({}), [("only-0-and-255", _list_values(total, color_coded=False))])
     labels = [value for value in found if value != IGNORE]
     names = {value: str(value) for value in labels}
     faults: list[tuple[str, str]] = []
@@ -108,10 +108,10 @@ def _name_by_value(images: Sequence[MaskedImage], scans: Sequence[Scan], total: 
         names = {0: "background", labels[1]: "foreground"}
         faults += [("foreground-value", f"the values are {format_list(found, quote=False)}")] * (labels[1] != 1)
     elif len(labels) > 1 and labels == list(range(1, len(labels) + 1)):
-        faults.append(("no-zero", f"the values are 1 to {len(labels)}; {_zero_advice(len(labels))}"))
+        faults.append(("values-from-one", f"the values are 1 to {len(labels)}; {_zero_advice(len(labels))}"))
     elif _are_label_ids(total):
         faults.append(("label-ids", f"the values {format_list(labels, SHOWN, quote=False)}"))
-    return Named(make_classes(names, ignored=[IGNORE] * (IGNORE in found)), faults)
+    return InferredClasses(make_classes(names, ignored=[IGNORE] * (IGNORE in found)), faults)
 
 
 def _zero_advice(count: int) -> str:
@@ -130,19 +130,19 @@ def _are_label_ids(total: ValueCounts) -> bool:
 
 
 def _check_values(
-    images: Sequence[MaskedImage], scans: Sequence[Scan], classes: MaskClasses, total: ValueCounts, *, told: bool
-) -> Named:
+    images: Sequence[ImageMaskPair], scans: Sequence[Scan], classes: MaskClasses, total: ValueCounts, *, told: bool
+) -> InferredClasses:
     """The classes, and what is wrong with the values of the masks; `told`: a user gave the classes."""
     indices = classes.indices(total.values)
     unknown = indices == UNKNOWN
     names_255 = any(IGNORE in values for values in classes.values)
     is_unclear = not (told or classes.color_coded or names_255) and total.values.tolist() == [0, IGNORE]
     if is_unclear and not _only_borders(images, scans, IGNORE):
-        return Named(make_classes({}), [("only-0-and-255", _list_values(total, color_coded=False))])
+        return InferredClasses(make_classes({}), [("only-0-and-255", _list_values(total, color_coded=False))])
     if not unknown.any():
-        return Named(classes, [])
+        return InferredClasses(classes, [])
     if unknown.sum() >= MANY_BLENDED and (blended := _blended(images, scans, color_coded=classes.color_coded)):
-        return Named(make_classes({}), [("blended-values", blended)])
+        return InferredClasses(make_classes({}), [("antialiased-edges", blended)])
     outside = ValueCounts(total.values[unknown], total.counts[unknown])
     share = outside.counts.sum() / total.counts.sum()
     known = [describe_value(value, classes.color_coded) for values in classes.values for value in values]
@@ -152,16 +152,16 @@ def _check_values(
     ]
     count = len(classes.names)
     if not classes.color_coded and 0 not in total.values and outside.values.tolist() == [count]:
-        faults.append(("no-zero", f"the values are 1 to {count}, but {count} classes are numbered from 0"))
-    return Named(classes, faults)
+        faults.append(("values-from-one", f"the values are 1 to {count}, but {count} classes are numbered from 0"))
+    return InferredClasses(classes, faults)
 
 
-def _only_borders(images: Sequence[MaskedImage], scans: Sequence[Scan], value: int) -> bool:
+def _only_borders(images: Sequence[ImageMaskPair], scans: Sequence[Scan], value: int) -> bool:
     with_value = [image for image, scan in zip(images, scans, strict=True) if value in scan.values]
     return all(is_border(read_values(str(image.mask), color_coded=False) == value) for image in with_value[:LOOKED_AT])
 
 
-def _blended(images: Sequence[MaskedImage], scans: Sequence[Scan], *, color_coded: bool) -> str:
+def _blended(images: Sequence[ImageMaskPair], scans: Sequence[Scan], *, color_coded: bool) -> str:
     """A note on the values, if many of them are those of single pixels, as smoothing and JPEG make them along edges; else ""."""
     order = sorted(range(len(scans)), key=lambda index: -len(scans[index].values))[:LOOKED_AT]
     totals: dict[int, int] = {}
