@@ -118,18 +118,21 @@ def test_stages_that_are_not_used_compute_nothing() -> None:
 
 
 @pytest.mark.parametrize("prefix", PREFIXES)
-def test_a_batch_of_one_image_trains(prefix: str) -> None:
-    """Norms of one value for each channel keep their statistics then; with two images they follow them."""
+def test_a_batch_of_one_image_trains(prefix: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """Norms of one value for each channel keep their statistics then, which is told once; with two images they follow them."""
     torch.manual_seed(0)
     model = shallow(f"{prefix}tiny")
     assert bool(model.pooled_norms) is (prefix in ("deeplabv3_", "deeplabv3plus_", "pspnet_", "upernet_"))
     norms = [model.get_submodule(path) for path in model.pooled_norms]
-    for count, moves in ((1, False), (2, True)):
+    for count, moves in ((1, False), (1, False), (2, True)):
         before = [norm.running_mean.clone() for norm in norms]
         model(torch.randn(count, 3, 31, 47)).sum().backward()
         assert [not torch.equal(norm.running_mean, old) for norm, old in zip(norms, before, strict=True)] == [
             moves
         ] * len(norms)
+    said = capsys.readouterr().err
+    assert said.count("a batch of one image has no statistics") == bool(norms)
+    assert all(path in said for path in model.pooled_norms)
 
 
 def test_the_summary_has_every_parameter_in_a_row_and_torchs_multiply_adds() -> None:

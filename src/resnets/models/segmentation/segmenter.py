@@ -10,6 +10,7 @@ from resnets.models.backbone import Backbone
 from resnets.models.levels import Levels
 from resnets.models.segmentation.layers import PooledNorm, resize
 from resnets.models.segmentation.settings import SegmenterSettings
+from resnets.progress import log
 
 
 class SegmenterOutput(NamedTuple):
@@ -54,6 +55,7 @@ class Segmenter(nn.Module):
         self.num_classes = head.out_channels
         self.stride: int = decoder.stride  # type: ignore[assignment]
         self.min_size = backbone.min_size
+        self._told = False  # of norms that a batch of one image does not train
         unused = list(backbone.stages)[settings.num_stages :] if settings.num_stages else []
         self._until = unused[0] if unused else None
         for name in unused:
@@ -66,6 +68,8 @@ class Segmenter(nn.Module):
             ValueError: the images are smaller than `min_size`.
         """
         size = (x.shape[-2], x.shape[-1])
+        if self.training and len(x) == 1:
+            self._tell_of_pooled_norms()
         if self.training and self.aux_head is not None:
             return SegmenterOutput(*(self._resize(each, size) for each in self.dense_of_both_heads(x)))
         return self._resize(self.dense(x), size)
@@ -89,6 +93,15 @@ class Segmenter(nn.Module):
         A batch of one image has no statistics for them: in train mode they then use those of the batches before.
         """
         return [name for name, module in self.named_modules() if isinstance(module, PooledNorm)]
+
+    def _tell_of_pooled_norms(self) -> None:
+        trained = [name for name in self.pooled_norms if self.get_submodule(name).training]
+        if trained and not self._told:
+            log(
+                "a batch of one image has no statistics of averages over whole images: those of the batches before are used, and stay "
+                f"as they are, in {', '.join(trained)}; two images or more in a batch train them"
+            )
+        self._told = True
 
     def _logits(self, features: dict[str, Tensor], size: tuple[int, int]) -> Tensor:
         return self.head(self.decoder(self.levels(features), size))
