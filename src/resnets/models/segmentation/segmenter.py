@@ -98,8 +98,8 @@ class Segmenter(nn.Module):
         trained = [name for name in self.pooled_norms if self.get_submodule(name).training]
         if trained and not self._told:
             log(
-                "a batch of one image has no statistics of averages over whole images: those of the batches before are used, and stay "
-                f"as they are, in {', '.join(trained)}; two images or more in a batch train them"
+                "a batch of one image has no statistics of averages over whole images: those of the batches before are used and "
+                f"stay as they are in {', '.join(trained)}; two images or more in a batch train them"
             )
         self._told = True
 
