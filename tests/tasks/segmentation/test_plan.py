@@ -80,6 +80,10 @@ def test_settings_without_an_effect_are_refused() -> None:
         planned(dataset((64, 64)), SegmentationConfig(output_stride=6))
     with pytest.raises(UserError, match=r"`task.crop` is a height and a width, such as 256,320; received \(64,\)"):
         planned(dataset((64, 64)), SegmentationConfig(crop=(64,)))
+    with pytest.raises(UserError, match="the least and the largest factor"):
+        planned(dataset((64, 64)), SegmentationConfig(scale_jitter=(2.0, 0.5)))
+    with pytest.raises(UserError, match=r"`task.class_weight_values` has 3 numbers; 2 classes need 2"):
+        planned(dataset((64, 64)), SegmentationConfig(class_weight_values=(1.0, 2.0, 3.0)))
     with pytest.raises(UserError, match=r"`task.loss` is one of ce"):
         SegmentationConfig(loss="cross_entropy")
 

@@ -8,6 +8,7 @@ import pytest
 import torch
 from PIL import Image
 
+from resnets.errors import JobError, UserError
 from resnets.tasks.segmentation import forward, predict_images
 from resnets.tasks.trained_model import TrainedModel
 
@@ -89,6 +90,23 @@ def test_arrays_in_files_are_read_by_windows(model: TrainedModel, tmp_path: Path
     (tmp_path / "cut.npy").write_bytes(content[: len(content) // 2])
     (cut,) = model.predict(str(tmp_path / "cut.npy"))
     assert "cut short" in cut.error
+
+
+@pytest.mark.usefixtures("small_limits")
+def test_large_images_are_checked_as_small_ones_are(model: TrainedModel, tmp_path: Path) -> None:
+    paths = write_images(tmp_path)
+    alone = model.predict(paths[3])[0]  # large, and computed as a whole
+    assert alone.probabilities().shape == (3, *SIZES[3])
+    with pytest.raises(UserError, match="predict one at a time; received 2"):
+        model.predict(paths[1], ensemble=[model])
+    network: Any = model.model
+    network.backbone.min_size = 30
+    strip = model.predict(np.zeros((20, 1000, 3), np.uint8))[0]  # in windows, each of which is too low
+    assert "too small for this network" in strip.error
+    network.head.bias.data[0] = torch.nan
+    for path in paths[:2]:
+        with pytest.raises(JobError, match="is not a number: its weights are damaged"):
+            model.predict(path)
 
 
 @pytest.mark.usefixtures("small_limits")

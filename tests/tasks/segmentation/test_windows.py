@@ -36,13 +36,9 @@ def network() -> nn.Module:
 
 def blended(image: Tensor, window: int, model: nn.Module, *, reverse: bool = False) -> list[Tensor]:
     height, width = image.shape[1:]
-    rows, columns = windows.spans(height, window), windows.spans(width, window)
+    rows, columns = windows.spans(height, window), windows.spans(width, window)[:: -1 if reverse else 1]
     with torch.no_grad():
-        return list(
-            windows.blend(
-                model, lambda y, x: image[:, y.start : y.end, x.start : x.end], rows, columns, reverse=reverse
-            )
-        )
+        return list(windows.blend(model, lambda y, x: image[:, y.start : y.end, x.start : x.end], rows, columns))
 
 
 @pytest.mark.parametrize("size", [(256, 192), (231, 310)])
@@ -62,6 +58,25 @@ def test_inside_of_windows_logits_are_those_of_the_whole_image(size: tuple[int, 
     assert inside.float().mean() > 0.5
     torch.testing.assert_close(found[:, inside], whole[:, inside], rtol=0, atol=1e-5)
     assert not torch.allclose(found, whole, atol=1e-5)
+
+
+@pytest.mark.parametrize("stride", [1, 4, 8, 16, 32])
+@pytest.mark.parametrize("rest", [0, 1, 2, 17, 31])
+def test_any_stride_of_a_decoder_is_found(stride: int, rest: int) -> None:
+    """A network that says which row and column of the image a pixel is: blended, each is in its place."""
+
+    def position(batch: Tensor) -> Tensor:
+        return batch[:, :, ::stride, ::stride]
+
+    for size in ((256 + rest, 192 + rest), (20 + rest, 256 + rest)):
+        rows, columns = (torch.arange(side).float() for side in size)
+        image = torch.stack([rows[:, None].expand(size), columns.expand(size)])
+
+        def read(y: Span, x: Span, image: Tensor = image) -> Tensor:
+            return image[:, y.start : y.end, x.start : x.end]
+
+        found = torch.cat(list(windows.blend(position, read, *(windows.spans(side, 96) for side in size))), 1)
+        torch.testing.assert_close(found, position(image[None])[0], rtol=0, atol=1e-3)
 
 
 def test_one_window_is_the_whole_image_to_the_bit() -> None:

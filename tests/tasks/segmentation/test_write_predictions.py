@@ -1,5 +1,6 @@
 """Files of predictions: values, palettes, sizes and orientation."""
 
+import contextlib
 import csv
 from pathlib import Path
 
@@ -82,8 +83,15 @@ def test_probabilities_sum_to_1_and_have_the_class_of_the_mask(model: TrainedMod
     np.testing.assert_allclose(found.astype(float).sum(0), 1, atol=2e-3)
     best = found.max(0)
     assert (np.take_along_axis(found, prediction.mask[None].astype(int), 0)[0] == best).all()
-    with pytest.raises(JobError, match="computed in windows"):
-        write("probabilities", tmp_path / "out", Prediction("a.png", NAMES, MASK))
+    large, writers = Prediction("large.png", NAMES, MASK), write_predictions.writers(CONFIG, NAMES)
+    for kind in ("probabilities", "draw"):  # all others are written before the error
+        with contextlib.ExitStack() as stack:
+            sink = stack.enter_context(writers[kind](str(tmp_path / kind)))
+            sink(large)
+            sink(prediction)
+            with pytest.raises(JobError, match=r"1 image too large to be .*: 'large.png'"):
+                stack.close()
+        assert len(list((tmp_path / kind).iterdir())) == 1
 
 
 def test_files_have_the_size_and_orientation_in_which_the_image_is_shown(model: TrainedModel, tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 from resnets.data.loading.batch import Images
 from resnets.models.segmentation.layers import resize
@@ -49,12 +50,19 @@ def forward(
         for index, each in zip(indices, found, strict=True):
             logits[index] = each
     terms: dict[str, list[Tensor]] = {}
-    for each, mask in zip(logits, [] if masks is None or loss is None else masks, strict=False):
-        resized = resize(each[None].float(), mask.shape, align_corners=align_corners)
-        assert loss is not None
-        for name, value in loss(resized, mask[None]).items():
-            terms.setdefault(name, []).append(value[0])
+    if masks is not None and loss is not None:
+        for each, mask in zip(logits, masks, strict=True):
+            for name, value in loss(*_of_one_size(each.float(), mask, align_corners=align_corners)).items():
+                terms.setdefault(name, []).append(value[0])
     return SegmentationOutput(logits, {name: torch.stack(values) for name, values in terms.items()})
+
+
+def _of_one_size(logits: Tensor, mask: Tensor, *, align_corners: bool) -> tuple[Tensor, Tensor]:
+    """Logits (1, K, H, W) and mask (1, H, W) at the size of the mask, or of the logits where the mask is a large one."""
+    if mask.numel() <= WHOLE_PIXELS:
+        return resize(logits[None], (mask.shape[0], mask.shape[1]), align_corners=align_corners), mask[None]
+    nearest = functional.interpolate(mask[None, None].float(), logits.shape[-2:], mode="nearest-exact")
+    return logits[None], nearest[0].to(mask.dtype)
 
 
 def find_dense(model: Any) -> Dense:
@@ -78,7 +86,7 @@ def _is_small(images: Tensor) -> bool:
 def _in_windows(dense: Dense, image: Tensor, window: int) -> Tensor:
     rows, columns = (windows.spans(side, window) for side in image.shape[-2:])
     parts = windows.blend(dense, lambda y, x: image[:, y.start : y.end, x.start : x.end], rows, columns)
-    return torch.cat(list(parts), dim=1)
+    return torch.cat(list(parts), dim=1).to(image.device)
 
 
 def _parts(images: Images) -> Iterator[tuple[Sequence[int], Tensor]]:

@@ -42,6 +42,9 @@ def plan(dataset: Dataset, recipe: Recipe) -> dict[str, ChosenValue]:
     config.segmenter()
     if len(config.crop) not in (0, 2):
         raise UserError(f"`task.crop` is a height and a width, such as 256,320; received {config.crop}.")
+    if config.scale_jitter[0] > config.scale_jitter[1]:
+        raise UserError(f"`task.scale_jitter` is the least and the largest factor; received {config.scale_jitter}.")
+    _check_lengths(config, len(dataset.class_names))
     samples = dataset.subset("train") or dataset.samples
     sizes = np.array([sample.target.size for sample in samples])  # (N, 2)
     values = {"augment.crop": ChosenValue("none", "crops of segmentation are settings such as task.crop")}
@@ -79,6 +82,14 @@ def plan(dataset: Dataset, recipe: Recipe) -> dict[str, ChosenValue]:
 def check_unused(recipe: Recipe) -> None:
     """Raise UserError for settings of the augmentation and resizing that have no effect on a segmentation."""
     unused_settings.check_unused(recipe, USED, RESIZES)
+
+
+def _check_lengths(config: SegmentationConfig, num_classes: int) -> None:
+    """Raise UserError for given values that are not as many as the classes."""
+    for key, each in (("class_weight_values", 1), ("output_values", 1), ("output_colors", 3)):
+        count = len(getattr(config, key))
+        if count not in (0, each * num_classes):
+            raise UserError(f"`task.{key}` has {count} numbers; {num_classes} classes need {each * num_classes}.")
 
 
 def _crop_side(side: int) -> int:

@@ -25,6 +25,7 @@ from resnets.tasks.segmentation import upsample, windows
 from resnets.tasks.segmentation.forward import BATCH_PIXELS, WHOLE_PIXELS
 from resnets.tasks.segmentation.prediction import Prediction
 from resnets.tasks.segmentation.windows import Span
+from resnets.tasks.trained_model import check_finite
 
 Predict = Callable[[Iterable[ImageInput]], Iterator[Prediction]]
 ANY_SIZE = 1 << 40  # pixels
@@ -118,11 +119,22 @@ def _predict_large(model: Any, name: str, image: WindowedImage, window: int, ali
         return inputs
 
     try:
+        model.check_size(torch.empty(3, *image.size, device="meta"))
         with torch.inference_mode():
-            parts = windows.blend(job.outputs, read, rows, columns)
+            parts = _finite(windows.blend(job.outputs, read, rows, columns), name)
+            if not in_windows:
+                (logits,) = parts
+                mask = upsample.label_map(logits, image.size, align_corners=align_corners)
+                return Prediction(name, model.class_names, mask, None, logits, align_corners)
             height = math.ceil(image.size[0] / model.model.stride)
             mask = upsample.label_map_of_parts(parts, height, image.size, align_corners=align_corners)
-    except ImageError as error:  # a part of a file that is read by windows
+    except ImageError as error:  # also of a part of a file that is read by windows
         unreadable: Prediction = model.task.unreadable(name, error.reason)
         return unreadable
     return Prediction(name, model.class_names, mask)
+
+
+def _finite(parts: Iterator[Tensor], name: str) -> Iterator[Tensor]:
+    for part in parts:
+        check_finite(part, name)
+        yield part

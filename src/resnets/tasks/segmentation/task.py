@@ -22,6 +22,7 @@ from resnets.data.mask_datasets import open_mask_dataset
 from resnets.data.mask_datasets.mask_classes import IGNORE
 from resnets.data.mask_datasets.overlay import overlay
 from resnets.data.split import stratify_groups
+from resnets.errors import UserError
 from resnets.inference.static_graph import StaticGraph
 from resnets.models.segmentation import zoo
 from resnets.models.segmentation.build import build_segmenter
@@ -271,6 +272,8 @@ class Segmentation(Task):
         self, models: Sequence[Any], images: Iterable[Any], *, batch: int, workers: int | None, **options: Any
     ) -> Iterator[Any]:
         """One model; large images are computed one at a time, and those of more than 2 million pixels in windows."""
+        if len(models) > 1:
+            raise UserError(f"Models of the task {self.name} predict one at a time; received {len(models)}.")
         whole: Any = partial(super().predict_models, models, batch=batch, workers=workers, **options)
         window, corners = max(self.settings.crop, default=plan.USUAL_CROP), self.settings.align_corners
         return predict_images(models[0], images, whole, window=window, align_corners=corners)

@@ -42,27 +42,29 @@ def blend(
     read: Callable[[Span, Span], Tensor],
     rows: list[Span],
     columns: list[Span],
-    *,
-    reverse: bool = False,
 ) -> Iterator[Tensor]:
     """The logits of an image, (K, m, w) of consecutive rows of the decoder's map, in float32.
 
     Args:
         dense: images (n, C, H, W) -> logits (n, K, H / stride, W / stride), rounded up.
         read: the part of the normalized image, (C, height, width).
-        reverse: compute the windows of each row from right to left, which changes nothing.
+        rows, columns: of `spans`, of which the columns may have any order.
     """
     total: Tensor | None = (
         None  # (K + 1, m, w) in float64: weighted logits and, last, weights of the rows from `top` on
     )
-    top = 0
+    top = stride = 0
     for row, following in zip(rows, [*rows[1:], None], strict=True):
-        for column, logits in _computed(dense, read, row, columns[::-1] if reverse else columns):
+        for column, logits in _computed(dense, read, row, columns):
             if len(rows) == len(columns) == 1:
                 yield logits.float()
                 return
-            stride = math.ceil((row.end - row.start) / logits.shape[1])
-            height, width = (math.ceil(side[-1].end / stride) for side in (rows, columns))
+            if not stride:  # of a whole window, whose side the stride divides
+                axis, first = (1, row) if len(rows) > 1 else (2, column)
+                stride = (first.end - first.start) // logits.shape[axis]
+            height, width = (math.ceil(max(each.end for each in side) / stride) for side in (rows, columns))
+            expected = [math.ceil((side.end - side.start) / stride) for side in (row, column)]
+            assert list(logits.shape[1:]) == expected, (logits.shape, row, column, stride)
             y, x = row.start // stride - top, column.start // stride
             if total is None:
                 total = logits.new_zeros((len(logits) + 1, 0, width), dtype=torch.float64)

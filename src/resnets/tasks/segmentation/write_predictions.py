@@ -12,8 +12,10 @@ from PIL import Image
 from resnets import atomic_write
 from resnets.data.image.decode import MAX_PIXELS, decode
 from resnets.data.image.label_map_file import open_label_map
+from resnets.data.image.open_image_file import DecodeError
 from resnets.data.mask_datasets.overlay import overlay
 from resnets.errors import JobError, UserError
+from resnets.message_format import format_list, pluralize
 from resnets.report.figures.class_color import Color, class_color
 from resnets.tasks.outputs.choose_files import choose_files, save_jpeg
 from resnets.tasks.segmentation.config import SegmentationConfig
@@ -100,11 +102,19 @@ def overlays(folder: str, config: SegmentationConfig, class_names: Sequence[str]
     """A JPEG file of each image with the colors of its classes."""
     name_of, colors = choose_files(Path(folder)), colors_of(config, len(class_names))
 
+    left_out: list[str] = []
+
     def write(prediction: Prediction) -> None:
         assert prediction.mask is not None
-        save_jpeg(overlay(decode(prediction.path), prediction.mask, colors), name_of(prediction.path, ".jpg"))
+        try:
+            pixels = decode(prediction.path)
+        except DecodeError:  # a file that is read by windows
+            left_out.append(prediction.path)
+            return
+        save_jpeg(overlay(pixels, prediction.mask, colors), name_of(prediction.path, ".jpg"))
 
     yield write
+    _raise_for(left_out, "drawn")
 
 
 @contextlib.contextmanager
@@ -112,16 +122,24 @@ def probability_files(folder: str, config: SegmentationConfig, class_names: Sequ
     """An npz file of each image: "probabilities", float16 (K, height, width), and "classes", their names."""
     name_of = choose_files(Path(folder))
 
+    left_out: list[str] = []
+
     def write(prediction: Prediction) -> None:
         found = prediction.probabilities()
         if found is None:
-            raise JobError(
-                f"'{prediction.path}' is so large that it was computed in windows, which keep no probabilities."
-            )
+            left_out.append(prediction.path)
+            return
         with atomic_write.replace_file(name_of(prediction.path, ".npz")) as temporary:
             np.savez_compressed(temporary, probabilities=found, classes=np.array(class_names))
 
     yield write
+    _raise_for(left_out, "written with probabilities")
+
+
+def _raise_for(left_out: Sequence[str], what: str) -> None:
+    """Raise JobError for images that are too large for a kind of file, after all others were written."""
+    if left_out:
+        raise JobError(f"{pluralize(len(left_out), 'image')} too large to be {what}: {format_list(left_out, 5)}.")
 
 
 @contextlib.contextmanager
@@ -131,8 +149,9 @@ def area_table(path: str, config: SegmentationConfig, class_names: Sequence[str]
     rows: list[dict[str, object]] = []
 
     def write(prediction: Prediction) -> None:
+        areas = prediction.areas
         for name, count in prediction.pixels.items():
-            area = f"{prediction.areas.get(name, 0.0):.6f}"
+            area = f"{areas.get(name, 0.0):.6f}"
             rows.append({"path": prediction.path, "class": name, "pixels": count, "area": area})
 
     yield write
