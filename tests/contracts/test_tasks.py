@@ -150,7 +150,7 @@ class TestSegmentation(TaskContract):
     task = Segmentation
     settings = (
         "optim.lr=0.01", "schedule.warmup_epochs=0", "augment.jitter=0", "augment.flip=0", "task.scale_jitter=1,1",
-        "task.crop_max_share=1", "task.decoder_channels=16",
+        "task.crop_max_class_fraction=1", "task.decoder_channels=16",
     )  # fmt: skip
     overfit = ("miou", 0.9, "max")
     overfit_epochs = 30

@@ -10,7 +10,7 @@ from resnets.data.datasets.dataset import Dataset, Sample
 from resnets.data.mask_datasets.image_mask import ImageMask
 from resnets.data.mask_datasets.mask_classes import MaskClasses
 from resnets.errors import UserError
-from resnets.recipes.recipe import Augment, Data, Model, Recipe
+from resnets.recipes.recipe import Augment, Data, Model, Recipe, Stop
 from resnets.tasks.segmentation.config import SegmentationConfig, model_settings
 from resnets.tasks.segmentation.plan import plan
 
@@ -33,8 +33,8 @@ def planned(images: Dataset, config: SegmentationConfig = SegmentationConfig(), 
 
 def test_small_images_keep_their_size() -> None:
     values = planned(dataset((360, 480)))
-    assert (values["data.resize"], values["task.crop"], values["data.imgsz"]) == ("none", (256, 256), 256)
-    assert values["data.batch"] == 8
+    assert (values["data.resize"], values["task.crop"], values["data.imgsz"]) == ("none", (192, 192), 192)
+    assert values["data.batch"] == 4
     tiny = planned(dataset((50, 70)))
     assert (tiny["data.resize"], tiny["task.crop"], tiny["data.imgsz"]) == ("none", (64, 96), 96)
     assert tiny["data.batch"] == 10
@@ -42,16 +42,24 @@ def test_small_images_keep_their_size() -> None:
 
 def test_large_images_and_a_given_size_are_fitted() -> None:
     values = planned(dataset((3000, 4000)))
-    assert (values["data.resize"], values["data.imgsz"], values["task.crop"]) == ("fit", 512, (256, 256))
+    assert (values["data.resize"], values["data.imgsz"], values["task.crop"]) == ("fit", 512, (192, 192))
     given = planned(dataset((3000, 4000)), data=Data(imgsz=240))
-    assert (given["data.resize"], given["task.crop"]) == ("fit", (192, 256))
+    assert (given["data.resize"], given["task.crop"]) == ("fit", (192, 192))
     assert "data.imgsz" not in given
     own = planned(dataset((3000, 4000)), data=Data(resize="none"))
-    assert (own["task.crop"], own["data.imgsz"]) == ((256, 256), 256)
+    assert (own["task.crop"], own["data.imgsz"]) == ((192, 192), 192)
     assert "data.resize" not in own
     cropped = planned(dataset((360, 480)), SegmentationConfig(crop=(320, 400)))
     assert cropped["data.imgsz"] == 400
     assert "task.crop" not in cropped
+
+
+@pytest.mark.parametrize(("count", "epochs"), [(8, 200), (100, 144), (400, 40), (4000, 40)])
+def test_a_training_from_random_weights_takes_enough_steps(count: int, epochs: int) -> None:
+    images = dataset((360, 480), count)
+    assert planned(images)["stop.epochs"] == epochs
+    assert "stop.epochs" not in planned(images, stop=Stop(steps=10))
+    assert "stop.epochs" not in planned(images, model=Model(weights="w.safetensors"))
 
 
 def test_predictions_have_the_values_and_colors_of_the_classes_that_occur() -> None:

@@ -51,7 +51,7 @@ def test_figures_do_not_depend_on_the_size_of_a_batch(read_data: Read, model: Tr
     alone = concatenate([model.measure([sample], batch=1, workers=0)[0] for sample in samples])
     for one, other in zip(measured["confusion"], alone["confusion"], strict=True):
         assert torch.equal(one, other)
-    assert torch.equal(measured["border"], alone["border"])
+    assert torch.equal(measured["boundary"], alone["boundary"])
     assert model.task.summarize(model.task.keep(measured)) == model.task.summarize(model.task.keep(alone))
 
 

@@ -19,12 +19,14 @@ class SegmentationConfig(SegmenterSettings, TaskConfig):
     Attributes:
         loss: terms of `losses.LOSSES`, joined by "+".
         aux_weight: of the loss of the second head, if there is one.
-        class_weights: of the terms that are means over pixels, counted in the training masks: "median" divides the median of the
-            frequencies by that of the class, "sqrt" takes the root of that, "enet" is 1 / log(1.02 + frequency).
+        class_weights: of the terms that are means over pixels, counted in the training masks: "median_frequency" divides the
+            median of the frequencies by that of the class, "sqrt_median_frequency" takes the root of that, "enet" is
+            1 / log(1.02 + frequency).
         class_weight_values: the weight of each class; () for none.
         crop: height and width of what a training sees of an image, in pixels of the input; () until it is chosen.
         scale_jitter: least and largest factor of the size of a training image.
-        crop_max_share: a crop in which one class has a larger part of the labeled pixels is drawn again, up to ten times.
+        crop_max_class_fraction: a crop in which one class has a larger part of the labeled pixels is drawn again, up to ten
+            times.
         mask_values: what the values of masks mean, each as VALUE=NAME, in place of what the data say.
         mask_value_tolerance: a value, or each part of a color, may differ by this much from a known one.
         output_values: for each class, the number in the files of masks, by which predictions are written for a server.
@@ -34,11 +36,11 @@ class SegmentationConfig(SegmenterSettings, TaskConfig):
     name: str = "segmentation"
     loss: str = "ce+dice"
     aux_weight: float = number(0.4, low=0)
-    class_weights: str = choice("none", "none", "median", "sqrt", "enet")
+    class_weights: str = choice("none", "none", "median_frequency", "sqrt_median_frequency", "enet")
     class_weight_values: tuple[float, ...] = number((), low=0)
     crop: tuple[int, ...] = number((), low=1)
-    scale_jitter: tuple[float, float] = number((0.5, 2.0), above=0)
-    crop_max_share: float = number(0.75, above=0, high=1)
+    scale_jitter: tuple[float, float] = number((0.5, 1.5), above=0)
+    crop_max_class_fraction: float = number(0.75, above=0, high=1)
     mask_values: tuple[str, ...] = ()
     mask_value_tolerance: int = number(0, low=0, high=255)
     output_values: tuple[int, ...] = number((), low=0)

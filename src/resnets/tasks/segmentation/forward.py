@@ -11,7 +11,7 @@ from torch.nn import functional
 from resnets.data.loading.batch import Images
 from resnets.models.segmentation.layers import resize
 from resnets.models.segmentation.segmenter import Segmenter
-from resnets.tasks.segmentation import windows
+from resnets.tasks.segmentation import sliding_window
 
 WHOLE_PIXELS = 2**21  # of an image that goes through the network as a whole; larger ones do so in windows
 BATCH_PIXELS = 2**20  # of the images that go through the network together
@@ -84,8 +84,8 @@ def _is_small(images: Tensor) -> bool:
 
 
 def _in_windows(dense: Dense, image: Tensor, window: int) -> Tensor:
-    rows, columns = (windows.spans(side, window) for side in image.shape[-2:])
-    parts = windows.blend(dense, lambda y, x: image[:, y.start : y.end, x.start : x.end], rows, columns)
+    rows, columns = (sliding_window.window_spans(side, window) for side in image.shape[-2:])
+    parts = sliding_window.blend_windows(dense, lambda y, x: image[:, y.start : y.end, x.start : x.end], rows, columns)
     return torch.cat(list(parts), dim=1).to(image.device)
 
 

@@ -10,20 +10,23 @@ from resnets.data.datasets.dataset import Dataset, Sample
 from resnets.data.image.preprocess import Preprocess
 from resnets.data.mask_datasets.mask_classes import MaskClasses
 from resnets.errors import UserError
+from resnets.message_format import pluralize
 from resnets.recipes.recipe import Recipe
 from resnets.tasks.base import ChosenValue
 from resnets.tasks.inputs import unused_settings
 from resnets.tasks.segmentation.config import SegmentationConfig
 from resnets.tasks.segmentation.training.class_weights import class_weights
-from resnets.tasks.segmentation.training.targets import count_pixels
+from resnets.tasks.segmentation.training.targets import count_class_pixels
 
-USED, RESIZES = (
-    ("flip", "jitter"),
-    ("shorter", "fit", "none"),
-)  # of `augment`; the default of `data.resize`, and what it may be
+USED = ("flip", "jitter")  # of `augment`
+RESIZES = ("shorter", "fit", "none")  # the default of `data.resize`, and what it may be
 OWN_SIZE = 640  # pixels of the longer side up to which images are not resized
 USUAL_IMGSZ = 512
-USUAL_CROP = 256
+USUAL_CROP = 192
+USUAL_BATCH = 4
+BATCH_OF_SMALL = 16
+MIN_STEPS = 3600  # of a training from random weights
+EPOCHS = (40, 200)  # the least and the most
 SMALL_SIDE = 160  # pixels; up to here a batch of 16 takes little memory
 MIN_BATCH = 4  # of a process, for statistics of batch norm
 ALIGNMENT = 32  # pixels: the stride of the deepest map of a backbone
@@ -67,12 +70,13 @@ def plan(dataset: Dataset, recipe: Recipe) -> dict[str, ChosenValue]:
         values["data.imgsz"] = ChosenValue(max(crop), "the size of training crops; images keep theirs")
     batch = recipe.data.batch
     if batch is None:
-        each = max(min(16 if max(crop) <= SMALL_SIDE else 8, len(samples) // 4), 2)
+        each = max(min(BATCH_OF_SMALL if max(crop) <= SMALL_SIDE else USUAL_BATCH, len(samples) // 4), 2)
         size = ranks.world_size()
         batch = max(each // size, 1) * size
         values["data.batch"] = ChosenValue(batch, f"usual for crops of {max(crop)} pixels")
     return (
         values
+        | _epochs(recipe, len(samples), batch)
         | _norms(recipe, batch)
         | _weights(config, samples, dataset.class_names)
         | _outputs(samples, dataset.class_names)
@@ -96,6 +100,15 @@ def _crop_side(side: int) -> int:
     return min(math.ceil(side / ALIGNMENT) * ALIGNMENT, USUAL_CROP)
 
 
+def _epochs(recipe: Recipe, count: int, batch: int) -> dict[str, ChosenValue]:
+    """Enough steps where there are few images; weights need fewer."""
+    if recipe.model.weights != "none" or recipe.stop.steps is not None:
+        return {}
+    least, most = EPOCHS
+    epochs = min(max(math.ceil(MIN_STEPS / max(count // batch, 1)), least), most)
+    return {"stop.epochs": ChosenValue(epochs, f"from random weights, of {pluralize(count, 'image')}")}
+
+
 def _norms(recipe: Recipe, batch: int) -> dict[str, ChosenValue]:
     """Few images have no good statistics, and those of weights are better (Chen et al. 2018)."""
     if recipe.model.weights == "none" or batch // ranks.world_size() >= MIN_BATCH:
@@ -106,7 +119,7 @@ def _norms(recipe: Recipe, batch: int) -> dict[str, ChosenValue]:
 def _weights(config: SegmentationConfig, samples: Sequence[Sample], names: Sequence[str]) -> dict[str, ChosenValue]:
     if config.class_weights == "none" or config.class_weight_values:
         return {}
-    found = class_weights(config.class_weights, count_pixels(samples, names))
+    found = class_weights(config.class_weights, count_class_pixels(samples, names))
     values = tuple(float(f"{value:.4g}") for value in found)
     return {"task.class_weight_values": ChosenValue(values, f"{config.class_weights}, from the training masks")}
 

@@ -11,7 +11,7 @@ _SCRATCH_AND_FINETUNE: Mapping[str, Any] = {
 }  # fmt: skip
 
 RECIPE_VALUES: Mapping[str, Mapping[str, Any]] = {
-    "scratch": {**_SCRATCH_AND_FINETUNE, "model.zero_init_residual": None, "optim.lr": 1e-3, "stop.epochs": 100},
+    "scratch": {**_SCRATCH_AND_FINETUNE, "model.zero_init_residual": None, "optim.lr": 7e-4},
     # New decoder and heads from the first step on, the backbone at a tenth of their learning rate.
     "finetune": {
         **_SCRATCH_AND_FINETUNE,

@@ -42,7 +42,7 @@ from resnets.tasks.segmentation.forward import SegmentationOutput, forward, larg
 from resnets.tasks.segmentation.metrics import metric_tables, records, scores
 from resnets.tasks.segmentation.metrics import summarize as metrics
 from resnets.tasks.segmentation.metrics.records import LOSS
-from resnets.tasks.segmentation.predict_images import predict_images
+from resnets.tasks.segmentation.predict_any_size import predict_any_size
 from resnets.tasks.segmentation.prediction import Prediction
 from resnets.tasks.segmentation.recipe_values import RECIPE_VALUES
 from resnets.tasks.segmentation.report.draw_report import draw
@@ -276,7 +276,7 @@ class Segmentation(Task):
             raise UserError(f"Models of the task {self.name} predict one at a time; received {len(models)}.")
         whole: Any = partial(super().predict_models, models, batch=batch, workers=workers, **options)
         window, corners = max(self.settings.crop, default=plan.USUAL_CROP), self.settings.align_corners
-        return predict_images(models[0], images, whole, window=window, align_corners=corners)
+        return predict_any_size(models[0], images, whole, window=window, align_corners=corners)
 
     def predict(self, path: str, outputs: Any, placement: Placement) -> Prediction:
         """The class of each pixel of the original image."""

@@ -105,7 +105,7 @@ def test_a_crop_of_mostly_one_class_is_drawn_again() -> None:
 
 
 def test_image_and_mask_are_flipped_together_and_only_the_image_changes_color() -> None:
-    config = SegmentationConfig(crop=(24, 24), scale_jitter=(1.0, 1.0), crop_max_share=1.0)
+    config = SegmentationConfig(crop=(24, 24), scale_jitter=(1.0, 1.0), crop_max_class_fraction=1.0)
     mask = np.tile(np.arange(24, dtype=np.uint8), (24, 1))
     image = np.repeat(10 * mask[..., None], 3, axis=2)
     flipped = train_transform(config, Augment(flip=1.0), OWN_SIZE)

@@ -10,8 +10,8 @@ def test_median_frequency_balancing_is_that_of_its_definition() -> None:
     counts = np.array([[80, 20, 0], [60, 40, 0], [90, 0, 10]])
     frequencies = np.array([230 / 300, 60 / 200, 10 / 100])  # of the pixels of the images that have the class
     expected = 0.3 / frequencies
-    np.testing.assert_allclose(class_weights("median", counts), expected, rtol=1e-12)
-    np.testing.assert_allclose(class_weights("sqrt", counts), np.sqrt(expected), rtol=1e-12)
+    np.testing.assert_allclose(class_weights("median_frequency", counts), expected, rtol=1e-12)
+    np.testing.assert_allclose(class_weights("sqrt_median_frequency", counts), np.sqrt(expected), rtol=1e-12)
 
 
 def test_enet_is_bounded_by_its_offset() -> None:
@@ -23,7 +23,7 @@ def test_enet_is_bounded_by_its_offset() -> None:
 
 def test_a_class_without_a_pixel_has_a_weight_of_1() -> None:
     counts = np.array([[80, 20, 0]])
-    for kind in ("median", "sqrt", "enet"):
+    for kind in ("median_frequency", "sqrt_median_frequency", "enet"):
         found = class_weights(kind, counts)
         assert found[2] == 1
         np.testing.assert_allclose(found[:2], class_weights(kind, counts[:, :2]))

@@ -1,7 +1,7 @@
 """What an evaluation keeps of each image, as rows of `Measurements`:
 
 * "confusion": a list of `image_cells`, int64 (m, 2).
-* "border": int64 (n, 3, K), of `border_counts`.
+* "boundary": int64 (n, 3, K), of `boundary_iou.boundary_counts`.
 * "unit": int64 (n,), the same number for copies and images of one group.
 * "preview": a list of uint8 (m,), the predicted classes as `pack` makes them of a smaller mask, for figures.
 * in a training, "loss_NAME": float32 (n,), the terms of the loss.
@@ -19,10 +19,10 @@ from torch import Tensor
 from resnets.data.datasets.dataset import Sample
 from resnets.tasks import bootstrap
 from resnets.tasks.measurements import Measurements
-from resnets.tasks.segmentation.metrics import confusion
+from resnets.tasks.segmentation.metrics import boundary_iou, confusion
 
 PREVIEW_SIDE = 300  # pixels of the longer side of a mask in a figure
-COUNTS = ("confusion", "border", "unit")  # the rows of which metrics are computed
+COUNTS = ("confusion", "boundary", "unit")  # the rows of which metrics are computed
 LOSS = "loss_"  # beginning of the names of the terms, in rows and in `metrics.jsonl`
 
 
@@ -33,7 +33,7 @@ def measure(
     pairs = list(zip(truths, predicted, strict=True))
     return Measurements({
         "confusion": [confusion.image_cells(*pair, num_classes) for pair in pairs],
-        "border": torch.stack([confusion.border_counts(*pair, num_classes) for pair in pairs]),
+        "boundary": torch.stack([boundary_iou.boundary_counts(*pair, num_classes) for pair in pairs]),
         "unit": torch.tensor([bootstrap.unit_of(sample) for sample in samples], dtype=torch.int64),
         "preview": [pack(shrink(each, PREVIEW_SIDE)) for each in predicted],
     })  # fmt: skip
@@ -65,12 +65,12 @@ class Records:
 
     Attributes:
         cells: of `image_cells`, for each image.
-        border: int64 (N, 3, K), of `border_counts`.
+        boundary: int64 (N, 3, K), of `boundary_iou.boundary_counts`.
         unit: int64 (N,), the same number for copies and images of one group.
     """
 
     cells: Sequence[Tensor]
-    border: np.ndarray
+    boundary: np.ndarray
     unit: np.ndarray
 
     def __len__(self) -> int:
@@ -78,7 +78,7 @@ class Records:
 
     @property
     def num_classes(self) -> int:
-        return int(self.border.shape[2])
+        return int(self.boundary.shape[2])
 
     @cached_property
     def counts(self) -> np.ndarray:
@@ -92,12 +92,12 @@ class Records:
 
     def select(self, indices: np.ndarray) -> "Records":
         """The images at `indices`, int64 (n,)."""
-        return Records([self.cells[index] for index in indices.tolist()], self.border[indices], self.unit[indices])
+        return Records([self.cells[index] for index in indices.tolist()], self.boundary[indices], self.unit[indices])
 
 
 def of(measurements: Measurements) -> Records:
     """The records that the rows hold."""
-    return Records(measurements["confusion"], measurements["border"].numpy(), measurements["unit"].numpy())
+    return Records(measurements["confusion"], measurements["boundary"].numpy(), measurements["unit"].numpy())
 
 
 def losses(measurements: Measurements) -> dict[str, Tensor]:

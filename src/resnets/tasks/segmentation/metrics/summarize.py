@@ -29,9 +29,9 @@ def summarize(records: Records, widening: float = 1.0) -> dict[str, Any]:
     Returns:
         count; num_pixels, the labeled ones; num_classes, and num_classes_measured: those that are true or predicted
         somewhere, over which means are taken.
-        miou, mean_dice, pixel_accuracy, mean_accuracy, frequency_weighted_iou; boundary_miou, of the pixels near the borders
+        miou, mean_dice, pixel_accuracy, mean_accuracy, frequency_weighted_iou; boundary_miou, of the pixels near the boundaries
         of the classes.
-        image_miou, the mean of the mIoU of single images, and image_miou_worst, that of the lowest 5 % of them.
+        image_miou, the mean of the mIoU of single images, and image_miou_worst_5pct, that of the lowest 5 % of them.
         num_units, of images that are no copies and of no common group; miou_interval, pixel_accuracy_interval and
         boundary_miou_interval: 95 %, by a bootstrap over the units; without one, interval_note says why.
     """
@@ -44,9 +44,9 @@ def summarize(records: Records, widening: float = 1.0) -> dict[str, Any]:
         "pixel_accuracy": scores.pixel_accuracy(total),
         "mean_accuracy": scores.mean(scores.recall(total)),
         "frequency_weighted_iou": scores.frequency_weighted_iou(total),
-        "boundary_miou": scores.miou(records.border.sum(axis=0)),
+        "boundary_miou": scores.miou(records.boundary.sum(axis=0)),
         "image_miou": of_images.mean() if len(of_images) else math.nan,
-        "image_miou_worst": of_images[: math.ceil(WORST * len(of_images))].mean() if len(of_images) else math.nan,
+        "image_miou_worst_5pct": of_images[: math.ceil(WORST * len(of_images))].mean() if len(of_images) else math.nan,
     }
     summary: dict[str, Any] = {
         "count": len(records),
@@ -59,7 +59,7 @@ def summarize(records: Records, widening: float = 1.0) -> dict[str, Any]:
     if summary["num_units"] < MIN_UNITS:
         return summary | {"interval_note": _too_few(len(records), summary["num_units"])}
     weights = bootstrap.resample(records.unit, NUM_RESAMPLES)
-    for key, counts in (("", records.counts), ("boundary_", records.border)):
+    for key, counts in (("", records.counts), ("boundary_", records.boundary)):
         resampled = _resampled(counts, weights)
         summary[f"{key}miou_interval"] = bootstrap.interval(scores.miou(resampled), summary[f"{key}miou"], widening)
         if not key:
@@ -85,7 +85,7 @@ def class_rows(records: Records, class_names: Sequence[str]) -> list[dict[str, A
     total = records.counts.sum(axis=0)
     columns = {
         "iou": scores.iou(total), "dice": scores.dice(total), "precision": scores.precision(total),
-        "recall": scores.recall(total), "boundary_iou": scores.iou(records.border.sum(axis=0)),
+        "recall": scores.recall(total), "boundary_iou": scores.iou(records.boundary.sum(axis=0)),
     }  # fmt: skip
     ends: list[list[float] | None] = [None] * len(class_names)
     if len(np.unique(records.unit)) >= MIN_UNITS:

@@ -78,7 +78,7 @@ def _key_numbers(metrics: Mapping[str, Any]) -> Iterator[KeyNumber]:
         return
     names = {
         "miou": "mean IoU", "mean_dice": "mean Dice", "pixel_accuracy": "pixels right", "mean_accuracy": "mean class recall",
-        "boundary_miou": "mean IoU at borders", "image_miou_worst": "mean IoU, worst 5 % of images",
+        "boundary_miou": "mean IoU at boundaries", "image_miou_worst_5pct": "mean IoU, worst 5 % of images",
     }  # fmt: skip
     for key, name in names.items():
         if metrics.get(key) is not None:
@@ -97,8 +97,8 @@ def _summary(metrics: Mapping[str, Any], evaluated: Evaluated) -> Iterator[str]:
         )
     if never := [row["class"] for row in known if row["iou"] == 0 and row["recall"] is not None]:
         yield (
-            f"Never right: “{'”, “'.join(never)}”. For rare classes, `task.class_weights=median` or a loss with dice or lovasz "
-            "helps."
+            f"Never right: “{'”, “'.join(never)}”. For rare classes, `task.class_weights=median_frequency` or a loss "
+            "with dice or lovasz helps."
         )
     if rare := [row["class"] for row in known if row["share"] is not None and 0 < row["share"] < RARE]:
         share = sum(row["share"] for row in known if row["class"] in rare)
@@ -132,12 +132,12 @@ def _classes(metrics: Mapping[str, Any], evaluated: Evaluated) -> Iterator[Block
     yield Figure("class_iou.png", "The IoU of each class with its interval, and its part of the pixels")
     measures = {
         "share": "of the pixels", "iou": "IoU", "dice": "Dice", "precision": "precision", "recall": "recall",
-        "boundary_iou": "IoU at borders",
+        "boundary_iou": "IoU at boundaries",
     }  # fmt: skip
     columns = [Column("class"), *(Column(name, "number", percent, bar=key == "iou") for key, name in measures.items())]
     yield Table(columns, [[row["class"], *(row[key] for key in measures)] for row in evaluated.classes])
     yield (
-        "The IoU at borders (boundary IoU) counts only the pixels near the border of their class, up to 2 % of the image's "
+        "The IoU at boundaries (boundary IoU) counts only the pixels near the boundary of their class, up to 2 % of the image's "
         "diagonal: where it is much lower, areas are found and their outlines are not exact."
     )
     if evaluated.groups:

@@ -22,7 +22,9 @@ def train_transform(config: SegmentationConfig, section: Augment, preprocess: Pr
 
     `section.flip` and `section.jitter` are used.
     """
-    steps: list[v2.Transform] = [ScaleCrop(preprocess, config.crop, config.scale_jitter, config.crop_max_share)]
+    steps: list[v2.Transform] = [
+        ScaleCrop(preprocess, config.crop, config.scale_jitter, config.crop_max_class_fraction)
+    ]
     if section.flip:
         steps.append(v2.RandomHorizontalFlip(section.flip))
     if section.jitter:

@@ -33,7 +33,7 @@ class MaskTargets(Sequence[Any]):
         return mask
 
 
-def count_pixels(samples: Sequence[Sample], class_names: Sequence[str]) -> np.ndarray:
+def count_class_pixels(samples: Sequence[Sample], class_names: Sequence[str]) -> np.ndarray:
     """int64 (N, K): the number of pixels of each class in each mask."""
     targets = MaskTargets(samples, class_names)
 

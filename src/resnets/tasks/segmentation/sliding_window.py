@@ -16,39 +16,39 @@ OVERLAP = 1 / 3
 BATCH = 4  # windows that go through the network together
 
 
-class Span(NamedTuple):
+class WindowSpan(NamedTuple):
     """Part of a side, in pixels."""
 
     start: int
     end: int
 
 
-def spans(length: int, window: int) -> list[Span]:
+def window_spans(length: int, window: int) -> list[WindowSpan]:
     """Overlapping parts of a side of `length` pixels, none longer than `window`, which is at least 64 and is rounded down to a
     multiple of 32; they begin at multiples of 32, evenly spaced.
     """
     window = max(window // ALIGNMENT, 2) * ALIGNMENT
     if length <= window:
-        return [Span(0, length)]
+        return [WindowSpan(0, length)]
     last = math.ceil((length - window) / ALIGNMENT)
     step = max(int(window * (1 - OVERLAP)) // ALIGNMENT, 1)
     count = math.ceil(last / step)
     starts = [round(index * last / count) * ALIGNMENT for index in range(count + 1)]
-    return [Span(start, min(start + window, length)) for start in starts]
+    return [WindowSpan(start, min(start + window, length)) for start in starts]
 
 
-def blend(
+def blend_windows(
     dense: Callable[[Tensor], Tensor],
-    read: Callable[[Span, Span], Tensor],
-    rows: list[Span],
-    columns: list[Span],
+    read: Callable[[WindowSpan, WindowSpan], Tensor],
+    rows: list[WindowSpan],
+    columns: list[WindowSpan],
 ) -> Iterator[Tensor]:
     """The logits of an image, (K, m, w) of consecutive rows of the decoder's map, in float32.
 
     Args:
         dense: images (n, C, H, W) -> logits (n, K, H / stride, W / stride), rounded up.
         read: the part of the normalized image, (C, height, width).
-        rows, columns: of `spans`, of which the columns may have any order.
+        rows, columns: of `window_spans`, of which the columns may have any order.
     """
     total: Tensor | None = (
         None  # (K + 1, m, w) in float64: weighted logits and, last, weights of the rows from `top` on
@@ -80,8 +80,11 @@ def blend(
 
 
 def _computed(
-    dense: Callable[[Tensor], Tensor], read: Callable[[Span, Span], Tensor], row: Span, columns: list[Span]
-) -> Iterator[tuple[Span, Tensor]]:
+    dense: Callable[[Tensor], Tensor],
+    read: Callable[[WindowSpan, WindowSpan], Tensor],
+    row: WindowSpan,
+    columns: list[WindowSpan],
+) -> Iterator[tuple[WindowSpan, Tensor]]:
     """The logits (K, h, w) of each window of a row; windows of one width go through the network together."""
     for start in range(0, len(columns), BATCH):
         chosen = columns[start : start + BATCH]

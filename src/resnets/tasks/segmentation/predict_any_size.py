@@ -21,10 +21,10 @@ from resnets.data.loading.thread_pool import ordered_map
 from resnets.errors import ImageError
 from resnets.progress import log
 from resnets.tasks.inputs.read_image import ImageInput, name_of, read_image
-from resnets.tasks.segmentation import upsample, windows
+from resnets.tasks.segmentation import sliding_window, upsample
 from resnets.tasks.segmentation.forward import BATCH_PIXELS, WHOLE_PIXELS
 from resnets.tasks.segmentation.prediction import Prediction
-from resnets.tasks.segmentation.windows import Span
+from resnets.tasks.segmentation.sliding_window import WindowSpan
 from resnets.tasks.trained_model import check_finite
 
 Predict = Callable[[Iterable[ImageInput]], Iterator[Prediction]]
@@ -32,7 +32,7 @@ ANY_SIZE = 1 << 40  # pixels
 _Numbered = tuple[int, ImageInput]
 
 
-def predict_images(
+def predict_any_size(
     model: Any, images: Iterable[ImageInput], predict: Predict, *, window: int, align_corners: bool
 ) -> Iterator[Prediction]:
     """The prediction for each image, in order.
@@ -106,14 +106,16 @@ def _read(model: Any, numbered: _Numbered) -> tuple[str, WindowedImage | str]:
 
 def _predict_large(model: Any, name: str, image: WindowedImage, window: int, align_corners: bool) -> Prediction:
     in_windows = math.prod(image.size) > WHOLE_PIXELS
-    rows, columns = (windows.spans(side, window) if in_windows else [Span(0, side)] for side in image.size)
+    rows, columns = (
+        sliding_window.window_spans(side, window) if in_windows else [WindowSpan(0, side)] for side in image.size
+    )
     count = len(rows) * len(columns)
     if in_windows:
         height, width = image.size
         log(f"'{name}' has {width}x{height} pixels: computed in {count:,} windows of up to {window} pixels")
-    job = model.runner.job(count, windows.BATCH)
+    job = model.runner.job(count, sliding_window.BATCH)
 
-    def read(row: Span, column: Span) -> Tensor:
+    def read(row: WindowSpan, column: WindowSpan) -> Tensor:
         pixels = image.read(row.start, column.start, row.end - row.start, column.end - column.start)
         inputs: Tensor = model.preprocess.normalize(resizing.to_chw(pixels)).to(model.dtype)
         return inputs
@@ -121,7 +123,7 @@ def _predict_large(model: Any, name: str, image: WindowedImage, window: int, ali
     try:
         model.check_size(torch.empty(3, *image.size, device="meta"))
         with torch.inference_mode():
-            parts = _finite(windows.blend(job.outputs, read, rows, columns), name)
+            parts = _finite(sliding_window.blend_windows(job.outputs, read, rows, columns), name)
             if not in_windows:
                 (logits,) = parts
                 mask = upsample.label_map(logits, image.size, align_corners=align_corners)

@@ -9,7 +9,7 @@ import torch
 from PIL import Image
 
 from resnets.errors import JobError, UserError
-from resnets.tasks.segmentation import forward, predict_images
+from resnets.tasks.segmentation import forward, predict_any_size
 from resnets.tasks.trained_model import TrainedModel
 
 SIZES = [(64, 64), (150, 210), (64, 64), (97, 131), (40, 72)]
@@ -18,7 +18,7 @@ SIZES = [(64, 64), (150, 210), (64, 64), (97, 131), (40, 72)]
 @pytest.fixture
 def small_limits(monkeypatch: pytest.MonkeyPatch) -> None:
     """Images above 8,000 pixels are computed one at a time, those above 16,000 in windows."""
-    for module in (forward, predict_images):
+    for module in (forward, predict_any_size):
         monkeypatch.setattr(module, "BATCH_PIXELS", 8_000)
         monkeypatch.setattr(module, "WHOLE_PIXELS", 16_000)
 
@@ -56,7 +56,7 @@ def test_an_image_alone_is_what_it_is_in_a_batch(
 ) -> None:
     paths = write_images(tmp_path)
     whole = [each.mask for each in model.predict(paths)]
-    monkeypatch.setattr(predict_images, "BATCH_PIXELS", 0)  # each one at a time, none in windows
+    monkeypatch.setattr(predict_any_size, "BATCH_PIXELS", 0)  # each one at a time, none in windows
     for one, other in zip(whole, model.predict(paths), strict=True):
         np.testing.assert_array_equal(one, other.mask)
 

@@ -8,15 +8,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
-from resnets.tasks.segmentation import upsample, windows
-from resnets.tasks.segmentation.windows import ALIGNMENT, OVERLAP, Span
+from resnets.tasks.segmentation import upsample
+from resnets.tasks.segmentation.sliding_window import ALIGNMENT, OVERLAP, WindowSpan, blend_windows, window_spans
 
 
 @given(st.integers(1, 3000), st.integers(1, 700))
 @settings(deadline=None)
 def test_windows_cover_a_side_and_overlap_by_a_third(length: int, window: int) -> None:
     window = max(window, 64)
-    found = windows.spans(length, window)
+    found = window_spans(length, window)
     assert found[0].start == 0
     assert found[-1].end == length
     rounded = window // ALIGNMENT * ALIGNMENT
@@ -36,9 +36,12 @@ def network() -> nn.Module:
 
 def blended(image: Tensor, window: int, model: nn.Module, *, reverse: bool = False) -> list[Tensor]:
     height, width = image.shape[1:]
-    rows, columns = windows.spans(height, window), windows.spans(width, window)[:: -1 if reverse else 1]
+    rows, columns = (
+        window_spans(height, window),
+        window_spans(width, window)[:: -1 if reverse else 1],
+    )
     with torch.no_grad():
-        return list(windows.blend(model, lambda y, x: image[:, y.start : y.end, x.start : x.end], rows, columns))
+        return list(blend_windows(model, lambda y, x: image[:, y.start : y.end, x.start : x.end], rows, columns))
 
 
 @pytest.mark.parametrize("size", [(256, 192), (231, 310)])
@@ -51,7 +54,7 @@ def test_inside_of_windows_logits_are_those_of_the_whole_image(size: tuple[int, 
     assert found.shape == whole.shape
     inside = torch.ones(whole.shape[1:], dtype=torch.bool)
     for axis, length in enumerate(size):
-        for start, end in windows.spans(length, 96):
+        for start, end in window_spans(length, 96):
             for edge in (start, end):
                 if 0 < edge < length:
                     inside.narrow(axis, edge // 4 - 2, 4).fill_(False)
@@ -72,10 +75,13 @@ def test_any_stride_of_a_decoder_is_found(stride: int, rest: int) -> None:
         rows, columns = (torch.arange(side).float() for side in size)
         image = torch.stack([rows[:, None].expand(size), columns.expand(size)])
 
-        def read(y: Span, x: Span, image: Tensor = image) -> Tensor:
+        def read(y: WindowSpan, x: WindowSpan, image: Tensor = image) -> Tensor:
             return image[:, y.start : y.end, x.start : x.end]
 
-        found = torch.cat(list(windows.blend(position, read, *(windows.spans(side, 96) for side in size))), 1)
+        found = torch.cat(
+            list(blend_windows(position, read, *(window_spans(side, 96) for side in size))),
+            1,
+        )
         torch.testing.assert_close(found, position(image[None])[0], rtol=0, atol=1e-3)
 
 
@@ -111,8 +117,8 @@ def test_weights_fall_towards_the_edges_and_are_never_0() -> None:
     def position(batch: Tensor) -> Tensor:
         return torch.arange(batch.shape[-1]).float().expand(len(batch), 1, *batch.shape[-2:])
 
-    rows, columns = [Span(0, 64)], [Span(0, 96), Span(64, 160)]
-    (found,) = windows.blend(position, lambda y, x: torch.zeros(3, y.end - y.start, x.end - x.start), rows, columns)
+    rows, columns = [WindowSpan(0, 64)], [WindowSpan(0, 96), WindowSpan(64, 160)]
+    (found,) = blend_windows(position, lambda y, x: torch.zeros(3, y.end - y.start, x.end - x.start), rows, columns)
     values = found[0, 0]
     assert values[:64].tolist() == pytest.approx(list(range(64)))
     assert values[96:].tolist() == pytest.approx(list(range(32, 96)))
