@@ -255,14 +255,16 @@ def _table(entries: list[PublishedWeights | BundledWeights], *, wide: bool) -> T
         settings = "".join(f" {key}={_short(value)}" for key, value in entry.overrides.items())
         cells = {
             "Name": entry.name,
-            # A narrow terminal has no room for the network of a detector, which its name has too.
-            "Network": f"{entry.model}{settings}" if wide else re.sub("rcnn_.*", "rcnn", entry.model),
+            # A narrow terminal has no room for all of a network, which the name of its weights has too.
+            "Network": f"{entry.model}{settings}"
+            if wide
+            else re.sub("^keras_|(?<=rcnn)_.*|(?<=^fcn)_.*|(?<=labv3)_.*", "", entry.model),
             **{title: _number(getattr(entry, key)) for title, key in accuracies.items()},
             "MiB": f"{entry.megabytes:.0f}" if entry.megabytes else "?",
             "Protocol": entry.protocol,
             "License": entry.license
             if wide
-            else entry.license.removesuffix("-clause").removesuffix(".0").removesuffix("-4"),
+            else entry.license.removesuffix("-clause").removesuffix("-2.0").removesuffix(".0").removesuffix("-4"),
             "Here": "yes" if _file(entry) else "",
         }
         table.add_row(*(cells[title] for title in titles))
