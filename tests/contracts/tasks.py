@@ -98,6 +98,18 @@ class TaskContract(ABC):
         value = json.loads((overfitted / "metrics.json").read_text())["selected"][name]
         assert value >= limit if mode == "max" else value <= limit
 
+    def test_a_training_from_its_weights_begins_where_it_ended(self, overfitted: Path, data: Path) -> None:
+        """Heads are taken over by the names of their classes; one of random weights would be far worse."""
+        name, _, _ = self.overfit
+        arguments = self._arguments(1) | {"weights": str(overfitted), "model": None}
+        overrides = [*self._settings, "optim.lr=1e-6", "freeze.norm=eval"]
+        result = resnets.train(data, name="further", out=data.parent / "runs", overrides=overrides, **arguments)
+        assert result is not None
+        before, after = (
+            json.loads((run / "metrics.json").read_text())["selected"][name] for run in (overfitted, result.run)
+        )
+        assert after == pytest.approx(before, abs=0.05)
+
     def test_a_killed_run_ends_in_the_same_weights(self, data: Path) -> None:
         whole = self.train(data, "whole", epochs=3)
         run, log = data.parent / "runs" / "killed", data.parent / "log"

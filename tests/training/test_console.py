@@ -3,6 +3,7 @@ from __future__ import annotations
 import pytest
 
 from resnets.training import console
+from resnets.training.state import TrainState
 
 
 @pytest.mark.parametrize(
@@ -26,3 +27,14 @@ def test_the_line_of_an_epoch_has_all_terms_of_the_loss_and_the_first_metric() -
     assert line.startswith(
         "epoch 2: train loss 0.7500 (box 0.5, objectness 0.25), val loss 1.5000 (box 1, objectness 0.00223) box_ap 0.1250 (best)"
     )
+
+
+@pytest.mark.parametrize(
+    ("steps", "total_steps", "expected"),
+    [([10], 100, True), ([10], 40, True), ([10], 200, False), ([10, 20], 200, True), ([10, 20, 30], 200, False)],
+)
+def test_a_remark_is_made_once_after_a_tenth_of_the_steps(
+    steps: list[int], total_steps: int, *, expected: bool
+) -> None:
+    state = TrainState(rows=[{"step": step} for step in steps])
+    assert console._is_first_after_a_tenth(state, total_steps) == expected

@@ -45,6 +45,11 @@ class RunFiles:
         """Whether `resnets evaluate --out` wrote the files: there are metrics, but nothing of a training run."""
         return bool(self.metrics) and not (self.rows or self.recipe or self.environment or self.splits)
 
+    @property
+    def shows_selection_images(self) -> bool:
+        """Whether the figures show the validation images of a training, on which its epoch was selected."""
+        return self.metrics.get("split") == "val" and not self.is_evaluation
+
     def setting(self, key: str) -> str:
         """The value of a key of the recipe as text; an empty string if it is not set."""
         return next((str(setting.value) for setting in self.recipe if setting.key == key), "")

@@ -398,6 +398,10 @@ class Task(ABC):
     def validation_metrics(self, measurements: Measurements) -> dict[str, float]:
         """The metrics of an epoch, quickly computed, with "loss" if there is one. They become `val/NAME` in `metrics.jsonl`."""
 
+    def epoch_remark(self, row: Mapping[str, Any], recipe: Recipe) -> str:
+        """A line about a row of `metrics.jsonl`, which is logged after a tenth of the epochs. Here: "" for none."""
+        return ""
+
     def bind(self, dataset: Dataset) -> Dataset:
         """The dataset with the classes of this task's model, for its evaluation. Here: labels are matched by name.
 

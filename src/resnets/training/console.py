@@ -30,9 +30,18 @@ def log_epoch(context: TrainContext, state: TrainState, row: dict[str, Any], *, 
     if state.epoch == 1 and row["data_time_fraction"] > HIGH_DATA_TIME_FRACTION:
         fraction = f"{row['data_time_fraction']:.0%} of the time is spent waiting for images"
         log(f"{fraction}: more `workers`, or `cache=ram`, may help")
+    if _is_first_after_a_tenth(state, context.total_steps):
+        remark = context.task.epoch_remark(row, context.recipe)
+        if remark:
+            log(remark)
     if state.finished and state.total_step < context.total_steps:
         patience = context.recipe.stop.patience_epochs
         log(f"early stopping: no improvement in {patience} epochs; the best was epoch {state.best_epoch}")
+
+
+def _is_first_after_a_tenth(state: TrainState, total_steps: int) -> bool:
+    steps = [0, *(row["step"] for row in state.rows[-2:])]
+    return 10 * steps[-2] < total_steps <= 10 * steps[-1]
 
 
 def _format_epoch(row: dict[str, Any], improved: bool) -> str:

@@ -9,7 +9,6 @@ from PIL import Image
 
 from resnets.data.image.decode_mask import decode_mask
 from resnets.data.image.label_map_file import open_label_map
-from resnets.errors import UserError
 
 LABELS = np.random.default_rng(0).integers(0, 5, (300, 517), dtype=np.uint8)
 COLORS = [(0, 0, 0), (128, 64, 128), (0, 0, 142), (1, 2, 3), (255, 254, 253)]
@@ -23,8 +22,6 @@ def write(path: Path, rows: int, colors: list[tuple[int, int, int]] | None = Non
 
 @pytest.mark.parametrize("rows", [1, 7, 256, 300])
 def test_a_map_that_is_written_in_rows_is_read_as_a_whole(tmp_path: Path, rows: int) -> None:
-    write(tmp_path / "a.npy", rows)
-    assert np.array_equal(np.load(tmp_path / "a.npy"), LABELS)
     write(tmp_path / "a.tif", rows)
     with tifffile.TiffFile(tmp_path / "a.tif") as file:
         assert file.pages[0].is_tiled
@@ -45,11 +42,6 @@ def test_nothing_is_left_of_a_map_that_was_not_completed(tmp_path: Path) -> None
     with pytest.raises(ValueError, match="7 of 300 rows"), open_label_map(tmp_path / "a.tif", (300, 517)) as file:
         file.write(LABELS[:7])
     assert list(tmp_path.iterdir()) == []
-    with pytest.raises(ValueError, match="301 rows"), open_label_map(tmp_path / "a.npy", (300, 517)) as file:
+    with pytest.raises(ValueError, match="301 rows"), open_label_map(tmp_path / "b.tif", (300, 517)) as file:
         file.write(np.concatenate([LABELS, LABELS[:1]]))
     assert list(tmp_path.iterdir()) == []
-
-
-def test_another_suffix_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=r"neither \.npy nor \.tif"), open_label_map(tmp_path / "a.png", (300, 517)):
-        pass

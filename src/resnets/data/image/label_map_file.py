@@ -1,11 +1,10 @@
-"""Write a map of labels row by row, so that one of any size never has to be in memory: `.npy`, or a tiled TIFF."""
+"""Write a map of labels row by row, so that one of any size never has to be in memory."""
 
 from __future__ import annotations
 
 import contextlib
 import struct
 import zlib
-from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import BinaryIO
@@ -19,65 +18,34 @@ TILE = 256  # pixels of a side; TIFF asks for a multiple of 16
 _LEVEL = 6  # of zlib
 
 
-class LabelMapFile(ABC):
-    """A file that rows are written to, from the first to the last."""
+class LabelMapFile:
+    """A tiled TIFF that rows are written to, from the first to the last: tiles of 256x256, compressed by zlib, and the
+    directory at the end (TIFF 6.0).
+    """
 
     def __init__(self, file: BinaryIO, size: tuple[int, int], colors: Sequence[tuple[int, int, int]]) -> None:
-        self.file, self.size, self.colors, self.written = file, size, colors, 0
-        self._begin()
+        self.file, self.size, self.colors, self.num_written = file, size, colors, 0
+        self.file.write(struct.pack("<2sHL", b"II", 42, 0))  # the offset of the directory is written at last
+        self.waiting = np.empty((0, size[1]), np.uint8)  # rows of tiles that are not complete
+        self.tiles: list[tuple[int, int]] = []  # offset and number of bytes of each
 
     def write(self, rows: np.ndarray) -> None:
         """Write the next rows, uint8 (n, width)."""
         if rows.dtype != np.uint8 or rows.ndim != 2 or rows.shape[1] != self.size[1]:
             raise ValueError(f"rows of {rows.dtype} {rows.shape} for a map of {self.size}")
-        self.written += len(rows)
-        if self.written > self.size[0]:
-            raise ValueError(f"{self.written} rows for a map of {self.size}")
-        self._append(rows)
-
-    def end(self) -> None:
-        """Complete the file; all rows have been written."""
-        if self.written != self.size[0]:
-            raise ValueError(f"{self.written} of {self.size[0]} rows were written")
-        self._finish()
-
-    @abstractmethod
-    def _begin(self) -> None: ...
-
-    @abstractmethod
-    def _append(self, rows: np.ndarray) -> None: ...
-
-    @abstractmethod
-    def _finish(self) -> None: ...
-
-
-class _Npy(LabelMapFile):
-    def _begin(self) -> None:
-        np.lib.format.write_array_header_1_0(self.file, {"descr": "|u1", "fortran_order": False, "shape": self.size})
-
-    def _append(self, rows: np.ndarray) -> None:
-        self.file.write(np.ascontiguousarray(rows).data)
-
-    def _finish(self) -> None:
-        pass
-
-
-class _Tiff(LabelMapFile):
-    """Tiles of 256x256, compressed by zlib; the directory is at the end (TIFF 6.0)."""
-
-    def _begin(self) -> None:
-        self.file.write(struct.pack("<2sHL", b"II", 42, 0))  # the offset of the directory is written at last
-        self.waiting = np.empty((0, self.size[1]), np.uint8)
-        self.tiles: list[tuple[int, int]] = []  # offset and number of bytes of each
-
-    def _append(self, rows: np.ndarray) -> None:
+        self.num_written += len(rows)
+        if self.num_written > self.size[0]:
+            raise ValueError(f"{self.num_written} rows for a map of {self.size}")
         rows = np.concatenate([self.waiting, rows])
         whole = len(rows) // TILE * TILE
         for top in range(0, whole, TILE):
             self._write_tiles(rows[top : top + TILE])
         self.waiting = rows[whole:].copy()
 
-    def _finish(self) -> None:
+    def end(self) -> None:
+        """Complete the file; all rows have been written."""
+        if self.num_written != self.size[0]:
+            raise ValueError(f"{self.num_written} of {self.size[0]} rows were written")
         if len(self.waiting):
             self._write_tiles(self.waiting)
         self._write_directory()
@@ -94,7 +62,7 @@ class _Tiff(LabelMapFile):
     def _write_directory(self) -> None:
         offsets, lengths = zip(*self.tiles, strict=True)
         if self.file.tell() + 16 * len(offsets) >= 1 << 32:
-            raise UserError("The map is too large for a TIFF, which has at most 4 GB. Write it as .npy.")
+            raise UserError("The map of labels is too large: a TIFF has at most 4 GB.")
         height, width = self.size
         entries: list[tuple[int, str, Sequence[int]]] = [
             *((256, "L", [width]), (257, "L", [height]), (258, "H", [8]), (259, "H", [8])),  # width, height, bits, zlib
@@ -120,9 +88,6 @@ class _Tiff(LabelMapFile):
         self.file.write(struct.pack("<L", start))
 
 
-_KINDS: dict[str, type[LabelMapFile]] = {".npy": _Npy, ".tif": _Tiff, ".tiff": _Tiff}
-
-
 @contextlib.contextmanager
 def open_label_map(
     path: str | Path, size: tuple[int, int], colors: Sequence[tuple[int, int, int]] = ()
@@ -130,17 +95,13 @@ def open_label_map(
     """A file for a map of (height, width) labels, which appears whole when the block ends.
 
     Args:
-        path: `.npy` for uint8 (height, width), or `.tif` for a tiled TIFF.
-        colors: of the labels from 0 on, for the palette of a TIFF; without, it is gray.
+        colors: of the labels from 0 on, for the palette; without, the image is gray.
 
     Raises:
-        UserError: another suffix, or the file cannot be written.
+        UserError: the file cannot be written, or would have more than 4 GB.
         JobError: the disk is full.
     """
-    kind = _KINDS.get(Path(path).suffix.lower())
-    if kind is None:
-        raise UserError(f"'{path}' ends in neither .npy nor .tif, the formats that are written row by row.")
     with atomic_write.replace_file(path) as temporary, open(temporary, "wb") as file:
-        target = kind(file, size, colors)
+        target = LabelMapFile(file, size, colors)
         yield target
         target.end()

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -31,6 +31,7 @@ from resnets.models.segmentation.segmenter import SegmenterOutput
 from resnets.models.spec import ResNetSpec
 from resnets.recipes.recipe import Recipe, TaskConfig
 from resnets.report.number_formats import percent
+from resnets.report.run_files import RunFiles
 from resnets.tasks import bootstrap
 from resnets.tasks.base import ChosenValue, CrossFitted, Losses, Measured, Monitor, Task
 from resnets.tasks.comparison import Comparison, Exposure
@@ -48,6 +49,7 @@ from resnets.tasks.segmentation.recipe_values import RECIPE_VALUES
 from resnets.tasks.segmentation.report.draw_report import draw
 from resnets.tasks.segmentation.static_graph import static_graph
 from resnets.tasks.segmentation.training import augment, losses
+from resnets.tasks.segmentation.training.epoch_remark import epoch_remark
 from resnets.tasks.segmentation.training.targets import MaskTargets
 from resnets.weights.checkpoint import Checkpoint
 
@@ -163,8 +165,7 @@ class Segmentation(Task):
 
     def _terms(self, logits: Tensor, masks: Tensor) -> dict[str, Tensor]:
         """The terms of the loss of each image, (n,), from logits and masks at the size of the input."""
-        values = self.settings.class_weight_values
-        weights = torch.tensor(values, device=logits.device) if values else None
+        weights = _to_tensor(self.settings.class_weight_values, logits.device)
         return losses.losses(logits, masks, losses.parse(self.settings.loss), weights)
 
     def forward(self, model: Callable[..., Any], images: Images, targets: Any = None) -> SegmentationOutput:
@@ -190,12 +191,17 @@ class Segmentation(Task):
         return upsample.label_map(logits.float(), size, align_corners=self.settings.align_corners)
 
     def validation_metrics(self, measurements: Measurements) -> dict[str, float]:
-        """The loss and its terms, mIoU, the accuracy of the pixels, and how many classes are predicted somewhere."""
+        """The loss and its terms, mIoU, the accuracy of the pixels, and how many classes are true and never predicted."""
         terms = {name: float(each.mean()) for name, each in records.losses(measurements).items()}
         total = records.of(measurements).counts.sum(axis=0)
         found = {"miou": float(scores.miou(total)), "pixel_accuracy": float(scores.pixel_accuracy(total))}
         known = {name: value for name, value in found.items() if np.isfinite(value)}
-        return {"loss": sum(terms.values()), **known, "classes_predicted": int((total[2] > 0).sum()), **terms}
+        missed = int(((total[1] > 0) & (total[2] == 0)).sum())
+        return {"loss": sum(terms.values()), **known, "classes_missed": missed, **terms}
+
+    def epoch_remark(self, row: Mapping[str, Any], recipe: Recipe) -> str:
+        """See `training/epoch_remark.py`."""
+        return epoch_remark(row, recipe, len(self.class_names))
 
     def bind(self, dataset: Dataset) -> Dataset:
         """Classes are matched by name."""
@@ -241,11 +247,11 @@ class Segmentation(Task):
 
     def write_results(self, run: Path, samples: Sequence[Sample], measurements: Measurements) -> None:
         """Write `per_class.csv`, `per_image.csv` and, where images have groups, `per_group.csv`."""
-        found = self.results(samples, measurements)
-        atomic_write.write_csv(run / "per_class.csv", found["per_class"])
-        atomic_write.write_csv(run / "per_image.csv", metrics.image_rows(records.of(measurements), samples))
-        if found["per_group"]:
-            atomic_write.write_csv(run / "per_group.csv", found["per_group"])
+        found, intervals = records.of(measurements), not RunFiles(run).shows_selection_images
+        atomic_write.write_csv(run / "per_class.csv", metrics.class_rows(found, self.class_names, intervals=intervals))
+        atomic_write.write_csv(run / "per_image.csv", metrics.image_rows(found, samples))
+        if groups := metrics.group_rows(found, samples):
+            atomic_write.write_csv(run / "per_group.csv", groups)
 
     def draw_report(self, run: Path, samples: Sequence[Sample], measurements: Measurements | None) -> None:
         """Draw the figures of the run, and write its `report.html`."""
@@ -293,6 +299,12 @@ class Segmentation(Task):
 
     def unreadable(self, path: str, error: str) -> Prediction:
         return Prediction(path, self.class_names, error=error)
+
+
+@cache
+def _to_tensor(values: tuple[float, ...], device: torch.device) -> Tensor | None:
+    """Copied to the device once, since a copy waits for it; None for no values."""
+    return torch.tensor(values, device=device) if values else None
 
 
 TASK = Segmentation

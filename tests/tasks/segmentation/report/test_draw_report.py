@@ -1,5 +1,6 @@
 """The report of a run and of an evaluation: figures, sentences, and what it says of few groups."""
 
+import csv
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -18,10 +19,10 @@ FIGURES = ("class_iou.png", "confusion_matrix.png", "gallery.jpg")
 @pytest.fixture
 def evaluated(
     read_data: Callable[..., Dataset], task: Segmentation, tmp_path: Path
-) -> Callable[[str | None], tuple[Path, dict]]:
-    """A function of the group of all images, which draws the report of their evaluation."""
+) -> Callable[..., tuple[Path, dict]]:
+    """A function of the group of all images, which draws the report of their evaluation, or of a training on them."""
 
-    def draw(group: str | None) -> tuple[Path, dict]:
+    def draw(group: str | None, *, split: str = "test", is_training: bool = False) -> tuple[Path, dict]:
         from dataclasses import replace
 
         samples = [replace(sample, group=group) for sample in read_data([(48, 64)] * 9).samples]
@@ -34,7 +35,9 @@ def evaluated(
         measured = records.measure(truths, found, samples, 3)
         run = tmp_path / "run"
         run.mkdir()
-        metrics = task.summarize(task.keep(measured)) | {"split": "test", "protocol": ""}
+        metrics = task.summarize(task.keep(measured)) | {"split": split, "protocol": ""}
+        if is_training:
+            (run / "metrics.jsonl").write_text('{"epoch": 1, "train/loss": 1.0, "val/loss": 1.0}\n')
         (run / "metrics.json").write_text(json.dumps(metrics))
         task.write_results(run, samples, measured)
         task.draw_report(run, samples, measured)
@@ -70,3 +73,16 @@ def test_few_groups_are_said_and_listed(evaluated: Callable[..., tuple[Path, dic
 def test_a_run_without_an_evaluation_has_a_page(task: Segmentation, tmp_path: Path) -> None:
     task.draw_report(tmp_path, [], None)
     assert "This model has not been evaluated." in (tmp_path / "report.html").read_text()
+
+
+@pytest.mark.parametrize(("split", "is_training", "has_intervals"), [
+    ("val", True, False), ("val", False, True), ("test", True, True),
+])  # fmt: skip
+def test_images_that_the_epoch_was_selected_on_have_no_interval_of_classes(
+    evaluated: Callable[..., tuple[Path, dict]], split: str, is_training: bool, has_intervals: bool
+) -> None:
+    run, _ = evaluated(None, split=split, is_training=is_training)
+    with (run / "per_class.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert len(rows) == 3
+    assert all((row["iou_low"] != "") == has_intervals for row in rows)

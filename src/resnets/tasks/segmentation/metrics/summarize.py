@@ -78,9 +78,12 @@ def image_miou(records: Records) -> np.ndarray:
     return scores.miou(records.counts)
 
 
-def class_rows(records: Records, class_names: Sequence[str]) -> list[dict[str, Any]]:
+def class_rows(records: Records, class_names: Sequence[str], *, intervals: bool = True) -> list[dict[str, Any]]:
     """A row for each class, for JSON: class, share of the labeled pixels, iou with iou_low and iou_high, dice, precision, recall
     and boundary_iou. None where there is nothing to measure, or too few units for an interval.
+
+    Args:
+        intervals: False for images that the weights were selected on, of which there is no interval.
     """
     total = records.counts.sum(axis=0)
     columns = {
@@ -88,7 +91,7 @@ def class_rows(records: Records, class_names: Sequence[str]) -> list[dict[str, A
         "recall": scores.recall(total), "boundary_iou": scores.iou(records.boundary.sum(axis=0)),
     }  # fmt: skip
     ends: list[list[float] | None] = [None] * len(class_names)
-    if len(np.unique(records.unit)) >= MIN_UNITS:
+    if intervals and len(np.unique(records.unit)) >= MIN_UNITS:
         resampled = scores.iou(_resampled(records.counts, bootstrap.resample(records.unit, NUM_RESAMPLES)))
         ends = [
             bootstrap.interval(each, number(value)) for each, value in zip(resampled.T, columns["iou"], strict=True)

@@ -49,7 +49,8 @@ def draw(
         page.write(files, report_content.build(files, None))
         return
     found, colors = records.of(measurements), colors_of(config, len(class_names))
-    rows, mious = summarize.class_rows(found, class_names), summarize.image_miou(found)
+    rows = summarize.class_rows(found, class_names, intervals=not files.shows_selection_images)
+    mious = summarize.image_miou(found)
     matrix, chosen = csr_array(found.matrix), gallery.choose(mious)
     if chosen:
         class_bars.draw(rows, colors, files.path / "class_iou.png")

@@ -129,7 +129,9 @@ def _classes(metrics: Mapping[str, Any], evaluated: Evaluated) -> Iterator[Block
             "The tables and figures from here on show the validation images, with the final weights, whose epoch was selected "
             "on them."
         )
-    yield Figure("class_iou.png", "The IoU of each class with its interval, and its part of the pixels")
+    yield Figure(
+        "class_iou.png", "The IoU of each class, with its interval where there is one, and its part of the pixels"
+    )
     measures = {
         "share": "of the pixels", "iou": "IoU", "dice": "Dice", "precision": "precision", "recall": "recall",
         "boundary_iou": "IoU at boundaries",

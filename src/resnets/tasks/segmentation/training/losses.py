@@ -60,12 +60,12 @@ def ohem(pixels: Pixels) -> Tensor:
     hardest sixteenth of all (Shrivastava et al. 2016).
     """
     losses = pixels.cross_entropy.detach()
-    hard = pixels.labeled & (losses > -math.log(OHEM_PROBABILITY))
-    least = (pixels.labeled.sum(1) * OHEM_SHARE).ceil().long()
-    for image in (hard.sum(1) < least).nonzero()[:, 0].tolist():
-        of_labeled = losses[image].masked_fill(~pixels.labeled[image], -1)
-        hard[image, of_labeled.topk(int(least[image])).indices] = True
-    return pixels.mean(pixels.cross_entropy, hard)
+    least = (pixels.labeled.sum(1, keepdim=True) * OHEM_SHARE).ceil()
+    order = losses.masked_fill(~pixels.labeled, -1).argsort(dim=1, descending=True)
+    # Without a branch, for which the device would have to be waited for.
+    is_among_hardest = torch.arange(losses.shape[1], device=losses.device) < least
+    hardest = torch.zeros_like(pixels.labeled).scatter(1, order, is_among_hardest)
+    return pixels.mean(pixels.cross_entropy, pixels.labeled & (hardest | (losses > -math.log(OHEM_PROBABILITY))))
 
 
 def focal(pixels: Pixels) -> Tensor:
@@ -87,7 +87,10 @@ def dice(pixels: Pixels) -> Tensor:
 
 
 def lovasz(pixels: Pixels) -> Tensor:
-    """Lovász-Softmax, the mean over the classes that the image has (Berman et al. 2018)."""
+    """Lovász-Softmax, the mean over the classes that the image has (Berman et al. 2018).
+
+    It waits for the device, since only the classes that an image has are sorted.
+    """
     return torch.stack([
         _lovasz(logs[:, labeled].exp(), labels[labeled])
         for logs, labels, labeled in zip(pixels.logs, pixels.labels, pixels.labeled, strict=True)
