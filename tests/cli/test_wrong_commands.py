@@ -69,6 +69,8 @@ def checkpoint(path: Path, classes: tuple[str, ...], task: str = "classification
 @pytest.fixture(scope="module")
 def world(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with right and wrong data, checkpoints and lists, in which the commands are given."""
+    from resnets.tasks.embeddings import embed_files
+
     root = tmp_path_factory.mktemp("world")
     for label in ("ant", "bee"):
         for number in range(8):
@@ -91,6 +93,7 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Path:
     checkpoint(root / "insects.safetensors", ("ant", "bee"))
     checkpoint(root / "pets.safetensors", ("cat", "dog"))
     checkpoint(root / "boxes.safetensors", ("ant", "bee"), task="detect")
+    embed_files.embed_files(root / "insects.safetensors", [str(root / "insects" / "ant")], out=root / "ants.npz")
     whole = (root / "insects.safetensors").read_bytes()
     (root / "cut.safetensors").write_bytes(whole[: len(whole) // 2])
     (root / "text.safetensors").write_text("not a checkpoint\n")
@@ -195,6 +198,47 @@ WRONG = [
     Wrong("predict insects.safetensors insects --csv a_file/out.csv", "a_file"),
     Wrong("predict insects.safetensors insects --sort-into a_file", "a_file"),
     Wrong("predict pickle.pth insects", "pickle.pth"),
+    # embeddings
+    Wrong("embed insects.safetensors insects", "needs --out"),
+    Wrong("embed insects insects --out new.npz", "'insects'"),
+    Wrong(
+        "embed insect.safetensors insects --out new.npz", "'insect.safetensors'. Did you mean 'insects.safetensors'?"
+    ),
+    Wrong("embed pickle.pth insects --out new.npz", "pickle.pth"),
+    Wrong("embed insects.safetensors nowhere.png --out new.npz", "nowhere.png", code=1),
+    Wrong("embed insects.safetensors a_file --out new.npz", "a_file", code=1),
+    Wrong("embed insects.safetensors 'nowhere/*.png' --out new.npz", "'nowhere/*.png'"),
+    Wrong("embed insects.safetensors empty --out new.npz", "'empty'"),
+    Wrong(
+        "embed insects.safetensors insects --out new.csv",
+        "--out is a file that ends in .npz or .parquet; received 'new.csv'",
+    ),
+    Wrong("embed insects.safetensors insects --out a_file/new.npz", "a_file"),
+    Wrong("embed insects.safetensors insects --out new.npz --layer stag2", "'stag2'. Did you mean 'stage2'?"),
+    Wrong("embed insects.safetensors insects --out new.npz --pca 0", "--pca must be 1 or more; received 0"),
+    Wrong(
+        "embed insects.safetensors insects --out new.npz --pca 17", "at most 16 principal components; received --pca 17"
+    ),
+    Wrong("embed insects.safetensors insects --out new.npz --l3", "'--l3'. Did you mean '--l2'?"),
+    Wrong("search ants.npz nowhere.png", "'nowhere.png'"),
+    Wrong("search ants.npz a_file", "'a_file'"),
+    Wrong("search ants.npz insects", "'insects'"),
+    Wrong(
+        "search ant.npz insects/bee/0.png",
+        "'ant.npz' cannot be read: No such file or directory. Did you mean 'ants.npz'?",
+    ),
+    Wrong("search insects insects/bee/0.png", "'insects' cannot be read: Is a directory. `resnets embed"),
+    Wrong("search insects.safetensors insects/bee/0.png", "'insects.safetensors' is not an index"),
+    Wrong("search insects/bee/0.png ants.npz", "'insects/bee/0.png' is not an index"),
+    Wrong("search ants.npz", "QUERY"),
+    Wrong("search ants.npz insects/bee/0.png --checkpoint pets.safetensors", "'pets.safetensors' are not those"),
+    Wrong("search ants.npz insects/bee/0.png --checkpoint nowhere.safetensors", "nowhere.safetensors"),
+    Wrong("search ants.npz insects/bee/0.png --top-k 0", "--top-k must be 1 or more; received 0"),
+    Wrong(
+        "search ants.npz insects/bee/0.png --sheet near.pdf",
+        "--sheet is a file that ends in .png, .jpg, .jpeg; received 'near.pdf'",
+    ),
+    Wrong("data check insects --vectors insects.safetensors", "'insects.safetensors' is not an index"),
 ]
 
 
@@ -226,6 +270,7 @@ def test_a_wrong_command_ends_in_one_helpful_line(
 def test_a_wrong_command_leaves_nothing_behind(world: Path) -> None:
     """Runs after the rows above when they run in one process; alone it says only that the world is as it was made."""
     assert not (world / "runs").exists() or not any((world / "runs").rglob("*.safetensors"))
+    assert not list(world.glob("new.*"))
 
 
 def test_there_are_enough_of_them() -> None:

@@ -188,11 +188,12 @@ def evaluate_checkpoints(
 
 
 def _check_models(files: Sequence[Path], models: Sequence[TrainedModel], data: str) -> None:
-    """Raise UserError for models of several tasks, and for one without class names: labels are matched by name."""
+    """Raise UserError for models of several tasks, a last layer that was not trained, and no class names, which labels need."""
     names = list(dict.fromkeys(model.task.name for model in models))
     if len(names) > 1:
         raise UserError(f"Models that are evaluated together need the same task; these are of {' and '.join(names)}.")
     for file, model in zip(files, models, strict=True):
+        model.check_trained()
         if not model.has_class_names:
             raise UserError(
                 f"'{file}' has no names for its {len(model.class_names)} outputs, so they cannot be matched with the labels of "

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 from pathlib import Path
 
 import torch
@@ -27,18 +26,14 @@ def load(path: str | Path, device: str = "auto", *, backend: str = "auto", preci
         backend, precision: what computes the predictions, as in `TrainedModel`.
 
     Returns:
-        The model: `.predict(images)`, the network `.model`, its `.preprocess` and its `.class_names`.
+        The model: `.predict(images)`, `.embed(images)`, the network `.model`, its `.preprocess` and its `.class_names`. A last
+        layer that was not trained is needed by `predict` only, which refuses it.
 
     Raises:
         UserError: `path` is not an undamaged checkpoint of resnets, its task is not known here, or there is no such device.
     """
     device = resolve_device(device)
     checkpoint = find_weights.read(path, task=None)
-    if checkpoint.provenance.get("head") == checkpoints.UNTRAINED:
-        raise UserError(
-            f"'{path}' has a last layer that was not trained, so it cannot predict yet. Train it for your classes: "
-            f"resnets train DATA --weights {shlex.quote(str(path))}"
-        )
     task, model = _load_network(checkpoint)
     return TrainedModel(
         task,

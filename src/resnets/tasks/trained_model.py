@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Sized
 from typing import Any
@@ -28,6 +29,7 @@ from resnets.tasks.inputs import unread_images
 from resnets.tasks.inputs.batching import Prepared, check_options, chunks
 from resnets.tasks.inputs.read_image import ImageInput, as_list, name_of, read_image
 from resnets.tasks.measurements import Measurements, concatenate_readable
+from resnets.weights.checkpoint import UNTRAINED
 
 
 class TrainedModel:
@@ -78,6 +80,14 @@ class TrainedModel:
         height, width = self.preprocess.size
         return f"{type(self).__name__}({self.name}, {self.task.name}, images of {width}x{height})"
 
+    def check_trained(self) -> None:
+        """Raise UserError if the last layer was not trained, so that predictions mean nothing; `embed` does not use it."""
+        if self.provenance.get("head") == UNTRAINED:
+            raise UserError(
+                f"'{self.name}' has a last layer that was not trained, so it cannot predict yet. Train it for your classes: "
+                f"resnets train DATA --weights {shlex.quote(self.name)}"
+            )
+
     def describe_input(self) -> str:
         """How an image is presented to the model, such as "one view of 224x224"."""
         height, width = self.preprocess.size
@@ -108,7 +118,7 @@ class TrainedModel:
             A prediction for each image, in the same order. That of an image which cannot be read has an `error`.
 
         Raises:
-            UserError: an object that is not an image, or a number out of range.
+            UserError: an object that is not an image, a number out of range, or a last layer that was not trained.
             JobError: the output of the network is not a number: its weights are damaged.
         """
         return list(self.stream(as_list(images), batch=batch, workers=workers, ensemble=ensemble, **options))
@@ -125,10 +135,12 @@ class TrainedModel:
         """As `predict`, one prediction after the other; memory does not grow with the number of images.
 
         Raises:
-            UserError: an object that is not an image, or a number out of range.
+            UserError: an object that is not an image, a number out of range, or a last layer that was not trained.
             JobError: the output of the network is not a number: its weights are damaged.
         """
         check_options(batch, workers)
+        for model in (self, *ensemble):
+            model.check_trained()
         checked = self.task.check_options(options)
         return self.task.predict_models([self, *ensemble], images, batch=batch, workers=workers, **checked)
 
@@ -166,6 +178,8 @@ class TrainedModel:
     def _vector_runner(self, layer: str) -> ModelRunner:
         backend, precision = self.runner.backend, self.runner.precision
         graph = feature_extractor.vector_graph(self.model, layer)
+        if layer.partition(".")[0] == "head":
+            self.check_trained()
         if feature_extractor.is_traceable(self.model, layer):
             return ModelRunner(graph, backend, precision)
         if backend != "auto" or precision == "bf16":
@@ -252,8 +266,9 @@ class TrainedModel:
                 was loaded with another backend or precision.
 
         Raises:
-            UserError: an entry of `images` is not a tensor (C, h, w).
+            UserError: an entry of `images` is not a tensor (C, h, w), or the last layer was not trained.
         """
+        self.check_trained()
         for image in images:
             if not isinstance(image, Tensor) or image.ndim != 3:
                 kind = f"tensor of shape {tuple(image.shape)}" if isinstance(image, Tensor) else type(image).__name__

@@ -74,6 +74,15 @@ def test_arguments_that_are_refused(options: dict[str, Any], message: str, world
         resnets.embed(world.checkpoint, world.data, **options)
 
 
+def test_too_many_components_are_refused_before_all_images_are_read(world: Any, tmp_path: Any) -> None:
+    (tmp_path / "bad.png").write_text("no image")
+    paths = [*world.paths, *[tmp_path / "bad.png"] * 40]
+    with pytest.raises(
+        UserError, match="58 vectors of 48 numbers have at most 48 principal components; received `pca=49`"
+    ):
+        resnets.embed(world.checkpoint, paths, pca=49)
+
+
 def test_a_model_embeds_images_in_memory(world: Any) -> None:
     model = load_model.load(world.checkpoint)
     image = np.random.default_rng(0).integers(0, 255, (50, 60, 3), dtype=np.uint8)
@@ -91,3 +100,28 @@ def test_a_detector_embeds_images_of_several_sizes(world: Any) -> None:
     with torch.inference_mode():
         alone = model.model.backbone.forward_features(model.preprocess.load(world.paths[1])[None]).mean((2, 3))
     np.testing.assert_allclose(found.vectors[1], alone[0], atol=1e-5)
+
+
+def test_a_network_whose_head_was_not_trained_has_the_same_vectors(world: Any, tmp_path: Any) -> None:
+    new_head = tmp_path / "new_head.safetensors"
+    resnets.convert(world.checkpoint, to="resnets", out=new_head, num_classes=5)
+    for options in ({}, {"layer": "stage2"}, {"layer": "pool"}):
+        kept, wanted = (resnets.embed(path, world.data, **options).index for path in (new_head, world.checkpoint))
+        assert kept.vectors.tobytes() == wanted.vectors.tobytes()
+    index = resnets.embed(new_head, world.data).index
+    assert resnets.search(index, world.paths[3], top_k=1)[0].path == world.paths[3]
+    assert 0 < resnets.evaluate_knn(new_head, world.data, k=1).metrics["top1"] <= 1
+    refusal = r"new_head\.safetensors' has a last layer that was not trained, so it cannot predict yet"
+    for layer in ("head", "head.fc"):
+        with pytest.raises(UserError, match=refusal):
+            resnets.embed(new_head, world.data, layer=layer)
+    model = load_model.load(new_head)
+    whole = load_model.load(world.checkpoint)
+    for refused in (
+        lambda: model.predict(world.paths[0]),
+        lambda: whole.predict(world.paths[0], ensemble=[model]),
+        lambda: model.outputs([model.preprocess.load(world.paths[0])]),
+        lambda: resnets.evaluate(new_head, world.data),
+    ):
+        with pytest.raises(UserError, match=refusal):
+            refused()

@@ -103,8 +103,16 @@ def test_files_that_are_no_index(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     for path in files:
         with pytest.raises(UserError, match=f"'{path}' is not an index, or it is damaged"):
             index_file.read(path)
-    with pytest.raises(UserError, match="cannot be read: No such file"):
-        index_file.read(tmp_path / "none.npz")
+    for name, hint in (
+        ("zzz.npz", r"`resnets embed CHECKPOINT PATH --out zzz\.npz` writes one"),
+        ("gud.npz", r"Did you mean '.*/good\.npz'\?"),
+        ("gone/a.npz", r"`resnets embed CHECKPOINT PATH --out a\.npz` writes one"),
+    ):
+        with pytest.raises(UserError, match=f"'{tmp_path / name}' cannot be read: No such file or directory. {hint}"):
+            index_file.read(tmp_path / name)
+    (tmp_path / "weights.safetensors").write_text("no index")
+    with pytest.raises(UserError, match=r"damaged\. `resnets embed CHECKPOINT PATH --out INDEX\.npz` writes one"):
+        index_file.read(tmp_path / "weights.safetensors")
     assert not (tmp_path / "ran").exists()
 
 

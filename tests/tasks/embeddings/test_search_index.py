@@ -13,6 +13,7 @@ from sklearn.metrics.pairwise import cosine_similarity
 
 import resnets
 from resnets.errors import UserError
+from resnets.tasks.embeddings import search_index
 
 
 @pytest.fixture(scope="module")
@@ -75,3 +76,14 @@ def test_the_sheet_shows_the_query_and_what_was_found(index: resnets.Index, worl
     assert np.abs(tiles[0] - tiles[1]).max() == 0  # the query is the nearest
     assert all(np.abs(tiles[0] - tile).mean() > 5 for tile in tiles[2:])
     assert all(tile.std() > 10 for tile in tiles)
+
+
+def test_a_sheet_of_very_many_images_shows_the_nearest(
+    index: resnets.Index, world: Any, tmp_path: Any, monkeypatch: Any, capsys: Any
+) -> None:
+    monkeypatch.setattr(search_index, "SHEET_LIMIT", 5)
+    found = resnets.search(index, world.paths[0], top_k=10, sheet=tmp_path / "many.png")
+    assert len(found) == 10
+    assert "many.png' shows the nearest 5 of the 10 images" in capsys.readouterr().err
+    resnets.search(index, world.paths[0], top_k=5, sheet=tmp_path / "few.png")
+    assert (tmp_path / "many.png").read_bytes() == (tmp_path / "few.png").read_bytes()

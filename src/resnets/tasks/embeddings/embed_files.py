@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,8 +18,9 @@ from resnets.progress import log, progress_bar
 from resnets.tasks import load_model
 from resnets.tasks.embeddings import embedding_results, index_file
 from resnets.tasks.embeddings.embedding_index import Index
+from resnets.tasks.embeddings.embedding_results import Embedding
 from resnets.tasks.embeddings.feature_extractor import POOLED
-from resnets.tasks.embeddings.pca import fit_pca
+from resnets.tasks.embeddings.pca import check_size, fit_pca
 from resnets.tasks.inputs import image_paths, unread_images
 from resnets.weights import find_weights
 
@@ -80,6 +81,8 @@ def embed_files(
     images = image_paths.find_images(paths, sys.stdin, unused)
     start = time.monotonic()
     stream = model.stream_embeddings(images, layer=layer, batch=batch, workers=workers)
+    if pca is not None:
+        stream = _with_components_checked(stream, len(images), pca)
     found = embedding_results.collect(progress_bar(stream, description="embedding", total=len(images), unit="images"))
     seconds = time.monotonic() - start
     for path, error in found.errors.items():
@@ -103,6 +106,14 @@ def embed_files(
     written = "" if out is None else f"; written: '{out}'"
     log(f"{pluralize(len(index.paths), 'image')}, {length:,} numbers each, in {seconds:.1f} s{written}")
     return EmbedResult(index, None if out is None else str(out), dict(found.errors), dict(unused.inaccessible), seconds)
+
+
+def _with_components_checked(stream: Iterator[Embedding], num_images: int, pca: int) -> Iterator[Embedding]:
+    """`stream`; raises UserError at the first vector, not after hours, where there are too few images or numbers for `pca`."""
+    for each in stream:
+        if each.vector is not None:
+            check_size(num_images, len(each.vector), pca)
+        yield each
 
 
 def _transformed(index: Index, pca: int | None, l2: bool) -> Index:

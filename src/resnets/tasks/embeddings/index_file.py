@@ -14,6 +14,7 @@ import numpy as np
 
 from resnets import atomic_write
 from resnets.errors import UserError
+from resnets.message_format import suggestion
 from resnets.tasks.embeddings.embedding_index import Index
 from resnets.tasks.embeddings.pca import Projection
 
@@ -54,7 +55,8 @@ def read(path: str | Path) -> Index:
     try:
         index = reader(Path(path))
     except (FileNotFoundError, IsADirectoryError, NotADirectoryError, PermissionError) as error:
-        raise UserError(f"The index '{path}' cannot be read: {error.strerror}.") from None
+        hint = _near(Path(path)) or _command(Path(path))
+        raise UserError(f"The index '{path}' cannot be read: {error.strerror}.{hint}") from None
     except (
         OSError,
         ValueError,
@@ -66,10 +68,22 @@ def read(path: str | Path) -> Index:
         zlib.error,
         NotImplementedError,
     ):
-        raise UserError(
-            f"'{path}' is not an index, or it is damaged. `resnets embed CHECKPOINT PATH --out {Path(path).name}` writes one."
-        ) from None
+        raise UserError(f"'{path}' is not an index, or it is damaged.{_command(Path(path))}") from None
     return index
+
+
+def _near(path: Path) -> str:
+    """The index beside `path` that has nearly its name, if there is one."""
+    try:
+        beside = {each.name: str(each) for each in path.parent.iterdir() if each.suffix in SUFFIXES}
+    except OSError:
+        return ""
+    return suggestion(path.name, beside, shown=beside)
+
+
+def _command(path: Path) -> str:
+    name = path.name if path.suffix in SUFFIXES else "INDEX.npz"
+    return f" `resnets embed CHECKPOINT PATH --out {name}` writes one."
 
 
 def _metadata(index: Index) -> dict[str, Any]:

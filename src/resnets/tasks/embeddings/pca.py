@@ -28,16 +28,21 @@ class Projection:
         return (vectors - self.mean) @ self.components.T
 
 
+def check_size(count: int, length: int, size: int) -> None:
+    """Raise UserError where `count` vectors of `length` numbers do not have `size` principal components."""
+    if not 1 <= size <= min(count, length):
+        raise UserError(f"{count:,} vectors of {length:,} numbers have at most {min(count, length):,} principal components; "
+                        f"received `pca={size}`.")  # fmt: skip
+
+
 def fit_pca(vectors: np.ndarray, size: int) -> Projection:
     """The first `size` principal components of vectors, float32 (N, D).
 
     Raises:
         UserError: there are fewer images, or fewer numbers in a vector.
     """
-    if not 1 <= size <= min(vectors.shape):
-        count, length = vectors.shape
-        raise UserError(f"{count:,} vectors of {length:,} numbers have at most {min(count, length):,} principal components; "
-                        f"received `pca={size}`.")  # fmt: skip
+    count, length = vectors.shape
+    check_size(count, length, size)
     from sklearn.decomposition import PCA  # takes a second to import
 
     fitted = PCA(size, svd_solver="full").fit(vectors.astype(np.float64))

@@ -14,6 +14,7 @@ from resnets import atomic_write
 from resnets.errors import UserError
 from resnets.hashing import sha256
 from resnets.message_format import printable
+from resnets.progress import log
 from resnets.tasks import load_model
 from resnets.tasks.embeddings import nearest
 from resnets.tasks.embeddings.embedding_index import Index, unit_length
@@ -21,6 +22,7 @@ from resnets.tasks.inputs.read_image import ImageInput
 from resnets.weights import find_weights
 
 SHEET_SUFFIXES = (".png", ".jpg", ".jpeg")
+SHEET_LIMIT = 299  # images besides the query, which fill 50 rows; matplotlib draws no figure of 65,536 pixels
 
 
 @dataclass(frozen=True)
@@ -89,10 +91,16 @@ def check_sheet(path: str | Path) -> None:
 
 
 def draw_sheet(index: Index, query: str | Path, found: Sequence[Hit], path: str | Path) -> None:
-    """Draw the query and the images that were found, in the order of their similarity."""
+    """Draw the query and the images that were found, at most `SHEET_LIMIT`, in the order of their similarity."""
     from resnets.report.figures import image_grid  # imports matplotlib
+    from resnets.report.figures.canvas import MUTED
     from resnets.report.figures.image_grid import Caption, Tile
 
-    tiles = [Tile(query, [Caption(Path(query).name, "query")])]
-    tiles += [Tile(index.file_of(hit.path), [Caption(Path(hit.path).name, f"{hit.similarity:.3f}")]) for hit in found]
+    def tile(file: str | Path, path: str | Path, value: str) -> Tile:
+        return Tile(file, [Caption(Path(path).name, value), Caption(Path(path).parent.name, color=MUTED)])
+
+    if len(found) > SHEET_LIMIT:
+        log(f"'{path}' shows the nearest {SHEET_LIMIT} of the {len(found):,} images")
+    tiles = [tile(query, query, "query")]
+    tiles += [tile(index.file_of(hit.path), hit.path, f"{hit.similarity:.3f}") for hit in found[:SHEET_LIMIT]]
     image_grid.draw(tiles, Path(path))
