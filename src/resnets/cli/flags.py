@@ -9,7 +9,7 @@ from resnets.errors import UserError
 
 IMGSZ = ("--imgsz", "--image-size")
 BATCH = ("--batch", "--batch-size", "-b")
-DATA_HELP = "Folder of class folders, split folder, shards, .csv, .jsonl, digits, digit-scenes or shapes."
+DATA_HELP = "Folder of class folders, splits, or images with boxes or masks; shards, .csv, .jsonl, digits, digit-scenes, shapes."
 OUT_DIR = ("--out", "--output-dir")
 
 # `batch`, `batch=8`, `data.folds=5`. Commands in backquotes hold blanks before any "=", so they are left alone.

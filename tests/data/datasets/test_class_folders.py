@@ -120,6 +120,17 @@ def test_folders_that_all_hold_the_same_are_a_warning(tmp_path: Path) -> None:
     assert "'train' is taken as a class beside 'more'" in read_folder(tmp_path / "mixed").layout_warnings[0]
 
 
+def test_masks_in_a_folder_of_an_unknown_name_are_a_warning(tmp_path: Path) -> None:
+    files(tmp_path / "a", "images/1.png", "images/2.png", "masken/1.png")
+    assert read_folder(tmp_path / "a").layout_warnings == (
+        "'images' and 'masken' are taken as classes, although their files have the same names; if 'masken' has the masks of "
+        "the images, name it masks",
+    )
+    files(tmp_path / "b", "images/1.png", "drawings/2.png")
+    files(tmp_path / "c", "ants/1.png", "bees/1.png")
+    assert [read_folder(tmp_path / name).layout_warnings for name in "bc"] == [(), ()]
+
+
 def test_an_image_without_a_suffix_is_one_by_its_content(tmp_path: Path) -> None:
     files(tmp_path, "ant/notes", "bee/1.png", "ant/raw.dng")
     Image.new("RGB", (4, 4)).save(tmp_path / "ant" / "IMG_0001", "JPEG")

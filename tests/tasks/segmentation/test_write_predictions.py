@@ -53,6 +53,21 @@ def test_label_ids_are_gray(tmp_path: Path) -> None:
         write("label_ids", tmp_path, Prediction("a.jpg", NAMES, MASK), SegmentationConfig())
 
 
+@pytest.mark.parametrize("kind", ["masks", "label_ids"])
+def test_masks_of_the_data_are_not_overwritten(kind: str, tmp_path: Path) -> None:
+    prediction = Prediction("cells/images/a.jpg", NAMES, MASK)
+    for _ in range(2):  # predictions replace those of an earlier command
+        write(kind, tmp_path / "predicted", prediction)
+    masks = tmp_path / "masks"
+    masks.mkdir()
+    (masks / "classes.csv").write_text("value,name\n0,road\n")
+    Image.fromarray(MASK).save(masks / "a.png")
+    before = {file.name: file.read_bytes() for file in masks.iterdir()}
+    with pytest.raises(UserError, match=f"`{kind}=.*masks` has files that are not predictions, such as 'a.png'"):
+        write(kind, masks, prediction)
+    assert {file.name: file.read_bytes() for file in masks.iterdir()} == before
+
+
 def test_masks_of_huge_images_are_tiled_tiff(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(write_predictions, "MAX_PIXELS", 10)
     write("masks", tmp_path, Prediction("a.tif", NAMES, MASK))

@@ -15,7 +15,10 @@ def lr_find(
         Option(help="Weights to start from: a checkpoint, a run directory, imagenet, or a name of `weights list`."),
     ] = None,
     task: Annotated[
-        str | None, Option(help="classification or multilabel.  [default: that of the weights or the data]")
+        str | None,
+        Option(
+            help="classification, multilabel, detection or segmentation.  [default: that of the weights or the data]"
+        ),
     ] = None,
     recipe: Annotated[str | None, Option(help="scratch (without weights), finetune (with), …")] = None,
     batch: Annotated[int | None, Option(*flags.BATCH, help="Batch size; the suggestion holds for this size.")] = None,

@@ -30,7 +30,10 @@ def train(
         ),
     ] = None,
     task: Annotated[
-        str | None, Option(help="classification or multilabel.  [default: that of the weights or the data]")
+        str | None,
+        Option(
+            help="classification, multilabel, detection or segmentation.  [default: that of the weights or the data]"
+        ),
     ] = None,
     recipe: Annotated[str | None, Option(help="scratch (without weights), finetune (with), he2015_cifar, …")] = None,
     name: Annotated[str | None, Option(help="Name of the run directory.")] = None,

@@ -15,6 +15,7 @@ from resnets.data.loading.thread_pool import call_with_timeout
 from resnets.errors import UserError
 from resnets.message_format import format_list, pluralize
 
+IMAGE_FOLDERS = ("images", "image", "imgs", "img")  # names of a folder of images beside one of masks
 # File managers' default names of new folders, in some languages.
 _UNNAMED = re.compile(
     r"(new folder|untitled folder|neuer ordner|nouveau dossier|nueva carpeta|nuova cartella|新建文件夹)( ?\(?\d+\)?)?",
@@ -165,7 +166,20 @@ def _layout_warnings(listings: Mapping[Path, FolderListing]) -> list[str]:
             others = format_list([other.name for other in listings if other != folder], 3)
             advice = "if it is the training split, move those away"
             warnings.append(f"'{folder.name}' is taken as a class beside {others}; {advice}")
-    return warnings
+    return warnings + _mask_warnings(listings)
+
+
+def _mask_warnings(listings: Mapping[Path, FolderListing]) -> list[str]:
+    """Where one of the folders, taken as classes, may have the masks of the images in another, under an unknown name."""
+    stems = {folder: {image.stem for image in listing.images} for folder, listing in listings.items()}
+    images = [folder for folder in listings if folder.name.lower() in IMAGE_FOLDERS]
+    return [
+        f"'{folder.name}' and '{other.name}' are taken as classes, although their files have the same names; if "
+        f"'{other.name}' has the masks of the images, name it masks"
+        for folder in images
+        for other in listings
+        if other not in images and stems[folder] & stems[other]
+    ]
 
 
 def _unnamed_warnings(names: list[str]) -> Iterator[str]:

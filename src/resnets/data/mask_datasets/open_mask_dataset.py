@@ -204,7 +204,7 @@ def _unknown_message(path: Path) -> str:
     if not path.exists():
         return f"No data at '{path}': {path.absolute()} does not exist."
     layouts = (
-        "folders of images and masks with the same names, Pascal VOC's or Cityscapes' folders, a table with the columns path and "
-        "mask, or outlines of objects, such as COCO's"
+        "folders 'images' and 'masks' with files of the same names, Pascal VOC's or Cityscapes' folders, a table with the "
+        "columns path and mask, or outlines of objects, such as COCO's"
     )
     return f"'{path}' has no masks in a known layout: {layouts}."

@@ -7,13 +7,14 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
+from resnets.data.datasets.class_folders import IMAGE_FOLDERS
 from resnets.data.datasets.dataset import UnusedFiles, split_from_name
 from resnets.data.datasets.walk_folders import list_folder, walk_images
 from resnets.data.mask_datasets.mask_layout import ClassTable, ImageMaskPair, MaskLayout
 from resnets.data.mask_datasets.read_class_names import find_table
 from resnets.data.mask_datasets.scan_masks import have_colors
 
-IMAGES = ("images", "image", "imgs", "img", "701_stillsraw_full")  # the last of each are those of CamVid
+IMAGES = (*IMAGE_FOLDERS, "701_stillsraw_full")  # the last of each are those of CamVid
 MASKS = ("masks", "mask", "labels", "label", "annotations", "labeledapproved_full")
 AFTER_SPLIT = ("annot", "_labels", "_masks", "_annot")  # of a folder of masks: `train`, `trainannot`
 SUFFIXES = ("_mask", "_L", "_gt", "_seg")  # of the name of a mask, after that of its image

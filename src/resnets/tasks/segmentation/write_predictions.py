@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 from PIL import Image
+from PIL.PngImagePlugin import PngInfo
 
 from resnets import atomic_write
 from resnets.data.image.decode import MAX_PIXELS, decode
@@ -22,6 +23,7 @@ from resnets.tasks.segmentation.config import SegmentationConfig
 from resnets.tasks.segmentation.prediction import Prediction
 
 Sink = Callable[[Prediction], None]
+SOFTWARE = "resnets"  # the text `Software` of a PNG file, which tells a prediction from a mask of the data
 
 
 def colors_of(config: SegmentationConfig, num_classes: int) -> list[Color]:
@@ -44,6 +46,7 @@ def palette_masks(folder: str, config: SegmentationConfig, class_names: Sequence
     Where values exceed 255, the indices of the classes are written. Of an image with more than 89 million pixels it is a tiled
     TIFF.
     """
+    _check_predictions_only("masks", folder)
     name_of = choose_files(Path(folder), taken={"classes.csv"})
     values, colors = values_of(config, len(class_names)), colors_of(config, len(class_names))
     if values.max() > 255:
@@ -66,10 +69,33 @@ def palette_masks(folder: str, config: SegmentationConfig, class_names: Sequence
             return
         image = Image.fromarray(table[prediction.mask])
         image.putpalette(palette.tobytes())
-        with atomic_write.replace_file(name_of(prediction.path, ".png")) as temporary:
-            image.save(temporary, "PNG")
+        _save_png(image, name_of(prediction.path, ".png"))
 
     yield write
+
+
+def _save_png(image: Image.Image, path: Path) -> None:
+    texts = PngInfo()
+    texts.add_text("Software", SOFTWARE)
+    with atomic_write.replace_file(path) as temporary:
+        image.save(temporary, "PNG", pnginfo=texts)
+
+
+def _check_predictions_only(argument: str, folder: str) -> None:
+    """Raise UserError for a folder whose first PNG file is no prediction, since the masks of the data have the same names."""
+    first = min(Path(folder).glob("*.png"), default=None)
+    if first is None:
+        return
+    try:
+        with Image.open(first) as image:
+            is_prediction = image.info.get("Software") == SOFTWARE
+    except (OSError, Image.DecompressionBombError):
+        is_prediction = False
+    if not is_prediction:
+        raise UserError(
+            f"`{argument}={folder}` has files that are not predictions, such as '{first.name}', and masks of your data would be "
+            "overwritten. Choose another folder."
+        )
 
 
 def _write_rows(path: Path, mask: np.ndarray, table: np.ndarray, colors: Sequence[Color]) -> None:
@@ -85,14 +111,14 @@ def label_ids(folder: str, config: SegmentationConfig, class_names: Sequence[str
     """A gray PNG file of each image with the value that each class has in the data, as the Cityscapes server takes it."""
     if not config.output_values:
         raise UserError("`label_ids` needs masks with numbers; those that the model was trained on have colors.")
+    _check_predictions_only("label_ids", folder)
     name_of = choose_files(Path(folder))
     values = values_of(config, len(class_names))
     table = values.astype(np.uint8 if values.max() < 256 else np.uint16)
 
     def write(prediction: Prediction) -> None:
         assert prediction.mask is not None
-        with atomic_write.replace_file(name_of(prediction.path, ".png")) as temporary:
-            Image.fromarray(table[prediction.mask]).save(temporary, "PNG")
+        _save_png(Image.fromarray(table[prediction.mask]), name_of(prediction.path, ".png"))
 
     yield write
 
