@@ -21,6 +21,7 @@ BASE = {
     *(
         "errors",
         "message_format",
+        "check_settings",
         "nested_tensors",
         "connection_errors",
         "hashing",

@@ -9,6 +9,7 @@ from typing import Any
 
 from torch import nn
 
+from resnets import check_settings
 from resnets.errors import UserError
 from resnets.message_format import suggestion
 from resnets.models import attention, initialization, stems
@@ -114,8 +115,7 @@ class ResNetSpec:
                 object.__setattr__(self, field.name, value := tuple(value))
             _check_type(field.name, value, field.default)
         for key, known in CHOICES.items():
-            if (word := getattr(self, key)) not in known:
-                raise UserError(f"{key} is one of {', '.join(known)}; received '{word}'.{suggestion(word, known)}")
+            check_settings.check_choice(key, getattr(self, key), known)
         for key in ("num_classes", "in_channels", "imgsz", "stem_channels", "groups"):
             if getattr(self, key) < 1:
                 raise UserError(f"{key} is at least 1; received {getattr(self, key)}.")
@@ -157,9 +157,7 @@ class ResNetSpec:
             ((self.pool == "window") != (self.pool_window > 0), f"pool='window' and pool_window need each other; received "
              f"pool='{self.pool}', pool_window={self.pool_window}"),
         )  # fmt: skip
-        for violated, message in rules:
-            if violated:
-                raise UserError(f"{message}.")
+        check_settings.check_rules(rules)
 
     def to_dict(self) -> dict[str, Any]:
         """The fields as values that JSON can hold."""

@@ -10,8 +10,8 @@ import typing
 from dataclasses import dataclass, field
 from typing import Any
 
+from resnets.check_settings import check_choice
 from resnets.errors import UserError
-from resnets.message_format import suggestion
 from resnets.recipes.save_interval import SaveInterval
 
 
@@ -47,8 +47,8 @@ def _check(key: str, value: Any, rule: typing.Mapping[str, Any]) -> None:
     if isinstance(value, float) and not math.isfinite(value):
         raise UserError(f"{key} must be a finite number; received {value}.")
     names = rule.get("names")
-    if names and value not in names:
-        raise UserError(f"{key} is one of {', '.join(names)}; received '{value}'.{suggestion(str(value), names)}")
+    if names:
+        check_choice(key, value, names)
     bounds = [("low", "at least", lambda bound: value < bound), ("above", "more than", lambda bound: value <= bound)]
     bounds.append(("high", "at most", lambda bound: value > bound))
     for bound, words, broken in bounds:

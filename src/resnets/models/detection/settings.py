@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 from dataclasses import dataclass
-from typing import TypeGuard
 
-from resnets.errors import UserError
-from resnets.message_format import suggestion
+from resnets import check_settings
 
 # The values of each field that is a word.
 CHOICES: dict[str, tuple[str, ...]] = {
@@ -15,7 +13,6 @@ CHOICES: dict[str, tuple[str, ...]] = {
     "layout": ("fpn", "c4", "dc5"),
     "box_loss": ("paper", "giou"),
 }
-_FRACTIONS = ("score_floor", "nms_iou", "proposal_nms_iou", "ignore_iou")
 _AT_LEAST_0 = ("box_head_convs",)
 # Without effect on the other architecture, or with a single map.
 _OF_REGIONS = (
@@ -92,21 +89,14 @@ class DetectorSettings:
 
     def check_values(self) -> None:
         """Make tuples of lists, and raise UserError for a value of another type or range."""
-        for field in dataclasses.fields(self):
-            value, default = getattr(self, field.name), field.default
-            if isinstance(value, list):
-                object.__setattr__(self, field.name, value := tuple(value))
-            if field.name in _DEFAULTS:  # others are those of a task
-                _check(field.name, value, default)
+        # Other fields are those of a task.
+        check_settings.check_values(self, _DEFAULTS, CHOICES, at_least_0=_AT_LEAST_0)
 
     def check_together(self) -> None:
         """Raise UserError for values that do not fit each other, or have no effect: such a setting has its default."""
-        for key in self.without_effect:
-            if (value := getattr(self, key)) != _DEFAULTS[key]:
-                layout = "" if self.architecture == "yolov3" else f" with layout='{self.layout}'"
-                raise UserError(
-                    f"{key} has no effect on architecture='{self.architecture}'{layout}; received {value!r}. Leave it out."
-                )
+        layout = "" if self.architecture == "yolov3" else f" with layout='{self.layout}'"
+        model = f"architecture='{self.architecture}'{layout}"
+        check_settings.check_effects(self, _DEFAULTS, self.without_effect, model)
         rules = (
             (self.architecture == "maskrcnn" and self.layout == "c4",
              "architecture='maskrcnn' needs layout='fpn' or layout='dc5', not 'c4'"),
@@ -116,9 +106,7 @@ class DetectorSettings:
             (len(self.anchors) % 6 != 0, f"anchors are as many widths and heights for each of three levels; received "
              f"{len(self.anchors)} numbers"),
         )  # fmt: skip
-        for violated, message in rules:
-            if violated:
-                raise UserError(f"{message}.")
+        check_settings.check_rules(rules)
 
     @property
     def without_effect(self) -> tuple[str, ...]:
@@ -146,28 +134,3 @@ class DetectorSettings:
 
 
 _DEFAULTS = {field.name: field.default for field in dataclasses.fields(DetectorSettings)}
-
-
-def _check(key: str, value: object, default: object) -> None:
-    """Raise UserError for a value of another type or range."""
-    if key in CHOICES and value not in CHOICES[key]:
-        raise UserError(
-            f"{key} is one of {', '.join(CHOICES[key])}; received '{value}'.{suggestion(str(value), CHOICES[key])}"
-        )
-    if isinstance(default, tuple):
-        if not isinstance(value, tuple) or not all(_is_number(item) and item > 0 for item in value):
-            raise UserError(f"{key} are positive numbers; received {value!r}.")
-    elif isinstance(default, (bool, str)):
-        if not isinstance(value, type(default)):
-            raise UserError(f"The setting {key} is of type {type(default).__name__}; received {value!r}.")
-    elif key in _FRACTIONS:
-        if not _is_number(value) or not 0 <= value <= 1:
-            raise UserError(f"{key} is at least 0 and at most 1; received {value!r}.")
-    else:
-        least = 0 if key in _AT_LEAST_0 else 1
-        if not isinstance(value, int) or isinstance(value, bool) or value < least:
-            raise UserError(f"{key} is a whole number of at least {least}; received {value!r}.")
-
-
-def _is_number(value: object) -> TypeGuard[float]:
-    return isinstance(value, (int, float)) and not isinstance(value, bool)

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 from dataclasses import dataclass
-from typing import TypeGuard
 
-from resnets.errors import UserError
-from resnets.message_format import suggestion
+from resnets import check_settings
 
 # The values of each field that is a word.
 CHOICES: dict[str, tuple[str, ...]] = {
@@ -76,20 +74,12 @@ class SegmenterSettings:
 
     def check_values(self) -> None:
         """Make tuples of lists, and raise UserError for a value of another type or range."""
-        for field in dataclasses.fields(self):
-            value, default = getattr(self, field.name), field.default
-            if isinstance(value, list):
-                object.__setattr__(self, field.name, value := tuple(value))
-            if field.name in _DEFAULTS:  # others are those of a task
-                _check(field.name, value, default)
+        # Other fields are those of a task.
+        check_settings.check_values(self, _DEFAULTS, CHOICES, at_least_0=_AT_LEAST_0, less_than_1=("dropout",))
 
     def check_together(self) -> None:
         """Raise UserError for values that do not fit each other, or have no effect: such a setting has its default."""
-        for key in self.without_effect:
-            if (value := getattr(self, key)) != _DEFAULTS[key]:
-                raise UserError(
-                    f"{key} has no effect on architecture='{self.architecture}'; received {value!r}. Leave it out."
-                )
+        check_settings.check_effects(self, _DEFAULTS, self.without_effect, f"architecture='{self.architecture}'")
         rules = (
             (self.output_stride & (self.output_stride - 1) != 0,
              f"output_stride is a power of two; received {self.output_stride}"),
@@ -101,9 +91,7 @@ class SegmenterSettings:
             (len(self.atrous_rates) != 3, f"atrous_rates are three numbers; received {self.atrous_rates}"),
             (len(self.unet_channels) != 5, f"unet_channels are five numbers; received {self.unet_channels}"),
         )  # fmt: skip
-        for violated, message in rules:
-            if violated:
-                raise UserError(f"{message}.")
+        check_settings.check_rules(rules)
 
     @property
     def without_effect(self) -> tuple[str, ...]:
@@ -112,28 +100,3 @@ class SegmenterSettings:
 
 
 _DEFAULTS = {field.name: field.default for field in dataclasses.fields(SegmenterSettings)}
-
-
-def _check(key: str, value: object, default: object) -> None:
-    """Raise UserError for a value of another type or range."""
-    if key in CHOICES and value not in CHOICES[key]:
-        raise UserError(
-            f"{key} is one of {', '.join(CHOICES[key])}; received '{value}'.{suggestion(str(value), CHOICES[key])}"
-        )
-    if isinstance(default, tuple):
-        if not isinstance(value, tuple) or not all(_is_whole(item) and item > 0 for item in value):
-            raise UserError(f"{key} are positive whole numbers; received {value!r}.")
-    elif isinstance(default, (bool, str)):
-        if not isinstance(value, type(default)):
-            raise UserError(f"The setting {key} is of type {type(default).__name__}; received {value!r}.")
-    elif isinstance(default, float):
-        if not isinstance(value, (int, float)) or isinstance(value, bool) or not 0 <= value < 1:
-            raise UserError(f"{key} is at least 0 and less than 1; received {value!r}.")
-    else:
-        least = 0 if key in _AT_LEAST_0 else 1
-        if not _is_whole(value) or value < least:
-            raise UserError(f"{key} is a whole number of at least {least}; received {value!r}.")
-
-
-def _is_whole(value: object) -> TypeGuard[int]:
-    return isinstance(value, int) and not isinstance(value, bool)
