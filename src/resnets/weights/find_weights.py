@@ -3,8 +3,11 @@
 import os
 from pathlib import Path
 
+from resnets.errors import UserError
+from resnets.models.spec import ResNetSpec
+from resnets.progress import log
+from resnets.weights import adapt, download_published, local_file
 from resnets.weights import checkpoint as checkpoints
-from resnets.weights import download_published, local_file
 from resnets.weights.checkpoint import Checkpoint
 from resnets.weights.hub import bundled, catalog
 
@@ -25,3 +28,18 @@ def find_file(path: str | Path) -> Path:
 def read(path: str | Path, *, task: str | None = checkpoints.CLASSIFICATION) -> Checkpoint:
     """The checkpoint for `path`. Raises as `find_file` and `checkpoint.read` do."""
     return checkpoints.read(find_file(path), task=task)
+
+
+def read_for_model(weights: str, name: str, spec: ResNetSpec, in_channels: int) -> Checkpoint:
+    """The checkpoint for `weights`, of any task, for the detector or segmenter `name` with so many channels of the image.
+
+    Raises:
+        UserError: the weights are of another network than `spec`. Further as `read`.
+    """
+    parent = read(download_published.imagenet_to_name(weights, name), task=None)
+    if parent.spec.name != spec.name:
+        raise UserError(f"The weights are of {parent.spec.name}; '{name}' has the network {spec.name}.")
+    parent, notes = adapt.adapt_checkpoint(parent, num_classes=None, in_channels=in_channels)
+    for note in notes:
+        log(note)
+    return parent

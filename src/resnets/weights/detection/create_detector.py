@@ -11,8 +11,7 @@ from resnets.models import zoo as networks
 from resnets.models.detection import zoo
 from resnets.models.detection.build import build_detector
 from resnets.models.detection.settings import DetectorSettings
-from resnets.progress import log
-from resnets.weights import adapt, download_published, find_weights
+from resnets.weights import adapt, find_weights
 from resnets.weights import checkpoint as checkpoints
 from resnets.weights.detection.checkpoint import detector_settings, network
 from resnets.weights.detection.torchvision import STRUCTURE
@@ -37,12 +36,7 @@ def create_detector(
         others = {key: value for key, value in overrides.items() if key not in known}
         spec = networks.get_spec(spec.name, in_channels=in_channels, **others)
         return build_detector(dataclasses.replace(settings, **own), spec, num_classes or NUM_CLASSES)
-    parent = find_weights.read(download_published.imagenet_to_name(weights, name), task=None)
-    if parent.spec.name != spec.name:
-        raise UserError(f"The weights are of {parent.spec.name}; '{name}' has the network {spec.name}.")
-    parent, notes = adapt.adapt_checkpoint(parent, num_classes=None, in_channels=in_channels)
-    for note in notes:
-        log(note)
+    parent = find_weights.read_for_model(weights, name, spec, in_channels)
     if parent.task != checkpoints.DETECTION:
         # Nothing is frozen: its norms follow the batches, where torchvision freezes those, the stem and the first stage.
         detector = build_detector(settings, parent.spec, num_classes or NUM_CLASSES)

@@ -11,8 +11,7 @@ from resnets.models import zoo as networks
 from resnets.models.segmentation import zoo
 from resnets.models.segmentation.build import build_segmenter
 from resnets.models.segmentation.settings import SegmenterSettings
-from resnets.progress import log
-from resnets.weights import adapt, download_published, find_weights
+from resnets.weights import adapt, find_weights
 from resnets.weights import checkpoint as checkpoints
 from resnets.weights.segmentation.checkpoint import network, segmenter_settings
 
@@ -34,12 +33,7 @@ def create_segmenter(
         others = {key: value for key, value in overrides.items() if key not in known}
         spec = networks.get_spec(spec.name, in_channels=in_channels, **others)
         return build_segmenter(dataclasses.replace(settings, **own), spec, num_classes or NUM_CLASSES)
-    parent = find_weights.read(download_published.imagenet_to_name(weights, name), task=None)
-    if parent.spec.name != spec.name:
-        raise UserError(f"The weights are of {parent.spec.name}; '{name}' has the network {spec.name}.")
-    parent, notes = adapt.adapt_checkpoint(parent, num_classes=None, in_channels=in_channels)
-    for note in notes:
-        log(note)
+    parent = find_weights.read_for_model(weights, name, spec, in_channels)
     if parent.task == checkpoints.DETECTION:
         raise UserError(f"The weights are of a detector; received '{name}'.")
     if parent.task != checkpoints.SEGMENTATION:
