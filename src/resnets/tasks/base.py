@@ -555,12 +555,15 @@ class Task(ABC):
     def predict_models(
         self, models: Sequence[Any], images: Iterable[Any], *, batch: int, workers: int | None, **options: Any
     ) -> Iterator[Prediction]:
-        """The predictions of a `TrainedModel`, or of several as an ensemble, one after the other. Here: one model, with one view
-        of each image; the options are keyword arguments of `predict`.
-        """
+        """The predictions of a `TrainedModel`, or of several as an ensemble, one after the other. Here: one model."""
         if len(models) > 1:
             raise UserError(f"Models of the task {self.name} predict one at a time; received {len(models)}.")
-        model: Any = models[0]
+        return self.predict_one_model(models[0], images, batch=batch, workers=workers, **options)
+
+    def predict_one_model(
+        self, model: Any, images: Iterable[Any], *, batch: int, workers: int | None, **options: Any
+    ) -> Iterator[Prediction]:
+        """The predictions of a `TrainedModel`. Here: with one view of each image; the options are arguments of `predict`."""
         found: Iterator[Prediction] = model.predict_views(
             images, partial(self.predict, **options), batch=batch, workers=workers
         )

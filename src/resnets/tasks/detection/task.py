@@ -33,6 +33,7 @@ from resnets.progress import log
 from resnets.recipes.recipe import Recipe, TaskConfig
 from resnets.report.number_formats import percent_interval
 from resnets.tasks import bootstrap
+from resnets.tasks.adapt import load_by_classes
 from resnets.tasks.base import ChosenValue, CrossFitted, Losses, Measured, Monitor, Task
 from resnets.tasks.comparison import Comparison, Exposure
 from resnets.tasks.detection import adapt, augment, draw_objects, plan, records, write_predictions
@@ -156,8 +157,16 @@ class Detection(Task):
 
     def adapt(self, model: nn.Module, parent: Checkpoint, parent_model: nn.Module) -> str:
         """A classifier becomes the backbone; of a detector, heads are kept too, and the rows of a class by its name."""
-        same = parent.task == self.name
-        return adapt.load_detector(model, parent, parent_model, self.class_names, same_task=same)
+        return load_by_classes(
+            model,
+            parent,
+            parent_model,
+            self.class_names,
+            partial(adapt.class_rows, model),
+            same_task=parent.task == self.name,
+            model_noun="detector",
+            new_layers="neck and heads",
+        )
 
     def static_graph(self, model: nn.Module) -> StaticGraph:
         return static_graph(model)

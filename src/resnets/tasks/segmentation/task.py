@@ -22,7 +22,6 @@ from resnets.data.mask_datasets import open_mask_dataset
 from resnets.data.mask_datasets.mask_classes import IGNORE
 from resnets.data.mask_datasets.overlay import overlay
 from resnets.data.split import stratify_groups
-from resnets.errors import UserError
 from resnets.inference.static_graph import StaticGraph
 from resnets.models.segmentation import zoo
 from resnets.models.segmentation.build import build_segmenter
@@ -33,6 +32,7 @@ from resnets.recipes.recipe import Recipe, TaskConfig
 from resnets.report.number_formats import percent
 from resnets.report.run_files import RunFiles
 from resnets.tasks import bootstrap
+from resnets.tasks.adapt import load_by_classes
 from resnets.tasks.base import ChosenValue, CrossFitted, Losses, Measured, Monitor, Task
 from resnets.tasks.comparison import Comparison, Exposure
 from resnets.tasks.inputs.input_preprocess import input_preprocess
@@ -140,8 +140,16 @@ class Segmentation(Task):
 
     def adapt(self, model: nn.Module, parent: Checkpoint, parent_model: nn.Module) -> str:
         """A classifier becomes the backbone; of a segmenter, decoder and head are kept too, and rows of a class by its name."""
-        same = parent.task == self.name
-        return adapt.load_segmenter(model, parent, parent_model, self.class_names, same_task=same)
+        return load_by_classes(
+            model,
+            parent,
+            parent_model,
+            self.class_names,
+            adapt.class_rows,
+            same_task=parent.task == self.name,
+            model_noun="segmenter",
+            new_layers="decoder and head",
+        )
 
     def static_graph(self, model: nn.Module) -> StaticGraph:
         return static_graph(model)
@@ -274,15 +282,13 @@ class Segmentation(Task):
             batch = min(batch, min(largest_batch(*sample.target.size) for sample in samples))
         return super().measure_models(models, samples, batch=batch, workers=workers, on_bad=on_bad, **options)
 
-    def predict_models(
-        self, models: Sequence[Any], images: Iterable[Any], *, batch: int, workers: int | None, **options: Any
+    def predict_one_model(
+        self, model: Any, images: Iterable[Any], *, batch: int, workers: int | None, **options: Any
     ) -> Iterator[Any]:
-        """One model; large images are computed one at a time, and those of more than 2 million pixels in windows."""
-        if len(models) > 1:
-            raise UserError(f"Models of the task {self.name} predict one at a time; received {len(models)}.")
-        whole: Any = partial(super().predict_models, models, batch=batch, workers=workers, **options)
+        """Large images are computed one at a time, and those of more than 2 million pixels in windows."""
+        whole: Any = partial(super().predict_one_model, model, batch=batch, workers=workers, **options)
         window, corners = max(self.settings.crop, default=plan.USUAL_CROP), self.settings.align_corners
-        return predict_any_size(models[0], images, whole, window=window, align_corners=corners)
+        return predict_any_size(model, images, whole, window=window, align_corners=corners)
 
     def predict(self, path: str, outputs: Any, placement: Placement) -> Prediction:
         """The class of each pixel of the original image."""
