@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from resnets.data.datasets.dataset import Sample
+from resnets.report import metric_texts
 from resnets.report.content import Block, Code, Column, Figure, KeyNumber, ReportContent, Section, Table
 from resnets.report.figures import canvas, image_grid, training_curves
 from resnets.report.figures.image_grid import Caption, Tile
@@ -112,7 +113,7 @@ def _content(files: RunFiles, found: Evaluated) -> ReportContent:
         )
         if metrics.get("folds"):
             explanation += " Epochs and thresholds were selected on other images than those that they are evaluated on."
-        explanation += "".join(f" {notice[:1].upper()}{notice[1:]}." for notice in metrics.get("notices", []))
+        explanation += metric_texts.notices(metrics)
     return ReportContent(
         headline=headline,
         explanation=explanation,
@@ -140,11 +141,7 @@ def _range(interval: Sequence[float]) -> str:
 def _summary(metrics: Mapping[str, Any], rows: Sequence[Mapping[str, Any]]) -> Iterator[str]:
     known = [row for row in rows if row["ap"] is not None]
     if known:
-        lowest, highest = min(known, key=lambda row: row["ap"]), max(known, key=lambda row: row["ap"])
-        yield (
-            f"The average precision is highest for “{highest['class']}” ({percent(highest['ap'])}) and lowest for "
-            f"“{lowest['class']}” ({percent(lowest['ap'])})."
-        )
+        yield metric_texts.extremes(known, "ap", "The average precision")
     if metrics.get("count") and metrics["labels_per_image"] is not None:
         yield (
             f"An image has {metrics['labels_per_image']:.2f} labels on average, and {metrics['predicted_per_image']:.2f} are "

@@ -7,20 +7,20 @@ import numpy as np
 from scipy.sparse import csr_array
 
 from resnets.data.datasets.dataset import Sample
-from resnets.report.figures import confusion_matrix, training_curves
-from resnets.report.figures.training_curves import Panel
+from resnets.report.figures import confusion_matrix
 from resnets.report.html import page
-from resnets.report.number_formats import percent
 from resnets.report.run_files import RunFiles
-from resnets.tasks import best_epoch
 from resnets.tasks.best_epoch import Monitor
 from resnets.tasks.detection.metrics import confusion, summarize
 from resnets.tasks.detection.metrics.error_types import error_types
 from resnets.tasks.detection.records import Records
 from resnets.tasks.detection.report import bar_charts, error_crops, image_gallery, report_content, score_curves
 from resnets.tasks.detection.report.report_sections import Evaluated
+from resnets.tasks.draw_training import draw_training
 
 BACKGROUND = "(nothing)"
+# Of the metrics of an epoch.
+TITLES = {"box_ap": "AP of boxes", "box_ap50": "AP50 of boxes", "mask_ap": "AP of masks", "mask_ap50": "AP50 of masks"}
 
 
 def draw(
@@ -43,8 +43,7 @@ def draw(
         JobError: the folder cannot be written to.
     """
     files = RunFiles(run)
-    if files.rows:
-        _draw_training(files, monitors)
+    draw_training(files, monitors, TITLES)
     if not records:
         page.write(files, report_content.build(files, None))
         return
@@ -81,33 +80,3 @@ def draw(
         image_gallery.draw_worst(worst, samples, records, reported, class_names, files.path / "worst_images.jpg")
     image_gallery.draw_pairs(samples, records, reported, class_names, files.path / "val_batch_pred.jpg")
     page.write(files, report_content.build(files, evaluated))
-
-
-def _draw_training(files: RunFiles, monitors: Sequence[Monitor]) -> None:
-    titles = {
-        "box_ap": "AP of boxes",
-        "box_ap50": "AP50 of boxes",
-        "mask_ap": "AP of masks",
-        "mask_ap50": "AP50 of masks",
-    }
-    best, metric = best_epoch.best_row(files.rows, monitors), monitors[0].metric
-    heading = ""
-    if best is not None and metric in titles:
-        value = percent(best[f"val/{metric}"])
-        heading = f"Best epoch {best['epoch']:.0f}: {titles[metric]} {value} on the validation images"
-    columns = [panel.column for panel in training_curves.find_panels(files.rows)]
-    first = ["loss", *titles]
-    columns.sort(key=lambda column: first.index(column) if column in first else len(first))
-    panels = [
-        Panel(column, f"{titles[column]}, %", 100)
-        if column in titles
-        else Panel(column, column.replace("_", ": ", 1).replace("_", " "))
-        for column in columns
-    ]
-    training_curves.draw(
-        files.rows,
-        files.path / "results.png",
-        heading=heading,
-        panels=panels,
-        best_epoch=best["epoch"] if best else None,
-    )

@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from resnets.report import metric_texts
 from resnets.report.content import KeyNumber, ReportContent
 from resnets.report.number_formats import count, percent
 from resnets.report.run_files import SPLIT_NAMES, RunFiles
@@ -57,18 +58,11 @@ def _headline(metrics: Mapping[str, Any]) -> tuple[str, str]:
         )
     elif metrics.get("folds"):
         explanation += " Epochs and thresholds were selected on other images than those that they are evaluated on."
-    explanation += "".join(f" {notice[:1].upper()}{notice[1:]}." for notice in metrics.get("notices", []))
-    return headline, explanation
-
-
-def _interval(metrics: Mapping[str, Any], key: str) -> str:
-    """`71.2 % to 80.5 %`; "" where there is none, or where the images were used for selection."""
-    ends = None if metrics.get("in_sample") else metrics.get(f"{key}_interval")
-    return f"{percent(ends[0])} to {percent(ends[1])}" if ends else ""
+    return headline, explanation + metric_texts.notices(metrics)
 
 
 def _within(metrics: Mapping[str, Any], key: str) -> str:
-    return f", 95 % interval {interval}" if (interval := _interval(metrics, key)) else ""
+    return f", 95 % interval {interval}" if (interval := metric_texts.interval(metrics, key)) else ""
 
 
 def _key_numbers(metrics: Mapping[str, Any]) -> Iterator[KeyNumber]:
@@ -78,9 +72,7 @@ def _key_numbers(metrics: Mapping[str, Any]) -> Iterator[KeyNumber]:
         "box_ap50": "AP50 of boxes", "box_ap": "AP of boxes", "mask_ap50": "AP50 of masks", "mask_ap": "AP of masks",
         "recall_micro": "objects found", "precision_micro": "reports right", "f1_micro": "F1",
     }  # fmt: skip
-    for key, name in names.items():
-        if metrics.get(key) is not None:
-            yield KeyNumber(name, percent(metrics[key]), _interval(metrics, key))
+    yield from metric_texts.key_numbers(metrics, names)
     wrong, missed = metrics["false_positives"], metrics["false_negatives"]
     yield KeyNumber("objects", count(metrics["num_objects"]), f"{count(missed)} missed; {count(wrong)} wrong reports")
     if selected := metrics.get("selected"):
@@ -90,11 +82,7 @@ def _key_numbers(metrics: Mapping[str, Any]) -> Iterator[KeyNumber]:
 def _summary(metrics: Mapping[str, Any], evaluated: Evaluated) -> Iterator[str]:
     known = [row for row in evaluated.rows if row["box_ap50"] is not None]
     if len(known) > 1:
-        lowest, highest = min(known, key=lambda row: row["box_ap50"]), max(known, key=lambda row: row["box_ap50"])
-        yield (
-            f"AP50 is highest for “{highest['class']}” ({percent(highest['box_ap50'])}) and lowest for “{lowest['class']}” "
-            f"({percent(lowest['box_ap50'])})."
-        )
+        yield metric_texts.extremes(known, "box_ap50", "AP50")
     if evaluated.errors.ap is not None:
         name = max(evaluated.errors.gains, key=lambda each: evaluated.errors.gains[each])
         gain = 100 * evaluated.errors.gains[name]

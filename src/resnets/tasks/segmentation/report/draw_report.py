@@ -7,13 +7,12 @@ from scipy.sparse import csr_array
 
 from resnets.data.datasets.dataset import Sample
 from resnets.report.confused_classes import most_confused_pairs
-from resnets.report.figures import confusion_matrix, training_curves
-from resnets.report.figures.training_curves import Panel
+from resnets.report.figures import confusion_matrix
 from resnets.report.html import page
 from resnets.report.number_formats import percent
 from resnets.report.run_files import RunFiles
-from resnets.tasks import best_epoch
 from resnets.tasks.best_epoch import Monitor
+from resnets.tasks.draw_training import draw_training
 from resnets.tasks.measurements import Measurements
 from resnets.tasks.segmentation.config import SegmentationConfig
 from resnets.tasks.segmentation.metrics import records, summarize
@@ -43,8 +42,7 @@ def draw(
         JobError: the folder cannot be written to.
     """
     files = RunFiles(run)
-    if files.rows:
-        _draw_training(files, monitors)
+    draw_training(files, monitors, {"miou": "mean IoU", "pixel_accuracy": "pixels right"})
     if measurements is None or not len(measurements):
         page.write(files, report_content.build(files, None))
         return
@@ -66,27 +64,3 @@ def draw(
         images=[(samples[index].path, float(mious[index])) for index in chosen],
     )
     page.write(files, report_content.build(files, evaluated))
-
-
-def _draw_training(files: RunFiles, monitors: Sequence[Monitor]) -> None:
-    best, metric = best_epoch.best_row(files.rows, monitors), monitors[0].metric
-    heading = ""
-    if best is not None and best.get(f"val/{metric}") is not None:
-        heading = f"Best epoch {best['epoch']:.0f}: mean IoU {percent(best[f'val/{metric}'])} on the validation images"
-    titles = {"miou": "mean IoU", "pixel_accuracy": "pixels right"}
-    columns = [panel.column for panel in training_curves.find_panels(files.rows)]
-    first = ["loss", *titles]
-    columns.sort(key=lambda column: first.index(column) if column in first else len(first))
-    panels = [
-        Panel(column, f"{titles[column]}, %", 100)
-        if column in titles
-        else Panel(column, column.replace("loss_", "loss: ").replace("_", " "))
-        for column in columns
-    ]
-    training_curves.draw(
-        files.rows,
-        files.path / "results.png",
-        heading=heading,
-        panels=panels,
-        best_epoch=best["epoch"] if best else None,
-    )

@@ -4,6 +4,7 @@ import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
+from resnets.report import metric_texts
 from resnets.report.confused_classes import ConfusedPair
 from resnets.report.content import Block, Code, Column, Figure, KeyNumber, ReportContent, Section, Table
 from resnets.report.number_formats import count, percent
@@ -46,7 +47,7 @@ def _headline(metrics: Mapping[str, Any]) -> tuple[str, str]:
     if metrics.get("miou") is None:
         return "This model has not been evaluated.", "There are no labeled pixels that it was not trained on."
     measured, total = metrics["num_classes_measured"], metrics["num_classes"]
-    interval = _interval(metrics, "miou")
+    interval = metric_texts.interval(metrics, "miou")
     headline = (
         f"The mean IoU is {percent(metrics['miou'])}{f', 95 % interval {interval},' if interval else ''} over {measured} of "
         f"{total} classes; {percent(metrics['pixel_accuracy'])} of the pixels are right."
@@ -63,14 +64,7 @@ def _headline(metrics: Mapping[str, Any]) -> tuple[str, str]:
         explanation += " The epochs were selected on other images than those that they are evaluated on."
     if note := metrics.get("interval_note"):
         explanation += f" There is {note}."
-    explanation += "".join(f" {notice[:1].upper()}{notice[1:]}." for notice in metrics.get("notices", []))
-    return headline, explanation
-
-
-def _interval(metrics: Mapping[str, Any], key: str) -> str:
-    """`71.2 % to 80.5 %`; "" where there is none, or where the images were used for selection."""
-    ends = None if metrics.get("in_sample") else metrics.get(f"{key}_interval")
-    return f"{percent(ends[0])} to {percent(ends[1])}" if ends else ""
+    return headline, explanation + metric_texts.notices(metrics)
 
 
 def _key_numbers(metrics: Mapping[str, Any]) -> Iterator[KeyNumber]:
@@ -80,9 +74,7 @@ def _key_numbers(metrics: Mapping[str, Any]) -> Iterator[KeyNumber]:
         "miou": "mean IoU", "mean_dice": "mean Dice", "pixel_accuracy": "pixels right", "mean_accuracy": "mean class recall",
         "boundary_miou": "mean IoU at boundaries", "image_miou_worst_5pct": "mean IoU, worst 5 % of images",
     }  # fmt: skip
-    for key, name in names.items():
-        if metrics.get(key) is not None:
-            yield KeyNumber(name, percent(metrics[key]), _interval(metrics, key))
+    yield from metric_texts.key_numbers(metrics, names)
     if selected := metrics.get("selected"):
         yield KeyNumber("validation mIoU", percent(selected["miou"]), "in-sample")
 
@@ -90,11 +82,7 @@ def _key_numbers(metrics: Mapping[str, Any]) -> Iterator[KeyNumber]:
 def _summary(metrics: Mapping[str, Any], evaluated: Evaluated) -> Iterator[str]:
     known = [row for row in evaluated.classes if row["iou"] is not None]
     if len(known) > 1:
-        lowest, highest = min(known, key=lambda row: row["iou"]), max(known, key=lambda row: row["iou"])
-        yield (
-            f"The IoU is highest for “{highest['class']}” ({percent(highest['iou'])}) and lowest for “{lowest['class']}” "
-            f"({percent(lowest['iou'])})."
-        )
+        yield metric_texts.extremes(known, "iou", "The IoU")
     if never := [row["class"] for row in known if row["iou"] == 0 and row["recall"] is not None]:
         yield (
             f"Never right: “{'”, “'.join(never)}”. For rare classes, `task.class_weights=median_frequency` or a loss "
