@@ -173,6 +173,9 @@ def intermediates(network: Network) -> None:
     stopped, [only] = net.forward_intermediates(x, [1], stop_early=True)
     assert torch.equal(stopped, maps[1])
     assert torch.equal(only, maps[1])
+    some_maps = network.make_features(out_indices=(0, len(maps) - 1)).eval()
+    stopped, [only] = some_maps.forward_intermediates(x, [0], stop_early=True)
+    assert torch.equal(stopped, only if some_maps.feature_info[0]["module"] == "stem" else some_maps.stem(x))
 
 
 def torchscript(network: Network) -> None:

@@ -9,6 +9,7 @@ import pytest
 import timm
 import torch
 from tests.contracts.backbone_api import NETWORKS, NUM_CLASSES, QUESTIONS, Network, assert_equal
+from torch import nn
 
 import resnets
 from resnets.errors import UserError
@@ -127,3 +128,16 @@ def test_a_dilated_backbone_shares_the_networks_function() -> None:
 def test_equal_results_are_told_from_others() -> None:
     with pytest.raises(AssertionError):
         assert_equal([torch.zeros(1)], [torch.ones(1)])
+
+
+def test_checkpointing_updates_the_statistics_of_synchronized_norms_once() -> None:
+    results = []
+    for enable in (False, True):
+        torch.manual_seed(0)
+        net = nn.SyncBatchNorm.convert_sync_batchnorm(resnets.create_model("cifar_resnet20", num_classes=3)).train()
+        net.set_grad_checkpointing(enable)
+        net(torch.randn(2, 3, 16, 16, generator=torch.Generator().manual_seed(1))).sum().backward()
+        results.append(dict(net.named_buffers()))
+    assert int(results[0]["stem.norm.num_batches_tracked"]) == 1
+    for name, buffer in results[0].items():
+        assert torch.equal(results[1][name], buffer), name

@@ -176,7 +176,8 @@ class Backbone(nn.Sequential):
         names = self.feature_info.module_name()
         chosen = select_indices(len(names), indices, "indices")
         is_last = chosen[-1] == len(names) - 1
-        maps = self.features(x, "final" if is_last or not stop_early else names[chosen[-1] + 1])
+        until = self._layer_after(names[chosen[-1]]) if stop_early else "final"
+        maps = self.features(x, until)
         intermediates = [maps[names[index]] for index in chosen]
         if intermediates_only and not (norm and is_last):
             return intermediates
@@ -186,6 +187,12 @@ class Backbone(nn.Sequential):
         if norm and is_last:
             intermediates[-1] = last
         return intermediates if intermediates_only else (last, intermediates)
+
+    def _layer_after(self, name: str) -> str | None:
+        """The layer behind that of a feature map; None behind the last one."""
+        layers = [layer for layer, _ in self._middle()]
+        following = layers.index(name) + 1 if name in layers else 0  # the maps of the stem come before all of them
+        return layers[following] if following < len(layers) else None
 
     @property
     def feature_info(self) -> FeatureInfo:

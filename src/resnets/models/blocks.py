@@ -14,6 +14,7 @@ from functools import partial
 
 import torch
 from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
 from torch.utils.checkpoint import checkpoint
 
 from resnets.models.layers import Activation, Attention, Convolution, Norm
@@ -244,7 +245,7 @@ def _contexts(block: nn.Module) -> tuple[AbstractContextManager[None], AbstractC
 @contextmanager
 def _kept_statistics(block: nn.Module) -> Iterator[None]:
     """Normalize by the statistics of the batch, as training does, without updating the running ones a second time."""
-    norms = [each for each in block.modules() if isinstance(each, nn.BatchNorm2d) and each.track_running_stats]
+    norms = [each for each in block.modules() if isinstance(each, _BatchNorm) and each.track_running_stats]
     before = [(norm.momentum, norm.num_batches_tracked.clone()) for norm in norms]  # type: ignore[union-attr]
     for norm in norms:
         norm.momentum = 0.0
@@ -252,4 +253,5 @@ def _kept_statistics(block: nn.Module) -> Iterator[None]:
         yield
     finally:
         for norm, (momentum, count) in zip(norms, before, strict=True):
-            norm.momentum, norm.num_batches_tracked = momentum, count
+            norm.momentum = momentum
+            norm.num_batches_tracked.copy_(count)  # type: ignore[union-attr]

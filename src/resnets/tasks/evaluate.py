@@ -161,7 +161,7 @@ def evaluate_checkpoints(
     chosen = _choose_split(dataset, files, provenance[0], lineages, split, split_file, val_fraction, seed, calibrate)
     input_size = max(options.get("scales", ()), default=0) or max(each.preprocess.shorter_side or 0 for each in models)
     notices = [notice] if (notice := read_shards.upscale_warning(dataset, input_size)) else []
-    notices += _training_notices(lineages, chosen)
+    notices += training_notices(lineages, chosen)
     names = [(str(file),) for file in files] if pairwise else [tuple(map(str, files))]
     evaluated = []
     for name, group in zip(names, groups, strict=True):
@@ -260,7 +260,7 @@ def describe_selection(task: Task, images: str = "these images") -> str:
     return f"{images} were used to select {task.selected}"
 
 
-def _training_notices(models: Sequence[tuple[str, Lineage]], split: EvaluationSplit) -> list[str]:
+def training_notices(models: Sequence[tuple[str, Lineage]], split: EvaluationSplit) -> list[str]:
     """A sentence for each model that was trained on some of the images, or of which that is not known."""
     plain = split.name in (evaluation_split.ALL, evaluation_split.NOT_TRAINED_ON)
     images = "images" if plain else f"'{split.name}' images"

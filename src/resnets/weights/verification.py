@@ -70,7 +70,8 @@ def verify(
         The comparison of each other pipeline with the first, and notes on what was assumed.
 
     Raises:
-        UserError: a file cannot be read, the two differ in classes or channels, or there are no images.
+        UserError: a file cannot be read, the two differ in classes or channels, there are no images, or the library of a
+            segmenter is not installed.
     """
     if request and request != Request() and all(is_resnets_checkpoint(Path(path)) for path in (a, b)):
         raise UserError("Both files are checkpoints of resnets, which need no description: leave out the rest.")
@@ -124,7 +125,7 @@ def _compare_dense(
         if not names and not imgsz:
             generated = f"the {len(files)} images were generated, {side} pixels wide"
             notes = (f"{generated}; `images` compares on yours",)
-        comparisons = module.compare(loaded_files, [padding.pad(preprocess.load(path)[None]) for path in files])
+        comparisons = module.compare(loaded_files, (padding.pad(preprocess.load(path)[None]) for path in files))
     return Verification(comparisons, notes)
 
 

@@ -151,6 +151,35 @@ def test_similar_vectors_need_thumbnails_that_are_not_too_different() -> None:
     assert find_near_duplicates(images, np.zeros((4, 2))) == []
 
 
+def test_vectors_add_pairs_to_those_of_the_hash() -> None:
+    first = scene(1)
+    images = thumbnails([first, first.resize((80, 80)), first.crop((9, 9, 151, 151)), scene(5)])
+    apart = np.eye(4)
+    assert find_near_duplicates(images, apart) == find_near_duplicates(images) == [[0, 1]]
+    apart[2] = apart[0]
+    assert find_near_duplicates(images, apart) == [[0, 1, 2]]
+    assert find_near_duplicates(images, np.zeros((4, 4))) == [[0, 1]]
+
+
+def test_pairs_that_are_reduced_meanwhile_give_the_same_groups(monkeypatch: pytest.MonkeyPatch) -> None:
+    random = np.random.default_rng(0)
+    blocks = random.integers(0, 10, (60, 5))
+    pairs = [tuple(4 * block + random.integers(0, 4, (2, 5))) for block in blocks]  # within blocks of four positions
+    expected = near_duplicates._connect(np.arange(40), pairs)
+    monkeypatch.setattr(near_duplicates, "MAX_PAIRS", 1)
+    reductions: list[int] = []
+    spanning = near_duplicates._spanning_pairs
+
+    def count(group: np.ndarray) -> np.ndarray:
+        reductions.append(1)
+        return spanning(group)
+
+    monkeypatch.setattr(near_duplicates, "_spanning_pairs", count)
+    assert near_duplicates._connect(np.arange(40), pairs) == expected
+    assert len(reductions) > 1
+    assert len(expected) == 10
+
+
 def test_all_similar_pairs_are_compared(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(near_duplicates, "BLOCK", 7)
     vectors = np.random.default_rng(0).normal(size=(50, 3))

@@ -41,6 +41,17 @@ def test_the_nearest_image_decides(world: Any, tmp_path: Path) -> None:
     assert "nearest neighbors" in (tmp_path / "out" / "report.html").read_text()
 
 
+def test_images_that_the_model_was_trained_on_are_told(world: Any, tmp_path: Path) -> None:
+    run = resnets.train(
+        world.data, model="tiny", weights="none", epochs=1, batch=4, out=tmp_path, name="run", workers=0
+    )
+    assert run is not None
+    by_its_split = resnets.evaluate_knn(run.run, world.data, k=1, split_file=run.run / "split.csv")
+    assert by_its_split.notices == ()
+    [notice] = resnets.evaluate_knn(run.run, world.data, k=1, split_file=split_file(world, tmp_path)).notices
+    assert "were used to train" in notice
+
+
 def test_classes_of_the_model_do_not_matter(world: Any) -> None:
     results = resnets.evaluate_knn("fasterrcnn_light_tiny.digit_scenes", world.data, k=3)
     assert results.split.reason == "split as a training splits them by default"

@@ -1,6 +1,7 @@
 """Find near duplicates: images that look the same although their bytes differ (saved again, resized, recolored)."""
 
-from collections.abc import Iterable, Iterator
+import itertools
+from collections.abc import Iterable, Iterator, Sequence
 
 import numpy as np
 from PIL import Image
@@ -12,12 +13,14 @@ SIDE = 16  # of the gray thumbnails that are compared
 BITS = 64  # of the perceptual hash
 DISTANCE = 10  # of these bits may differ, at most
 CORRELATION = 0.9  # of the two thumbnails, at least
-# Vectors find more, but a classifier has similar ones for many images of a class. With those of cifar_resnet20, both limits
-# together find 72 % of the known pairs of CIFAR-10, and hardly an image that only looks alike.
+# Vectors find other pairs, too, but a classifier has similar ones for many images of a class: hence both limits.
 SIMILARITY = 0.98  # of two vectors, the cosine of their angle, at least
 VECTOR_CORRELATION = 0.8  # of the thumbnails of images with similar vectors, at least
 BLANK = 2  # gray levels between the darkest and the brightest cell of an image of one color, at most
 BLOCK = 1024
+MAX_PAIRS = 2**22  # that are kept before they are reduced to one for each image
+
+_Pairs = tuple[np.ndarray, np.ndarray]  # first and second positions, (n,) each
 
 
 def make_thumbnail(image: np.ndarray) -> np.ndarray:
@@ -40,34 +43,59 @@ def find_near_duplicates(thumbnails: np.ndarray, vectors: np.ndarray | None = No
     11 bands. Images of a single color are never joined.
 
     Args:
-        vectors: float (N, D), such as embeddings: then images are joined whose vectors have a cosine of at least 0.98 and whose
-            thumbnails correlate to at least 0.8. All pairs are compared.
+        vectors: float (N, D), such as embeddings: images are then joined, too, whose vectors have a cosine of at least 0.98 and
+            whose thumbnails correlate to at least 0.8. All pairs are compared. An image with a vector of zeros has no such pair.
     """
     indices = np.flatnonzero(~is_blank(thumbnails))
     if not len(indices):
         return []
-    if vectors is None:
-        return _connect(indices, _near(_bits(thumbnails[indices])), _unit(thumbnails[indices]), CORRELATION)
-    return _connect(
-        indices, _similar(_unit(vectors[indices], centered=False)), _unit(thumbnails[indices]), VECTOR_CORRELATION
-    )
+    cells = _unit(thumbnails[indices])
+    pairs = _correlated(_near(_bits(thumbnails[indices])), cells, CORRELATION)
+    if vectors is not None:
+        similar = _similar(_unit(vectors[indices], centered=False))
+        pairs = itertools.chain(pairs, _correlated(similar, cells, VECTOR_CORRELATION))
+    return _connect(indices, pairs)
 
 
-def _connect(
-    indices: np.ndarray, pairs: Iterable[tuple[np.ndarray, np.ndarray]], cells: np.ndarray, correlation: float
-) -> list[list[int]]:
-    """The groups of `indices` that are connected by the pairs (first, second) of positions whose cells correlate so much."""
-    firsts, seconds = [np.empty(0, np.int64)], [np.empty(0, np.int64)]
-    for first, second in pairs:
-        same = np.einsum("ij,ij->i", cells[first], cells[second]) >= correlation
-        firsts.append(first[same])
-        seconds.append(second[same])
-    joined = (np.concatenate(firsts), np.concatenate(seconds))
-    graph = coo_array((np.ones(len(joined[0]), bool), joined), shape=(len(indices), len(indices)))
-    _, group = connected_components(graph, directed=False)
+def _correlated(pairs: Iterable[_Pairs], cells: np.ndarray, correlation: float) -> Iterator[_Pairs]:
+    """Those of the pairs of positions whose cells correlate so much."""
+    for firsts, seconds in pairs:
+        for start in range(0, len(firsts), BLOCK * 16):
+            first, second = (each[start : start + BLOCK * 16] for each in (firsts, seconds))
+            same = np.einsum("ij,ij->i", cells[first], cells[second]) >= correlation
+            yield first[same], second[same]
+
+
+def _connect(indices: np.ndarray, pairs: Iterable[_Pairs]) -> list[list[int]]:
+    """The groups of `indices` that are connected by pairs of positions."""
+    limit = max(MAX_PAIRS, 2 * len(indices))
+    kept, count = [np.empty((2, 0), np.int64)], 0
+    for pair in pairs:
+        kept.append(np.stack(pair))
+        count += len(pair[0])
+        if count > limit:  # as many frames of a camera that does not move have
+            kept = [_spanning_pairs(_components(kept, len(indices)))]
+            count = kept[0].shape[1]
+    group = _components(kept, len(indices))
     ordered = np.argsort(group, kind="stable")
     ends = np.flatnonzero(np.diff(group[ordered])) + 1
     return sorted(indices[members].tolist() for members in np.split(ordered, ends) if len(members) > 1)
+
+
+def _components(pairs: Sequence[np.ndarray], count: int) -> np.ndarray:
+    """(count,): the number of the group of each position, by pairs (2, n) each."""
+    first, second = np.concatenate(pairs, axis=1)
+    graph = coo_array((np.ones(len(first), bool), (first, second)), shape=(count, count))
+    group: np.ndarray = connected_components(graph, directed=False)[1]
+    return group
+
+
+def _spanning_pairs(group: np.ndarray) -> np.ndarray:
+    """(2, n): the pairs of the first position of each group and every other one of it."""
+    _, first, which = np.unique(group, return_index=True, return_inverse=True)
+    pairs = np.stack([first[which], np.arange(len(group))])
+    spanning: np.ndarray = pairs[:, pairs[0] != pairs[1]]
+    return spanning
 
 
 def _unit(values: np.ndarray, *, centered: bool = True) -> np.ndarray:

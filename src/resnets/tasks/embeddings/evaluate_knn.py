@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from resnets.data.datasets.dataset import Dataset, Sample
+from resnets.data.split import lineage
 from resnets.data.split.make_split import make_split
 from resnets.data.split.split_file import read_split
 from resnets.errors import JobError, UserError
@@ -19,9 +20,10 @@ from resnets.tasks.classification.task import Classification
 from resnets.tasks.embeddings import embedding_results
 from resnets.tasks.embeddings.embedding_index import unit_length
 from resnets.tasks.embeddings.knn_classifier import vote_logits
-from resnets.tasks.evaluate import EvaluatedModel, Evaluation
+from resnets.tasks.evaluate import EvaluatedModel, Evaluation, training_notices
 from resnets.tasks.inputs.evaluation_split import EvaluationSplit
 from resnets.tasks.trained_model import TrainedModel
+from resnets.weights import find_weights
 
 
 def evaluate_knn(
@@ -54,10 +56,12 @@ def evaluate_knn(
     vectors, queries = (_vectors(model, each, layer, batch, workers) for each in (known, samples))
     logits = vote_logits(vectors, np.asarray(task.targets(known)), queries, k=k, num_classes=len(dataset.class_names))
     measurements = task.measure(logits, samples, task.targets(samples), ())
-    protocol = f"{model.describe_input()}, {k} nearest neighbors"
+    protocol = f"{model.describe_input()}, {min(k, len(known))} nearest neighbors"
     measured = Measured(task, measurements, {"backend": "reference", "precision": "fp32"}, protocol)
     evaluated = EvaluatedModel((str(checkpoint),), measured, tuple(samples), ())
-    return Evaluation(str(data), EvaluationSplit(name, samples, origin), (evaluated,))
+    split = EvaluationSplit(name, samples, origin)
+    past = lineage.lineage_of(find_weights.find_file(checkpoint), model.provenance)
+    return Evaluation(str(data), split, (evaluated,), notices=tuple(training_notices([(str(checkpoint), past)], split)))
 
 
 def _with_splits(dataset: Dataset, split_file: str | Path | None) -> tuple[Dataset, str]:

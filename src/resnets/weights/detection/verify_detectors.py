@@ -5,7 +5,7 @@ regions that do not depend on the network.
 """
 
 import importlib.metadata
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -33,7 +33,7 @@ class _Pipeline(NamedTuple):
     outputs: Callable[[Tensor], Outputs]
 
 
-def compare(loaded_files: Sequence[tuple[Path, LoadedWeights]], images: Sequence[Tensor]) -> tuple[Comparison, ...]:
+def compare(loaded_files: Sequence[tuple[Path, LoadedWeights]], images: Iterable[Tensor]) -> tuple[Comparison, ...]:
     """The other file, and torchvision's own network of each file of torchvision, beside the first file.
 
     Args:
@@ -54,7 +54,9 @@ def compare(loaded_files: Sequence[tuple[Path, LoadedWeights]], images: Sequence
             name = f"{path.name} by torchvision {importlib.metadata.version('torchvision')}"
             pipelines.append(_Pipeline(name, partial(_of_torchvision, own)))
     with torch.inference_mode():
-        first, *others = ([pipeline.outputs(image) for image in images] for pipeline in pipelines)
+        # Only the outputs of regions and positions are kept, which are small.
+        of_images = [[pipeline.outputs(image) for pipeline in pipelines] for image in images]
+    first, *others = zip(*of_images, strict=True)
     return tuple(
         _compare(pipelines[0].name, pipeline.name, first, other)
         for pipeline, other in zip(pipelines[1:], others, strict=True)

@@ -201,6 +201,8 @@ def assumptions(found: LibrarySegmenter) -> list[str]:
         found.settings,
         ["images in their own size, normalized as for ImageNet; no activation behind the logits"],
     )
+    if settings.architecture == "unet":
+        notes.append('decoder_interpolation="nearest", which is the default; no other one is supported')
     if settings.architecture in ("deeplabv3", "deeplabv3plus"):
         rates = ", ".join(map(str, settings.atrous_rates))
         notes.append(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import importlib.metadata
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 import torch
@@ -17,7 +17,7 @@ from resnets.weights.segmentation.load_segmenter import FORMATS
 from resnets.weights.verification_result import Comparison
 
 
-def compare(loaded_files: Sequence[tuple[Path, LoadedWeights]], images: Sequence[Tensor]) -> tuple[Comparison, ...]:
+def compare(loaded_files: Sequence[tuple[Path, LoadedWeights]], images: Iterable[Tensor]) -> tuple[Comparison, ...]:
     """The other file, and the library's own network of each file of another library, beside the first file.
 
     Args:
@@ -35,9 +35,14 @@ def compare(loaded_files: Sequence[tuple[Path, LoadedWeights]], images: Sequence
         pipelines[f"{path.name} by resnets"] = network(loaded.checkpoint).float()
         if loaded.weights_file is not None:
             pipelines |= _of_library(path, loaded)
+    (name, first), *others = pipelines.items()
+    differences = [_Differences() for _ in others]
     with torch.inference_mode():
-        (name, first), *others = ((name, [model(image) for image in images]) for name, model in pipelines.items())
-    return tuple(_compare(name, other_name, first, other) for other_name, other in others)
+        for image in images:
+            logits = first(image)
+            for found, (_, model) in zip(differences, others, strict=True):
+                found.add(logits, model(image))
+    return tuple(found.comparison(name, other_name) for found, (other_name, _) in zip(differences, others, strict=True))
 
 
 def _of_library(path: Path, loaded: LoadedWeights) -> dict[str, Callable[[Tensor], Tensor]]:
@@ -55,10 +60,25 @@ def _of_library(path: Path, loaded: LoadedWeights) -> dict[str, Callable[[Tensor
     return {f"{path.name} by {module.LIBRARY} {version}": model}
 
 
-def _compare(name: str, other_name: str, first: Sequence[Tensor], other: Sequence[Tensor]) -> Comparison:
-    """Differences over all pixels of all images."""
-    a, b = (torch.cat([each.flatten(2)[0].T for each in logits]) for logits in (first, other))  # (pixels, K)
-    difference = (a.softmax(1) - b.softmax(1)).abs().max().item()
-    relative = ((a - b).abs().max() / a.abs().max()).item()
-    agreement = (a.argmax(1) == b.argmax(1)).float().mean().item()
-    return Comparison(name, other_name, difference, relative, agreement, len(a), unit="pixels")
+class _Differences:
+    """Those of two networks over the pixels of all images; the logits of one image are kept at a time."""
+
+    def __init__(self) -> None:
+        self.of_probabilities = self.of_logits = self.largest_logit = 0.0
+        self.agreeing = self.pixels = 0
+
+    def add(self, first: Tensor, other: Tensor) -> None:
+        """Count the logits of an image, each (1, K, H, W)."""
+        self.of_probabilities = max(self.of_probabilities, _largest(first.softmax(1) - other.softmax(1)))
+        self.of_logits = max(self.of_logits, _largest(first - other))
+        self.largest_logit = max(self.largest_logit, _largest(first))
+        self.agreeing += int((first.argmax(1) == other.argmax(1)).sum())
+        self.pixels += first[0, 0].numel()
+
+    def comparison(self, name: str, other_name: str) -> Comparison:
+        relative, agreement = self.of_logits / self.largest_logit, self.agreeing / self.pixels
+        return Comparison(name, other_name, self.of_probabilities, relative, agreement, self.pixels, unit="pixels")
+
+
+def _largest(values: Tensor) -> float:
+    return values.abs().max().item()
