@@ -68,7 +68,8 @@ def embed_files(
     """Embed the images at `paths` (files, folders, patterns, or "-" for a list on stdin), and write them to `out`.
 
     Raises:
-        UserError: there is no such checkpoint or layer, no image at all, a number is out of range, or `out` cannot be written.
+        UserError: there is no such checkpoint or layer, it changes while it is read, there is no image at all, a number is out of
+            range, or `out` cannot be written.
         JobError: none of the images can be read, or the disk is full.
     """
     if out is not None:
@@ -76,7 +77,10 @@ def embed_files(
     if pca is not None and pca < 1:
         raise UserError(f"`pca` must be 1 or more; received {pca}.")
     file = find_weights.find_file(checkpoint)
+    digest = sha256(file)
     model = load_model.load(checkpoint, device, backend=backend, precision=precision)
+    if sha256(file) != digest:  # by a training that goes on; the index would be that of other weights
+        raise UserError(f"'{file}' was changed while it was read. Embed the images when its training has ended.")
     unused = UnusedFiles()
     images = image_paths.find_images(paths, sys.stdin, unused)
     start = time.monotonic()
@@ -95,7 +99,7 @@ def embed_files(
         paths=found.paths,
         folder=os.getcwd(),
         checkpoint=os.path.abspath(checkpoint) if os.path.lexists(checkpoint) else str(checkpoint),
-        checkpoint_sha256=sha256(file),
+        checkpoint_sha256=digest,
         layer=layer or POOLED,
         preprocess=model.preprocess.to_dict(),
     )

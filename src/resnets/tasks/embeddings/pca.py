@@ -45,6 +45,7 @@ def fit_pca(vectors: np.ndarray, size: int) -> Projection:
     check_size(count, length, size)
     from sklearn.decomposition import PCA  # takes a second to import
 
-    fitted = PCA(size, svd_solver="full").fit(vectors.astype(np.float64))
-    explained = float(fitted.explained_variance_ratio_.sum())
+    # A matrix of (D, D), where a singular value decomposition would need one more of (N, D).
+    fitted = PCA(size, svd_solver="covariance_eigh").fit(vectors.astype(np.float64))
+    explained = float(np.nan_to_num(fitted.explained_variance_ratio_).sum())  # NaN where all vectors are equal
     return Projection(fitted.mean_.astype(np.float32), fitted.components_.astype(np.float32), explained)
