@@ -21,7 +21,7 @@ def draw_training(files: RunFiles, monitors: Sequence[Monitor], titles: Mapping[
         return
     best, metric = best_epoch.best_row(files.rows, monitors), monitors[0].metric
     heading = ""
-    if best is not None:
+    if best is not None and best.get(f"val/{metric}") is not None:  # there may be nothing to measure
         value = percent(best[f"val/{metric}"])
         heading = f"Best epoch {best['epoch']:.0f}: {titles[metric]} {value} on the validation images"
     columns = [panel.column for panel in training_curves.find_panels(files.rows)]
