@@ -47,7 +47,8 @@ class Masks(torch.utils.data.Dataset):
         path = self.images[index]
         image = tv_tensors.Image(Image.open(path).convert("RGB"))
         mask = tv_tensors.Mask(Image.open(self.masks / f"{path.stem}.png"))
-        return self.transform(image, mask[0].long())
+        image, mask = self.transform(image, mask)
+        return image, mask[0].long()
 
 
 parser = argparse.ArgumentParser()
