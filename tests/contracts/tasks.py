@@ -102,7 +102,8 @@ class TaskContract(ABC):
         """Heads are taken over by the names of their classes; one of random weights would be far worse."""
         name, _, _ = self.overfit
         arguments = self._arguments(1) | {"weights": str(overfitted), "model": None}
-        overrides = [*self._settings, "optim.lr=1e-6", "freeze.norm=eval"]
+        kept = [each for each in self._settings if not each.startswith("optim.lr=")]
+        overrides = [*kept, "optim.lr=1e-6", "freeze.norm=eval"]
         result = resnets.train(data, name="further", out=data.parent / "runs", overrides=overrides, **arguments)
         assert result is not None
         before, after = (

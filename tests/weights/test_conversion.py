@@ -93,7 +93,7 @@ def test_a_file_without_its_head_gets_an_untrained_one_that_is_not_used_for_pred
     assert torch.equal(random, torch.random.get_rng_state())
     assert any("without a head" in line and "--weights" in line for line in lines)
     with pytest.raises(UserError, match=r"not trained.*resnets train DATA --weights"):
-        resnets.load(tmp_path / "body.safetensors")
+        resnets.load(tmp_path / "body.safetensors").predict([])
     for source in (file, tmp_path / "body.pth"):
         convert(source, to="torchvision", out=tmp_path / "out.pth", request=Request(no_top=True))
         assert torch.load(tmp_path / "out.pth", weights_only=True).keys() == state.keys()

@@ -152,7 +152,7 @@ def test_shards_of_images_smaller_than_the_input_are_reported(
 
 def test_the_images_of_a_comparison_are_named_in_words() -> None:
     models = [("b", Lineage(gap="it has no split"))]
-    (notice,) = evaluate_task._training_notices(models, EvaluationSplit(NOT_TRAINED_ON, (), ""))
+    (notice,) = evaluate_task.training_notices(models, EvaluationSplit(NOT_TRAINED_ON, (), ""))
     assert notice.startswith("whether some of the images were used to train 'b' is not known")
 
 
