@@ -4,6 +4,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from PIL import Image
 
 from resnets.data.datasets.dataset import Sample
@@ -32,6 +34,17 @@ def test_masks_are_packed_without_loss_and_shrunk_by_the_nearest_pixel() -> None
     assert records.shrink(mask, 300) is mask
     small = records.shrink(np.kron(mask, np.ones((10, 10), np.uint8)), 47)
     np.testing.assert_array_equal(small, mask)
+
+
+@given(height=st.integers(1, 900), width=st.integers(1, 900), side=st.integers(1, 300))
+def test_masks_of_any_size_are_shrunk_to_the_rows_and_columns_at_the_centers(height: int, width: int, side: int) -> None:
+    rows, columns = np.mgrid[:height, :width]
+    small_rows, small_columns = records.shrink(rows, side), records.shrink(columns, side)
+    assert max(small_rows.shape) == min(side, max(height, width))
+    for found, full in ((small_rows[:, 0], height), (small_columns[0], width)):
+        centers = (np.arange(len(found)) + 0.5) * full / len(found)
+        assert (found <= centers).all()
+        assert (centers < found + 1).all()
 
 
 @pytest.mark.parametrize("size", [(60, 80), (640, 480)])

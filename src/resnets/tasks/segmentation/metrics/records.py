@@ -41,9 +41,13 @@ def measure(
 
 def shrink(mask: np.ndarray, side: int) -> np.ndarray:
     """A mask (H, W) whose longer side is `side` pixels at most, by the nearest pixels."""
-    factor = max(max(mask.shape) / side, 1.0)
-    rows, columns = (((np.arange(round(each / factor)) + 0.5) * factor).astype(int) for each in mask.shape)
-    return mask[rows][:, columns] if factor > 1 else mask
+    longest = max(mask.shape)
+    if longest <= side:
+        return mask
+    # The centers of each row and column of the result. Rounding makes their distance differ between the two.
+    counts = [max(round(each * side / longest), 1) for each in mask.shape]
+    rows, columns = ((2 * np.arange(n) + 1) * each // (2 * n) for n, each in zip(counts, mask.shape, strict=True))
+    return mask[rows][:, columns]
 
 
 def pack(mask: np.ndarray) -> Tensor:
