@@ -1,4 +1,4 @@
-"""Run six short trainings from another commit and from the working tree, and compare every tensor that they end with.
+"""Run short trainings from another commit and from the working tree, and compare every tensor that they end with.
 
     python tests/soak/same_run.py COMMIT [--only scratch,ranks]
 
@@ -42,7 +42,10 @@ JOBS = {
     "mixup_ema": "--weights none --set augment.mixup_alpha=0.2 --set ema.decay=0.9 --set model.drop_path_rate=0.2",
     "ranks": "--weights none --sync-bn",
     "killed": "--weights none --save-every 1 --set augment.crop=pad",
+    "yolov3": "--task detection --model yolov3_tiny --imgsz 64 --weights none",
+    "fasterrcnn": "--task detection --model fasterrcnn_light_tiny --imgsz 64 --weights none",
 }
+DETECTION = ("yolov3", "fasterrcnn")  # jobs on generated shapes with boxes
 
 
 def write_images(folder: Path, *, classes: int = 3, count: int = 24, side: int = 40, seed: int = 5) -> Path:
@@ -102,6 +105,10 @@ class Side:
     def run(self, name: str, data: Path) -> Path:
         """The run directory of this job."""
         first = self.out / "scratch" / "weights" / "best.safetensors"
+        if name in DETECTION:
+            data = self.out / "shapes"
+            if not data.exists():
+                self.finish(["data", "get", "shapes", str(data), "--count", "60", "--size", "64"])
         words = ["train", str(data), *COMMON.split(), *JOBS[name].format(first=first).split()]
         words += ["--out", str(self.out), "--name", name]
         if name == "killed":
