@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
@@ -213,6 +214,7 @@ def test_models_import_torch_and_torchvision_and_nothing_else_from_outside() -> 
 
 
 HEAVY = ("torch", "torchvision", "numpy", "PIL", "matplotlib", "sklearn", "scipy", "safetensors")
+SLOW = ("torchvision", "matplotlib", "pandas", "scipy.sparse", "scipy.stats", "sklearn")
 
 
 @pytest.mark.parametrize(
@@ -229,6 +231,20 @@ def test_the_public_package_and_the_command_line_do_not_import_torch(statement: 
     code = f"import sys; {statement}; print('HEAVY', *[name for name in {HEAVY!r} if name in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.splitlines()[-1].split() == ["HEAVY"]
+
+
+def test_a_prediction_imports_no_library_that_only_training_and_reports_need(tmp_path: Path) -> None:
+    """They take two seconds; of the tasks, only detection computes with torchvision."""
+    Image.new("RGB", (40, 30), "green").save(tmp_path / "image.png")
+    code = (
+        "import importlib, sys; from resnets.cli.main import main; "
+        f"main(['predict', 'cifar_resnet20.cifar10', {str(tmp_path / 'image.png')!r}, '--backend', 'torch']); "
+        "[importlib.import_module(f'resnets.tasks.{task}.task') for task in ('multilabel', 'segmentation')]; "
+        f"print('SLOW', *[name for name in {SLOW!r} if name in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert "image.png" in done.stdout
+    assert done.stdout.splitlines()[-1].split() == ["SLOW"]
 
 
 def test_every_public_name_can_be_had() -> None:

@@ -1,10 +1,14 @@
 """The most confused pairs of classes of a confusion matrix."""
 
+from __future__ import annotations
+
 from collections.abc import Sequence
-from typing import Generic, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Generic, NamedTuple, TypeVar
 
 import numpy as np
-from scipy.sparse import csr_array
+
+if TYPE_CHECKING:
+    from scipy.sparse import csr_array
 
 Class = TypeVar("Class", int, str)  # its index or its name
 

@@ -40,7 +40,7 @@ from resnets.data.datasets import open_dataset
 from resnets.data.datasets.dataset import Dataset, Sample, remap_classes
 from resnets.data.image.placement import Placement
 from resnets.data.image.preprocess import Preprocess
-from resnets.data.loading import augmentation, place_targets
+from resnets.data.loading import place_targets
 from resnets.data.loading.batch import Batch, Images
 from resnets.data.split import stratify_groups
 from resnets.errors import UserError
@@ -252,6 +252,8 @@ class Task(ABC):
             `recipe.augment` (torchvision.transforms.v2), which change tv_tensors in the target with the image. It draws from
             torch's CPU generator, which is seeded for each example.
         """
+        from resnets.data.loading import augmentation  # here, since it imports all of torchvision
+
         values = {
             key: value for key, value in vars(recipe.augment).items() if key not in ("mixup_alpha", "cutmix_alpha")
         }

@@ -2,7 +2,6 @@
 
 from torch import Tensor
 
-from resnets.data.loading import augmentation
 from resnets.data.loading.batch import Batch
 from resnets.recipes.recipe import Recipe
 
@@ -12,6 +11,8 @@ def mix_batch(batch: Batch, targets: Tensor, recipe: Recipe) -> Batch:
     assert isinstance(batch.images, Tensor)
     section, images = recipe.augment, batch.images
     if section.mixup_alpha or section.cutmix_alpha:
+        from resnets.data.loading import augmentation  # here, since it imports all of torchvision
+
         with augmentation.fork_seed(recipe.seed, batch.epoch, batch.step, "mix"):
             images, targets = augmentation.mixup_cutmix(
                 images, targets, mixup_alpha=section.mixup_alpha, cutmix_alpha=section.cutmix_alpha

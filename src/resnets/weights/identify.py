@@ -17,13 +17,13 @@ from resnets.models.spec import ResNetSpec
 from resnets.weights import checkpoint as checkpoints
 from resnets.weights import local_file
 from resnets.weights.checkpoint import Checkpoint
-from resnets.weights.detection import darknet_files
 from resnets.weights.formats import keras, spec_from_shapes
 from resnets.weights.formats.candidate import Candidate
 from resnets.weights.formats.registry import FORMATS
 from resnets.weights.hub import catalog
 from resnets.weights.local_file import BEST
 from resnets.weights.readers import find_network, read_any
+from resnets.weights.readers.file_type import DARKNET_SUFFIXES
 from resnets.weights.readers.find_network import Subtree
 from resnets.weights.readers.read_any import WeightsFile
 
@@ -165,7 +165,9 @@ def inspect(
             )
         checkpoint = checkpoints.read(path, task=None)
         return _known(path, "resnets", checkpoint, "the header of the file says so")
-    if path.suffix in darknet_files.SUFFIXES:
+    if path.suffix in DARKNET_SUFFIXES:
+        from resnets.weights.detection import darknet_files  # here, since it imports all of torchvision
+
         return _known(path, "darknet", darknet_files.read_checkpoint(path), "the .cfg has the layers of YOLOv3 on it")
     found = find_network.find(
         keras.with_variable_names(read_any.read(path)), wrapper=wrapper, prefix=prefix, ignore=ignore

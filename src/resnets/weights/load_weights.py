@@ -17,13 +17,13 @@ from resnets.weights import adapt, identify, local_file
 from resnets.weights import checkpoint as checkpoints
 from resnets.weights import provenance as origins
 from resnets.weights.checkpoint import Checkpoint
-from resnets.weights.detection import darknet_files
 from resnets.weights.detection import torchvision as torchvision_detector
 from resnets.weights.formats import custom_keymap, huggingface, registry
 from resnets.weights.formats.candidate import Candidate
 from resnets.weights.formats.keymap import COUNTER
 from resnets.weights.hub import catalog, imagenet_classes
 from resnets.weights.readers import find_network, read_any
+from resnets.weights.readers.file_type import DARKNET_SUFFIXES
 from resnets.weights.readers.read_any import WeightsFile
 from resnets.weights.segmentation.load_segmenter import FORMATS as SEGMENTERS
 from resnets.weights.segmentation.load_segmenter import format_of, load_segmenter
@@ -88,7 +88,7 @@ def load(path: str | Path, request: Request | None = None) -> LoadedWeights:
         known = origins.of_file(checkpoint.provenance, local_file.find(path))
         checkpoint = _with_request(dataclasses.replace(checkpoint, provenance=known), request)
         return LoadedWeights(checkpoint, "resnets", (f"{path}: a checkpoint of resnets, {checkpoint.spec.name}",))
-    if path.suffix in darknet_files.SUFFIXES:
+    if path.suffix in DARKNET_SUFFIXES:
         return _of_darknet(path, request)
     if request.map:
         return _from_keymap_file(path, custom_keymap.read(request.map), request)
@@ -191,6 +191,8 @@ def _segmenter(path: Path, library: str, weights_file: WeightsFile, request: Req
 
 def _of_darknet(path: Path, request: Request) -> LoadedWeights:
     """The weights of a YOLOv3 in darknet's files."""
+    from resnets.weights.detection import darknet_files  # here, since it imports all of torchvision
+
     _refuse(request, f"'{path}' is a detector of darknet's")
     checkpoint = darknet_files.read_checkpoint(path, request.class_names)
     checkpoint = dataclasses.replace(

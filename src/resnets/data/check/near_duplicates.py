@@ -5,9 +5,6 @@ from collections.abc import Iterable, Iterator, Sequence
 
 import numpy as np
 from PIL import Image
-from scipy.fft import dctn
-from scipy.sparse import coo_array
-from scipy.sparse.csgraph import connected_components
 
 SIDE = 16  # of the gray thumbnails that are compared
 BITS = 64  # of the perceptual hash
@@ -84,6 +81,9 @@ def _connect(indices: np.ndarray, pairs: Iterable[_Pairs]) -> list[list[int]]:
 
 def _components(pairs: Sequence[np.ndarray], count: int) -> np.ndarray:
     """(count,): the number of the group of each position, by pairs (2, n) each."""
+    from scipy.sparse import coo_array  # takes half a second to import
+    from scipy.sparse.csgraph import connected_components
+
     first, second = np.concatenate(pairs, axis=1)
     graph = coo_array((np.ones(len(first), bool), (first, second)), shape=(count, count))
     group: np.ndarray = connected_components(graph, directed=False)[1]
@@ -117,6 +117,8 @@ def _similar(vectors: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:
 
 def _bits(thumbnails: np.ndarray) -> np.ndarray:
     """(N, 64) bool, the perceptual hash: which of the 64 lowest frequencies, by the cosine transform, are above their median."""
+    from scipy.fft import dctn
+
     low = dctn(thumbnails.astype(np.float32), axes=(1, 2))[:, :8, :8].reshape(len(thumbnails), BITS)
     above: np.ndarray = low > np.median(low, axis=1, keepdims=True)
     return above

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 import torch
-from torchvision import tv_tensors
 
 from resnets.data.image.placement import Placement
 from resnets.nested_tensors import map_tensors
@@ -17,6 +16,7 @@ def place(target: Any, placement: Placement, *, outside: int = 0) -> Any:
     Args:
         outside: the value of masks where the input shows nothing of the image.
     """
+    from torchvision import tv_tensors  # here, since it takes two seconds
 
     def move(value: Any) -> Any:
         plain = value.as_subclass(torch.Tensor)

@@ -7,7 +7,6 @@ from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
-from scipy import ndimage
 
 from resnets.data.image.decode import DecodeError
 from resnets.data.mask_datasets.image_mask import read_values
@@ -91,6 +90,8 @@ def total_counts(scans: Sequence[Scan]) -> ValueCounts:
 
 def is_border(mask: np.ndarray) -> bool:
     """Whether the pixels of a mask, bool (H, W), are only thin lines, such as the borders of objects in Pascal VOC."""
+    from scipy import ndimage  # takes half a second to import
+
     left = ndimage.binary_erosion(mask, np.ones((3, 3)), iterations=BORDER_STEPS)
     return int(left.sum()) <= LEFT_OF_BORDER * int(mask.sum())
 

@@ -10,8 +10,6 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.sparse import coo_array
-from scipy.sparse.csgraph import connected_components
 
 from resnets.data.datasets.dataset import IndexedSamples, Sample
 from resnets.errors import UserError
@@ -85,6 +83,9 @@ def _connected_clusters(contents: np.ndarray, groups: np.ndarray) -> np.ndarray:
     )
     images = np.concatenate([np.arange(count), grouped])
     nodes = count + np.concatenate([content_indices, count + group_indices])
+    from scipy.sparse import coo_array  # takes half a second to import
+    from scipy.sparse.csgraph import connected_components
+
     edges = coo_array((np.ones(len(images), dtype=bool), (images, nodes)), shape=(3 * count, 3 * count))
     return connected_components(edges, directed=False)[1][:count].astype(np.int64)
 

@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from scipy.sparse import csr_array
 
 from resnets.report.confused_classes import most_confused_pairs
 from resnets.report.figures import canvas, font_fallback
@@ -20,6 +19,7 @@ from resnets.report.number_formats import percent
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from scipy.sparse import csr_array
 
 MAX_CLASSES_WITH_NUMBERS = 20
 MAX_CLASSES = 100

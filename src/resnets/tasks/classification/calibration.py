@@ -6,7 +6,6 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 from numpy.polynomial import Chebyshev
-from scipy.optimize import minimize_scalar
 
 from resnets.tasks.classification.per_image_results import CHUNK
 
@@ -119,6 +118,8 @@ def fit_temperature(logits: np.ndarray, true: np.ndarray) -> float:
         logits: float (N, K).
         true: int (N,), -1 where there is no label; such images are ignored.
     """
+    from scipy.optimize import minimize_scalar  # takes half a second to import
+
     labeled = np.flatnonzero(true >= 0)
     if not len(labeled) or logits.shape[1] < 2:
         return 1.0
@@ -150,6 +151,8 @@ def fit_temperatures(logits: np.ndarray, true: np.ndarray, folds: np.ndarray, nu
         true: int (N,), without -1.
         folds: int (N,), 0 to num_folds - 1; at least two of them occur.
     """
+    from scipy.optimize import minimize_scalar  # takes half a second to import
+
     counts = len(true) - np.bincount(folds, minlength=num_folds)
     true_logits = logits[np.arange(len(true)), true].astype(np.float64)
     chunks = torch.from_numpy(logits).split(max(1, CHUNK // logits.shape[1]))

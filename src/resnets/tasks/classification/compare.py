@@ -4,7 +4,6 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
-from scipy.stats import binomtest
 
 from resnets.errors import UserError
 from resnets.tasks.classification.confidence_intervals import paired_difference
@@ -52,6 +51,8 @@ class AccuracyComparison:
         """
         if self.p >= SIGNIFICANCE:
             return None
+        from scipy.stats import binomtest  # takes a second to import
+
         seen, won, lost = self.exposure_a.num_seen, self.only_a, self.only_b
         if self.difference > 0:
             seen, won, lost = self.exposure_b.num_seen, lost, won
@@ -123,6 +124,8 @@ def compare_predictions(
         raise UserError("Two models can only be compared on the same images with the same labels; these differ.")
     if not len(a):
         raise UserError("Two models can only be compared on labeled images; there are none.")
+    from scipy.stats import binomtest  # takes a second to import
+
     right_a, right_b = a.correct, b.correct
     both, neither = int((right_a & right_b).sum()), int((~right_a & ~right_b).sum())
     only_a, only_b = int((right_a & ~right_b).sum()), int((~right_a & right_b).sum())

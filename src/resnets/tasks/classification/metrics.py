@@ -4,17 +4,20 @@ Accuracies are fractions, 0 to 1. Intervals are Wilson's at 95 %. Macro averages
 class that was never predicted counts there with a precision of 0.
 """
 
-from typing import Any
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from scipy.sparse import coo_array, csr_array
-from sklearn.metrics import precision_recall_fscore_support
 
 from resnets.tasks.classification import per_image_results
 from resnets.tasks.classification.calibration import BINS, bins, error_by_chance, error_interval, expected_error
 from resnets.tasks.classification.confidence_intervals import wilson
 from resnets.tasks.classification.per_image_results import PerImageResults
 from resnets.tasks.classification.prediction_set import Predictions
+
+if TYPE_CHECKING:
+    from scipy.sparse import csr_array
 
 TOP = 5
 
@@ -102,6 +105,8 @@ def confusion(predictions: Predictions) -> csr_array:
 
 def confusion_matrix(true: np.ndarray, predicted: np.ndarray, num_classes: int) -> csr_array:
     """Sparse int64 (K, K), from the true and the predicted class of each image; its memory grows with the images, not K."""
+    from scipy.sparse import coo_array  # takes half a second to import
+
     ones = np.ones(len(true), dtype=np.int64)
     return coo_array((ones, (true, predicted)), shape=(num_classes, num_classes)).tocsr()
 
@@ -110,4 +115,6 @@ def _scores(true: np.ndarray, predicted: np.ndarray, num_classes: int) -> tuple[
     """precision, recall, F1 and support, each (K,); 0 where it is not defined."""
     if not len(true):
         return (np.zeros(num_classes),) * 4
+    from sklearn.metrics import precision_recall_fscore_support  # takes a second to import
+
     return precision_recall_fscore_support(true, predicted, labels=np.arange(num_classes), zero_division=0)

@@ -48,7 +48,7 @@ from resnets.tasks.segmentation.prediction import Prediction
 from resnets.tasks.segmentation.recipe_values import RECIPE_VALUES
 from resnets.tasks.segmentation.report.draw_report import draw
 from resnets.tasks.segmentation.static_graph import static_graph
-from resnets.tasks.segmentation.training import augment, losses
+from resnets.tasks.segmentation.training import losses
 from resnets.tasks.segmentation.training.epoch_remark import epoch_remark
 from resnets.tasks.segmentation.training.targets import MaskTargets
 from resnets.weights.checkpoint import Checkpoint
@@ -117,6 +117,8 @@ class Segmentation(Task):
 
     def train_transform(self, recipe: Recipe, preprocess: Preprocess) -> Callable[..., Any]:
         plan.check_unused(recipe)
+        from resnets.tasks.segmentation.training import augment  # here, since it imports all of torchvision
+
         return augment.train_transform(self.settings, recipe.augment, preprocess)
 
     def draw_target(self, image: np.ndarray, target: Any) -> tuple[np.ndarray, str]:

@@ -32,8 +32,6 @@ VERSION = (0, 2, 0)
 EPS = 1e-6  # which darknet adds to the standard deviation and OpenCV to the variance
 GRAY = (128,) * 3  # 0.5 of 255
 
-SUFFIXES = (".cfg", ".weights")
-
 
 class DarknetDetector(NamedTuple):
     """What the two files hold: all of a detector."""

@@ -13,6 +13,7 @@ TORCH = "a .pth or .pt of torch.save, which is a zip archive with a Python pickl
 KERAS = "a .keras file"
 DARKNET = "a file of darknet"
 _PROGRAM = "which resnets does not read: use the weights that it was made from"
+DARKNET_SUFFIXES = (".cfg", ".weights")
 OF_WEIGHTS = (HDF5, PICKLE, TORCH, KERAS, DARKNET)
 _MAGIC = {b"\x89HDF\r\n\x1a\n": HDF5, b"\x80": PICKLE, LFS_POINTER: LFS, b"\x93NUMPY": f"a .npy of numpy, {_PROGRAM}"}
 _OF_TORCH = re.compile(
@@ -33,7 +34,7 @@ def describe(path: Path) -> str:
             return kind
     if is_image_head(head):
         return "an image"
-    if path.suffix in (".cfg", ".weights"):
+    if path.suffix in DARKNET_SUFFIXES:
         return DARKNET
     if path.suffix in (".onnx", ".tflite", ".gguf"):
         return f"a {path.suffix} file, {_PROGRAM}"

@@ -37,7 +37,9 @@ def test_masks_are_packed_without_loss_and_shrunk_by_the_nearest_pixel() -> None
 
 
 @given(height=st.integers(1, 900), width=st.integers(1, 900), side=st.integers(1, 300))
-def test_masks_of_any_size_are_shrunk_to_the_rows_and_columns_at_the_centers(height: int, width: int, side: int) -> None:
+def test_masks_of_any_size_are_shrunk_to_the_rows_and_columns_at_the_centers(
+    height: int, width: int, side: int
+) -> None:
     rows, columns = np.mgrid[:height, :width]
     small_rows, small_columns = records.shrink(rows, side), records.shrink(columns, side)
     assert max(small_rows.shape) == min(side, max(height, width))

@@ -3,8 +3,6 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from scipy.sparse import csr_array
-
 from resnets.data.datasets.dataset import Sample
 from resnets.report.confused_classes import most_confused_pairs
 from resnets.report.figures import confusion_matrix
@@ -49,6 +47,8 @@ def draw(
     found, colors = records.of(measurements), colors_of(config, len(class_names))
     rows = summarize.class_rows(found, class_names, intervals=not files.shows_selection_images)
     mious = summarize.image_miou(found)
+    from scipy.sparse import csr_array  # takes half a second to import
+
     matrix, chosen = csr_array(found.matrix), gallery.choose(mious)
     if chosen:
         class_bars.draw(rows, colors, files.path / "class_iou.png")

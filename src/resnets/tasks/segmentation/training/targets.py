@@ -7,7 +7,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from torchvision import tv_tensors
 
 from resnets.data.datasets.dataset import Sample
 from resnets.data.loading.thread_pool import ordered_map
@@ -25,6 +24,8 @@ class MaskTargets(Sequence[Any]):
     def __getitem__(self, index: Any) -> Any:
         if isinstance(index, slice):
             return MaskTargets(self.samples[index], self.class_names)
+        from torchvision import tv_tensors  # here, since it takes two seconds
+
         return tv_tensors.Mask(torch.from_numpy(self.read(index)))
 
     def read(self, index: int) -> np.ndarray:
