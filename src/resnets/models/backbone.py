@@ -126,7 +126,7 @@ class Backbone(nn.Sequential):
         return nn.ModuleDict({name: stage for name, stage in self.named_children() if isinstance(stage, Stage)})
 
     def features(self, x: Tensor, until: str | None = None) -> dict[str, Tensor]:
-        """The feature maps of all levels, by name, for detection and segmentation; timm calls this `forward_intermediates`.
+        """The feature maps of all levels, by name, for detection and segmentation.
 
         The names are "stem_conv" (before the stem's pooling, where it has one), "stem", then each stage. The shapes are
         (N, feature_channels[name], ceil(H / feature_strides[name]), ceil(W / feature_strides[name])). The last map is the

@@ -2,6 +2,7 @@
 
 import contextlib
 import csv
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -58,19 +59,23 @@ def test_masks_of_the_data_are_not_overwritten(kind: str, tmp_path: Path) -> Non
     prediction = Prediction("cells/images/a.jpg", NAMES, MASK)
     for _ in range(2):  # predictions replace those of an earlier command
         write(kind, tmp_path / "predicted", prediction)
-    masks = tmp_path / "masks"
-    masks.mkdir()
-    (masks / "classes.csv").write_text("value,name\n0,road\n")
-    Image.fromarray(MASK).save(masks / "a.png")
-    before = {file.name: file.read_bytes() for file in masks.iterdir()}
-    with pytest.raises(UserError, match=f"`{kind}=.*masks` has files that are not predictions, such as 'a.png'"):
-        write(kind, masks, prediction)
-    assert {file.name: file.read_bytes() for file in masks.iterdir()} == before
+    for name in ("z.png", "z.tif", "classes.csv"):  # one of the data among predictions
+        masks = tmp_path / name.replace(".", "_")
+        shutil.copytree(tmp_path / "predicted", masks)
+        if name == "classes.csv":
+            (masks / name).write_text("value,name\n0,road\n")
+        else:
+            Image.fromarray(MASK).save(masks / name)
+        before = {file.name: file.read_bytes() for file in masks.iterdir()}
+        with pytest.raises(UserError, match=f"`{kind}=.*` has files that are not predictions, such as '{name}'"):
+            write(kind, masks, prediction)
+        assert {file.name: file.read_bytes() for file in masks.iterdir()} == before
 
 
 def test_masks_of_huge_images_are_tiled_tiff(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(write_predictions, "MAX_PIXELS", 10)
-    write("masks", tmp_path, Prediction("a.tif", NAMES, MASK))
+    for _ in range(2):
+        write("masks", tmp_path, Prediction("a.tif", NAMES, MASK))
     file = Image.open(tmp_path / "a.tif")
     np.testing.assert_array_equal(np.asarray(file), np.array([7, 26, 23])[MASK])
     np.testing.assert_array_equal(np.asarray(file.convert("RGB"))[0, 2], (0, 0, 142))
@@ -104,7 +109,7 @@ def test_probabilities_sum_to_1_and_have_the_class_of_the_mask(model: TrainedMod
             sink = stack.enter_context(writers[kind](str(tmp_path / kind)))
             sink(large)
             sink(prediction)
-            with pytest.raises(JobError, match=r"1 image too large to be .*: 'large.png'"):
+            with pytest.raises(JobError, match=r"1 image left out, .*: 'large.png'"):
                 stack.close()
         assert len(list((tmp_path / kind).iterdir())) == 1
 

@@ -15,7 +15,9 @@ from resnets import atomic_write
 from resnets.errors import UserError
 
 TILE = 256  # pixels of a side; TIFF asks for a multiple of 16
+SOFTWARE = "resnets"  # the text of this name in a file
 _LEVEL = 6  # of zlib
+_TYPES = {"B": 2, "H": 3, "L": 4}  # ASCII, SHORT and LONG
 
 
 class LabelMapFile:
@@ -67,12 +69,13 @@ class LabelMapFile:
         entries: list[tuple[int, str, Sequence[int]]] = [
             *((256, "L", [width]), (257, "L", [height]), (258, "H", [8]), (259, "H", [8])),  # width, height, bits, zlib
             *((262, "H", [3 if self.colors else 1]), (277, "H", [1])),  # palette or gray, one sample
+            (305, "B", f"{SOFTWARE}\0".encode()),
             *((322, "L", [TILE]), (323, "L", [TILE]), (324, "L", offsets), (325, "L", lengths)),
         ]
         if self.colors:
             table = np.zeros((256, 3), np.uint16)
             table[: len(self.colors)] = np.array(self.colors, np.uint16) * 257
-            entries.insert(6, (320, "H", table.T.ravel().tolist()))  # the color map: all reds, all greens, all blues
+            entries.insert(7, (320, "H", table.T.ravel().tolist()))  # the color map: all reds, all greens, all blues
         if self.file.tell() % 2:
             self.file.write(b"\0")
         start = self.file.tell()
@@ -82,7 +85,7 @@ class LabelMapFile:
             data = struct.pack(f"<{len(values)}{code}", *values)
             place = data.ljust(4, b"\0") if len(data) <= 4 else struct.pack("<L", extra_start + len(extra))
             extra += data if len(data) > 4 else b""
-            directory += struct.pack("<HHL", tag, {"H": 3, "L": 4}[code], len(values)) + place
+            directory += struct.pack("<HHL", tag, _TYPES[code], len(values)) + place
         self.file.write(directory + b"\0" * 4 + extra)
         self.file.seek(4)
         self.file.write(struct.pack("<L", start))

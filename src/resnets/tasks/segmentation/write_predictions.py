@@ -9,10 +9,11 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
+from PIL.TiffImagePlugin import TiffImageFile
 
 from resnets import atomic_write
 from resnets.data.image.decode import MAX_PIXELS, decode
-from resnets.data.image.label_map_file import open_label_map
+from resnets.data.image.label_map_file import SOFTWARE, open_label_map
 from resnets.data.image.open_image_file import DecodeError
 from resnets.data.mask_datasets.overlay import overlay
 from resnets.errors import JobError, UserError
@@ -23,7 +24,8 @@ from resnets.tasks.segmentation.config import SegmentationConfig
 from resnets.tasks.segmentation.prediction import Prediction
 
 Sink = Callable[[Prediction], None]
-SOFTWARE = "resnets"  # the text `Software` of a PNG file, which tells a prediction from a mask of the data
+TAG_SOFTWARE = 305  # of TIFF
+TABLE_KEYS = ("class", "value", "red", "green", "blue")  # the columns of `classes.csv`
 
 
 def colors_of(config: SegmentationConfig, num_classes: int) -> list[Color]:
@@ -55,10 +57,9 @@ def palette_masks(folder: str, config: SegmentationConfig, class_names: Sequence
     palette[values] = colors
     table = values.astype(np.uint8)
     rows = zip(class_names, values.tolist(), colors, strict=True)
-    keys = ("red", "green", "blue")
     atomic_write.write_csv(
         Path(folder) / "classes.csv",
-        [{"class": name, "value": value, **dict(zip(keys, color, strict=True))} for name, value, color in rows],
+        [dict(zip(TABLE_KEYS, (name, value, *color), strict=True)) for name, value, color in rows],
     )
 
     def write(prediction: Prediction) -> None:
@@ -82,20 +83,30 @@ def _save_png(image: Image.Image, path: Path) -> None:
 
 
 def _check_predictions_only(argument: str, folder: str) -> None:
-    """Raise UserError for a folder whose first PNG file is no prediction, since the masks of the data have the same names."""
-    first = min(Path(folder).glob("*.png"), default=None)
-    if first is None:
-        return
-    try:
-        with Image.open(first) as image:
-            is_prediction = image.info.get("Software") == SOFTWARE
-    except (OSError, Image.DecompressionBombError):
-        is_prediction = False
-    if not is_prediction:
+    """Raise UserError for a folder with files that are no predictions, since the masks of the data have the same names."""
+    candidates = (
+        path for path in Path(folder).glob("*") if path.suffix in (".png", ".tif") or path.name == "classes.csv"
+    )
+    if other := min((path for path in candidates if not _is_prediction(path)), default=None):
         raise UserError(
-            f"`{argument}={folder}` has files that are not predictions, such as '{first.name}', and masks of your data would be "
+            f"`{argument}={folder}` has files that are not predictions, such as '{other.name}', and masks of your data would be "
             "overwritten. Choose another folder."
         )
+
+
+def _is_prediction(path: Path) -> bool:
+    """Whether resnets wrote this PNG or TIFF file, or this table of classes."""
+    try:
+        if path.suffix == ".csv":
+            with path.open(encoding="utf-8", errors="replace") as file:
+                return file.readline().rstrip() == ",".join(TABLE_KEYS)
+        with Image.open(path) as image:
+            software = (
+                image.tag_v2.get(TAG_SOFTWARE) if isinstance(image, TiffImageFile) else image.info.get("Software")
+            )
+            return software == SOFTWARE
+    except (OSError, Image.DecompressionBombError):
+        return False
 
 
 def _write_rows(path: Path, mask: np.ndarray, table: np.ndarray, colors: Sequence[Color]) -> None:
@@ -134,13 +145,13 @@ def overlays(folder: str, config: SegmentationConfig, class_names: Sequence[str]
         assert prediction.mask is not None
         try:
             pixels = decode(prediction.path)
-        except DecodeError:  # a file that is read by windows
+        except DecodeError:  # an `.npy`, or a TIFF that is read by windows
             left_out.append(prediction.path)
             return
         save_jpeg(overlay(pixels, prediction.mask, colors), name_of(prediction.path, ".jpg"))
 
     yield write
-    _raise_for(left_out, "drawn")
+    _raise_for(left_out, "which `draw` cannot show: an `.npy`, or too large")
 
 
 @contextlib.contextmanager
@@ -159,13 +170,13 @@ def probability_files(folder: str, config: SegmentationConfig, class_names: Sequ
             np.savez_compressed(temporary, probabilities=found, classes=np.array(class_names))
 
     yield write
-    _raise_for(left_out, "written with probabilities")
+    _raise_for(left_out, "without probabilities, since it was computed in windows")
 
 
-def _raise_for(left_out: Sequence[str], what: str) -> None:
-    """Raise JobError for images that are too large for a kind of file, after all others were written."""
+def _raise_for(left_out: Sequence[str], reason: str) -> None:
+    """Raise JobError for images that a kind of file cannot be written of, after all others were written."""
     if left_out:
-        raise JobError(f"{pluralize(len(left_out), 'image')} too large to be {what}: {format_list(left_out, 5)}.")
+        raise JobError(f"{pluralize(len(left_out), 'image')} left out, {reason}: {format_list(left_out, 5)}.")
 
 
 @contextlib.contextmanager
