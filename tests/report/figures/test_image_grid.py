@@ -25,6 +25,15 @@ def test_rows_and_columns(tmp_path, pixels):
     assert sizes[5][0] == sizes[6][0] < sizes[7][0] < sizes[13][0]
 
 
+@pytest.mark.parametrize("rows", [1, 12])
+def test_the_heading_stands_above_the_first_row(tmp_path, pixels, rows):
+    image = pixels(image_grid.draw([Tile(GREEN)] * 6 * rows, tmp_path / "grid.png", "A heading"))
+    first = int((image == GREEN[0, 0]).all(axis=-1).any(axis=1).argmax())
+    dark = (image[:first] < 128).all(axis=-1).any(axis=1)
+    assert dark.any()
+    assert not dark[first - 10 :].any()
+
+
 @pytest.mark.parametrize(("height", "width"), [(1, 1), (1, 200), (200, 1), (3000, 4000)])
 def test_an_image_keeps_its_aspect_ratio_on_a_light_background(tmp_path, height, width):
     path = tmp_path / "image.png"

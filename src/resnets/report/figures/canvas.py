@@ -32,6 +32,7 @@ GRID = "#D8DEE4"
 LIGHT = "#F0F2F5"
 
 DPI = 128
+HEADING_TOP = 24  # pixels above the heading of a page with a background
 STYLE: dict[Any, Any] = {
     "font.family": "DejaVu Sans", "font.size": 10, "text.color": TEXT, "text.parse_math": False,  # names have dollars
     "axes.titlelocation": "left", "axes.titlesize": 11, "axes.titlepad": 9, "axes.titleweight": "bold",
@@ -77,7 +78,9 @@ def figure(
         if background is not None:
             page.patch.set_alpha(0)
         if heading:
-            page.suptitle(heading, x=0.015, ha="left")
+            # By default 2 % below the top, which is far down a tall page that no layout arranges.
+            top = {} if background is None else {"y": 1 - HEADING_TOP / height}
+            page.suptitle(heading, x=0.015, ha="left", **top)
         yield page
         # `savefig` would compute the layout twice.
         page.canvas = FigureCanvasAgg(page)
