@@ -55,14 +55,15 @@ def test_two_views_learn_to_predict_each_other(beside: None) -> None:
 
 def test_self_supervision_gives_a_backbone_that_embeds(images: Path, example: Callable[..., str]) -> None:
     words = ("--model", "tiny", "--epochs", "4", "--batch", "6", "--out", images.parent / "own.safetensors")
-    losses = numbers(example("self_supervised.py", images, *words))
-    assert len(losses) == 4
-    assert all(-1 <= loss <= 1 for loss in losses)
+    assert len(numbers(example("self_supervised.py", images, *words))) == 4
     result = resnets.embed(images.parent / "own.safetensors", images)
     assert result.index.vectors.shape == (12, 48)
+    torch.manual_seed(0)  # as the example
     started = resnets.create_model("tiny", num_classes=1).state_dict()
     trained = checkpoint.read(images.parent / "own.safetensors").tensors
-    assert not torch.equal(trained["stem.conv.weight"], started["stem.conv.weight"])
+    assert trained.keys() == started.keys()  # without the heads of the training
+    unchanged = {name for name, tensor in trained.items() if torch.equal(tensor, started[name])}
+    assert unchanged == {"head.fc.weight", "head.fc.bias"}
     run = resnets.train(
         images, weights=str(images.parent / "own.safetensors"), epochs=1, device="cpu", name="tuned"
     ).run

@@ -23,6 +23,16 @@ def test_lines_and_json(trained: Path, capsys: pytest.CaptureFixture[str]) -> No
     assert [f"{hit['similarity']:.4f}  {hit['path']}" for hit in hits] == lines
 
 
+def test_the_lines_are_there_where_the_sheet_cannot_be_drawn(trained: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    main.main(["embed", "one.safetensors", "data", "--out", "a.npz"])
+    capsys.readouterr()
+    Path("full.png").symlink_to("/dev/full")
+    assert main.main(["search", "a.npz", "data/bee/1.png", "--sheet", "full.png"]) == 1
+    found = capsys.readouterr()
+    assert found.out.startswith("1.0000  data/bee/1.png\n")
+    assert "full.png" in found.err
+
+
 def test_the_index_stays_usable_from_another_folder(
     trained: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:

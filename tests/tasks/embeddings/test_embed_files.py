@@ -83,6 +83,24 @@ def test_too_many_components_are_refused_before_all_images_are_read(world: Any, 
         resnets.embed(world.checkpoint, paths, pca=49)
 
 
+def test_weights_that_change_while_they_are_read_are_refused(
+    world: Any, know: Any, tmp_path: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As by a training that goes on: the index would have the hash of other weights than those of its vectors."""
+    checkpoint, load = tmp_path / "net.safetensors", load_model.load
+    know(checkpoint, world.samples)
+
+    def load_and_change(*arguments: Any, **options: Any) -> Any:
+        model = load(*arguments, **options)
+        know(checkpoint, world.samples, seed=1)
+        return model
+
+    monkeypatch.setattr(load_model, "load", load_and_change)
+    with pytest.raises(UserError, match=r"net\.safetensors' was changed while it was read"):
+        resnets.embed(checkpoint, world.data, out=tmp_path / "a.npz")
+    assert not (tmp_path / "a.npz").exists()
+
+
 def test_a_model_embeds_images_in_memory(world: Any) -> None:
     model = load_model.load(world.checkpoint)
     image = np.random.default_rng(0).integers(0, 255, (50, 60, 3), dtype=np.uint8)

@@ -15,7 +15,8 @@ from resnets.tasks.embeddings import index_file
 from resnets.tasks.embeddings.embedding_index import Index
 from resnets.tasks.embeddings.pca import fit_pca
 
-pytest.importorskip("pyarrow")
+pyarrow = pytest.importorskip("pyarrow")
+parquet = pytest.importorskip("pyarrow.parquet")
 
 
 def made(*, pca: bool = False) -> Index:
@@ -49,15 +50,13 @@ def test_what_is_written_is_read(suffix: str, pca: bool, tmp_path: Path) -> None
 
 
 def test_other_programs_read_the_files(tmp_path: Path) -> None:
-    import pyarrow.parquet
-
     index = made()
     for suffix in index_file.SUFFIXES:
         index_file.write(index, tmp_path / f"a{suffix}")
     with np.load(tmp_path / "a.npz", allow_pickle=False) as file:
         assert file["paths"].tolist() == list(index.paths)
         assert json.loads(str(file["metadata"]))["checkpoint_sha256"] == "0" * 64
-    table = pyarrow.parquet.read_table(tmp_path / "a.parquet")
+    table = parquet.read_table(tmp_path / "a.parquet")
     assert table.column("path").to_pylist() == list(index.paths)
     assert np.allclose(table.column("vector").to_pylist(), index.vectors)
 
@@ -81,7 +80,13 @@ def damaged(folder: Path) -> list[Path]:
         "double": {"vectors": arrays["vectors"].astype(np.float64)},
         "future": {"metadata": np.array(json.dumps({**json.loads(str(arrays["metadata"])), "format": 99}))},
         "pca": {"pca_mean": np.zeros(3), "pca_components": np.zeros((2, 3)), "pca_explained": np.array(1.0)},
+        "pca_nan": {
+            "pca_mean": np.zeros(3, np.float32),
+            "pca_components": np.full((6, 3), np.nan, np.float32),
+            "pca_explained": np.array(1.0),
+        },
         "empty": {"vectors": arrays["vectors"][:0], "paths": arrays["paths"][:0]},
+        "nested": {"metadata": np.array("[" * 100_000)},
     }
     for name, change in changes.items():
         np.savez(folder / f"{name}.npz", **(arrays | change))
@@ -90,6 +95,12 @@ def damaged(folder: Path) -> list[Path]:
     (folder / "pickle.npz").write_bytes(pickle.dumps(Hostile()))
     (folder / "text.npz").write_text("no index")
     (folder / "text.parquet").write_text("no index")
+    table = parquet.read_table(folder / "good.parquet")
+    nameless = table.set_column(0, "path", pyarrow.array([None, *index.paths[1:]], pyarrow.string()))
+    parquet.write_table(nameless, folder / "null.parquet")
+    listed = table.column("vector").to_pylist()
+    without = pyarrow.array([None, *listed[1:]], table.schema.field("vector").type)
+    parquet.write_table(table.set_column(1, "vector", without), folder / "null_vector.parquet")
     for suffix in index_file.SUFFIXES:
         content = (folder / f"good{suffix}").read_bytes()
         (folder / f"cut{suffix}").write_bytes(content[: len(content) // 2])
@@ -99,7 +110,7 @@ def damaged(folder: Path) -> list[Path]:
 def test_files_that_are_no_index(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     files = damaged(tmp_path)
-    assert len(files) == 13
+    assert len(files) == 17
     for path in files:
         with pytest.raises(UserError, match=f"'{path}' is not an index, or it is damaged"):
             index_file.read(path)
@@ -114,6 +125,18 @@ def test_files_that_are_no_index(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     with pytest.raises(UserError, match=r"damaged\. `resnets embed CHECKPOINT PATH --out INDEX\.npz` writes one"):
         index_file.read(tmp_path / "weights.safetensors")
     assert not (tmp_path / "ran").exists()
+
+
+@pytest.mark.parametrize("suffix", index_file.SUFFIXES)
+def test_what_does_not_fit_into_the_memory_is_not_read(
+    suffix: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A compressed file may claim a thousand times its size."""
+    path = tmp_path / f"a{suffix}"
+    index_file.write(made(), path)
+    monkeypatch.setattr(index_file, "free_memory", lambda: 5 * 6 * 4 - 1)
+    with pytest.raises(UserError, match=rf"'{path}' needs .* of memory, and 119 bytes are free\. Embed fewer images"):
+        index_file.read(path)
 
 
 def test_outputs_that_are_refused(tmp_path: Path) -> None:

@@ -20,6 +20,13 @@ def test_the_components_are_those_of_the_singular_values() -> None:
     np.testing.assert_allclose(projection(vectors), centered @ projection.components.T, atol=1e-4)
 
 
+def test_equal_vectors_have_no_variance_to_explain() -> None:
+    vectors = np.tile(np.arange(6, dtype=np.float32), (5, 1))
+    projection = fit_pca(vectors, 2)
+    assert projection.explained == 0
+    assert not projection(vectors).any()
+
+
 def test_more_components_than_there_are() -> None:
     vectors = np.zeros((4, 8), np.float32)
     with pytest.raises(UserError, match="4 vectors of 8 numbers have at most 4 principal components; received `pca=5`"):

@@ -24,11 +24,16 @@ def search(
 
     Example: resnets search flowers.npz rose.jpg --top-k 5 --sheet nearest.png
     """
-    from resnets.api import embeddings as api
+    from resnets.tasks.embeddings import index_file, search_index
 
-    found = api.search(index, query, top_k=top_k, sheet=sheet, checkpoint=checkpoint, device=device)
+    if sheet is not None:
+        search_index.check_sheet(sheet)
+    read = index_file.read(index)
+    found = search_index.search_index(read, query, top_k=top_k, checkpoint=checkpoint, device=device)
     if as_json:
         output.print_json([hit.to_dict() for hit in found])
     else:
         for hit in found:
             output.echo(hit)
+    if sheet is not None:  # after the lines, which take no time to print
+        search_index.draw_sheet(read, query, found, sheet)

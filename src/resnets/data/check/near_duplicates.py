@@ -6,6 +6,8 @@ from collections.abc import Iterable, Iterator, Sequence
 import numpy as np
 from PIL import Image
 
+from resnets.progress import progress_bar
+
 SIDE = 16  # of the gray thumbnails that are compared
 BITS = 64  # of the perceptual hash
 DISTANCE = 10  # of these bits may differ, at most
@@ -37,7 +39,8 @@ def find_near_duplicates(thumbnails: np.ndarray, vectors: np.ndarray | None = No
 
     Two images are joined when their perceptual hashes differ in at most 10 of 64 bits and the thumbnails correlate to at least
     0.9. All pairs within that distance are found without comparing all pairs: two hashes that differ in 10 bits agree in one of
-    11 bands. Images of a single color are never joined.
+    11 bands. A band has 6 bits, so of random hashes a fifth of all pairs is compared, and the time grows with the square of N.
+    Images of a single color are never joined.
 
     Args:
         vectors: float (N, D), such as embeddings: images are then joined, too, whose vectors have a cosine of at least 0.98 and
@@ -108,7 +111,7 @@ def _unit(values: np.ndarray, *, centered: bool = True) -> np.ndarray:
 
 def _similar(vectors: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     """Pairs (first, second) of vectors of length 1, float32 (N, D), with a cosine of at least SIMILARITY; all are compared."""
-    for start in range(0, len(vectors), BLOCK):
+    for start in progress_bar(range(0, len(vectors), BLOCK), description="comparing vectors", unit="blocks"):
         for later in range(start, len(vectors), BLOCK):
             similar = vectors[start : start + BLOCK] @ vectors[later : later + BLOCK].T >= SIMILARITY
             first, second = np.nonzero(np.triu(similar, 1) if start == later else similar)
@@ -131,7 +134,8 @@ def _near(bits: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     # Frames of a still video have one code; each is compared with the first of them only.
     rest = np.flatnonzero(first_rows[which] != np.arange(len(bits)))
     yield first_rows[which[rest]], rest
-    for band in _bands(bits[first_rows]):
+    bands = progress_bar(_bands(bits[first_rows]), description="comparing hashes", total=DISTANCE + 1, unit="bands")
+    for band in bands:
         ordered = np.argsort(band, kind="stable")
         ends = np.flatnonzero(np.diff(band[ordered], append=band.max() + 1)) + 1
         for start, end in zip([0, *ends[:-1].tolist()], ends.tolist(), strict=True):

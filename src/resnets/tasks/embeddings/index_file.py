@@ -14,7 +14,8 @@ import numpy as np
 
 from resnets import atomic_write
 from resnets.errors import UserError
-from resnets.message_format import suggestion
+from resnets.message_format import format_bytes, suggestion
+from resnets.resource_limits import free_memory
 from resnets.tasks.embeddings.embedding_index import Index
 from resnets.tasks.embeddings.pca import Projection
 
@@ -54,6 +55,8 @@ def read(path: str | Path) -> Index:
     reader = _read_parquet if Path(path).suffix == ".parquet" else _read_npz
     try:
         index = reader(Path(path))
+    except UserError:  # a ValueError, too
+        raise
     except (FileNotFoundError, IsADirectoryError, NotADirectoryError, PermissionError) as error:
         hint = _near(Path(path)) or _command(Path(path))
         raise UserError(f"The index '{path}' cannot be read: {error.strerror}.{hint}") from None
@@ -67,6 +70,7 @@ def read(path: str | Path) -> Index:
         zipfile.BadZipFile,
         zlib.error,
         NotImplementedError,
+        RecursionError,
     ):
         raise UserError(f"'{path}' is not an index, or it is damaged.{_command(Path(path))}") from None
     return index
@@ -97,8 +101,14 @@ def _index(
     fits = vectors.ndim == 2 and vectors.dtype == np.float32 and len(vectors) == len(paths) > 0
     if values["format"] != FORMAT or not fits or not np.isfinite(vectors).all():
         raise ValueError("other vectors")
-    if projection is not None and projection.components.shape != (vectors.shape[1], len(projection.mean)):
-        raise ValueError("another projection")
+    if not all(isinstance(path, str) for path in paths):  # Parquet has null
+        raise ValueError("other paths")
+    if projection is not None:
+        parts = projection.mean, projection.components
+        if projection.mean.ndim != 1 or projection.components.shape != (vectors.shape[1], len(projection.mean)):
+            raise ValueError("another projection")
+        if not all(part.dtype == np.float32 and np.isfinite(part).all() for part in parts):
+            raise ValueError("other numbers of a projection")
     texts = (values[name] for name in ("folder", "checkpoint", "checkpoint_sha256", "layer"))
     if not all(isinstance(text, str) for text in texts) or not isinstance(values["l2"], bool):
         raise ValueError("other values")
@@ -121,7 +131,19 @@ def _write_npz(index: Index, path: Path) -> None:
         np.savez(file, **arrays)  # none holds objects, so nothing is pickled
 
 
+def _check_memory(path: Path, size: int) -> None:
+    """Raise UserError where `size` bytes, which a small file can claim by compression, do not fit into the memory."""
+    free = free_memory()
+    if size > free:
+        raise UserError(
+            f"The index '{path}' needs {format_bytes(size)} of memory, and {format_bytes(free)} are free. Embed fewer images, or "
+            "use `pca`."
+        )
+
+
 def _read_npz(path: Path) -> Index:
+    with zipfile.ZipFile(path) as archive:
+        _check_memory(path, sum(member.file_size for member in archive.infolist()))
     with np.load(path, allow_pickle=False) as file:
         if not isinstance(file, np.lib.npyio.NpzFile):
             raise ValueError("a single array")
@@ -158,13 +180,15 @@ def _read_parquet(path: Path) -> Index:
     pa, parquet = _pyarrow()
     with path.open("rb") as file:
         try:
-            table = parquet.read_table(file)
+            opened = parquet.ParquetFile(file)
+            kind = opened.schema_arrow.field("vector").type
+            if not pa.types.is_fixed_size_list(kind) or kind.value_type != pa.float32():
+                raise ValueError("other vectors")
+            _check_memory(path, 4 * kind.list_size * opened.metadata.num_rows)
+            table = opened.read()
         except pa.ArrowException as error:
             raise ValueError(str(error)) from error
     values = json.loads(table.schema.metadata[METADATA])
-    kind = table.schema.field("vector").type
-    if not pa.types.is_fixed_size_list(kind) or kind.value_type != pa.float32():
-        raise ValueError("other vectors")
     vectors = table.column("vector").combine_chunks().flatten().to_numpy(zero_copy_only=False)
     projection = None
     if "pca" in values:

@@ -46,6 +46,7 @@ def fit_pca(vectors: np.ndarray, size: int) -> Projection:
     from sklearn.decomposition import PCA  # takes a second to import
 
     # A matrix of (D, D), where a singular value decomposition would need one more of (N, D).
-    fitted = PCA(size, svd_solver="covariance_eigh").fit(vectors.astype(np.float64))
-    explained = float(np.nan_to_num(fitted.explained_variance_ratio_).sum())  # NaN where all vectors are equal
+    with np.errstate(invalid="ignore"):  # where all vectors are equal, the ratio is 0 / 0
+        fitted = PCA(size, svd_solver="covariance_eigh").fit(vectors.astype(np.float64))
+    explained = float(np.nan_to_num(fitted.explained_variance_ratio_).sum())
     return Projection(fitted.mean_.astype(np.float32), fitted.components_.astype(np.float32), explained)
