@@ -31,7 +31,9 @@ class TaskContract(ABC):
         settings: of all trainings, as overrides of the recipe.
         overfit: (metric of `summarize`, limit, "max" or "min"): what a training on few images reaches on the same images.
         overfit_epochs: number of epochs for that.
-        rank_settings: of the runs with one and with two ranks, in which batch norm has to keep its statistics.
+        batch: number of images in a step of a training.
+        num_ranks: number of ranks that are compared with one.
+        rank_settings: of the runs with one and with several ranks, in which batch norm has to keep its statistics.
     """
 
     task: ClassVar[type[Task]]
@@ -39,6 +41,8 @@ class TaskContract(ABC):
     settings: ClassVar[Sequence[str]] = ()
     overfit: ClassVar[tuple[str, float, str]]
     overfit_epochs: ClassVar[int] = 40
+    batch: ClassVar[int] = 8
+    num_ranks: ClassVar[int] = 2
     rank_settings: ClassVar[Sequence[str]] = ("freeze.norm=eval",)
 
     @abstractmethod
@@ -76,7 +80,7 @@ class TaskContract(ABC):
 
     def _arguments(self, epochs: int) -> dict[str, Any]:
         return {
-            "task": self.task.name, "model": "tiny", "weights": "none", "epochs": epochs, "batch": 8, "workers": 0,
+            "task": self.task.name, "model": "tiny", "weights": "none", "epochs": epochs, "batch": self.batch, "workers": 0,
             "device": "cpu", "precision": "fp32", "seed": 1,
         }  # fmt: skip
 
@@ -135,18 +139,24 @@ class TaskContract(ABC):
         one, other = ([{k: v for k, v in json.loads(row).items() if "/" in k} for row in each] for each in rows)
         assert one == other
 
-    def test_two_ranks_train_and_measure_what_one_does(self, data: Path) -> None:
-        """Batch norm keeps its statistics, which each rank would take from its own images; sums in another order are rounded."""
+    def test_several_ranks_train_and_measure_what_one_does(self, data: Path) -> None:
+        """Batch norm keeps its statistics, which each rank would take from its own images; sums in another order are rounded.
+
+        What the ranks measure of their weights is what one process measures of them.
+        """
         one = self.train(data, "one_rank", epochs=1, overrides=self.rank_settings)
-        command = self.command(data, "two_ranks", 1, *self.rank_settings)
-        forked_processes.run_ranks(data.parent, 2, forked_processes.run_command, *command)
-        two = data.parent / "runs" / "two_ranks"
-        tensors, others = (load_file(run / "weights" / "last.safetensors") for run in (one, two))
+        command = self.command(data, "several_ranks", 1, *self.rank_settings)
+        forked_processes.run_ranks(data.parent, self.num_ranks, forked_processes.run_command, *command)
+        several = data.parent / "runs" / "several_ranks"
+        selected = json.loads((several / "metrics.json").read_text())["selected"]
+        measured = resnets.evaluate(several, data, split="val").metrics
+        assert measured[self.overfit[0]] == pytest.approx(selected[self.overfit[0]], rel=1e-5, abs=1e-9)
+        tensors, others = (load_file(run / "weights" / "last.safetensors") for run in (one, several))
         for name, tensor in tensors.items():
             torch.testing.assert_close(
                 tensor, others[name], rtol=2e-3, atol=2e-4, msg=lambda text, n=name: f"{n}: {text}"
             )
-        first, second = (json.loads((run / "metrics.jsonl").read_text().splitlines()[0]) for run in (one, two))
+        first, second = (json.loads((run / "metrics.jsonl").read_text().splitlines()[0]) for run in (one, several))
         assert first["val/loss"] == pytest.approx(second["val/loss"], rel=2e-2)
 
     def test_every_example_counts_once(self, overfitted: Path) -> None:

@@ -7,10 +7,10 @@ import pytest
 from resnets.cli import main
 
 
-@pytest.mark.parametrize("job", ["sgd", "adamw", "he2015", "yolov3"])
+@pytest.mark.parametrize("job", ["sgd", "adamw", "he2015", "light", "yolov3"])
 def test_killed_runs_start_trainings_that_are_accepted(program, job, tmp_path, capsys):
     killed_runs = program("killed_runs")
-    assert set(killed_runs.JOBS) == {"sgd", "adamw", "he2015", "yolov3"}
+    assert set(killed_runs.JOBS) == {"sgd", "adamw", "he2015", "light", "yolov3"}
     images = str(tmp_path / "images")
     assert main.main(["data", "get", "shapes", images, "--count", "200", "--size", "32"]) == 0
     words = [
@@ -30,3 +30,10 @@ def test_damaged_annotations_are_read_or_refused(program, format_):
     fuzz_annotations = program("fuzz_annotations")
     assert format_ in fuzz_annotations.FILES
     assert fuzz_annotations.run(format_, 0, 5) == 0
+
+
+def test_intervals_of_groups_cover_more_than_those_of_images(program):
+    """Intervals over the images of groups that are alike are far too narrow."""
+    by_group, by_image = program("coverage_of_groups").coverage(trials=25, groups=20)
+    assert by_group >= 0.84
+    assert by_image < by_group - 0.15

@@ -154,6 +154,8 @@ class TestSegmentation(TaskContract):
     )  # fmt: skip
     overfit = ("miou", 0.9, "max")
     overfit_epochs = 30
+    batch = 9
+    num_ranks = 3
     # Adam divides by the size of a gradient, so that those of rounding errors would become steps.
     rank_settings = ("speed.sync_bn=true", "optim.name=sgd")
     colors: ClassVar = {"ground": (110, 110, 110), "blue": (40, 60, 230), "red": (230, 40, 40)}

@@ -42,13 +42,16 @@ JOBS = {
     "--set augment.crop=pad --set augment.cutmix_alpha=1 --set model.drop_path_rate=0.2 --patience 2",
     "he2015": "--model tiny --imgsz 32 --workers 0 --recipe he2015_cifar --set schedule.milestones_steps=8,14 "
     "--set data.balance=sampler",
+    "light": "--task segmentation --model light_tiny --imgsz 64 --workers 1 --set task.scale_jitter=0.5,1.5 "
+    "--set task.loss=ce+lovasz --set task.decoder_channels=16 --set ema.decay=0.9",
     "yolov3": "--model yolov3_light_tiny --imgsz 64 --workers 1 --set task.mosaic=0.5 --set task.multiscale=true "
     "--set ema.decay=0.9 --set task.neck_channels=32",
 }
 BEGINS, ENDS = "prepared images are kept", "\nepoch 3:"  # lines between which a run trains
 MOMENTS = ("3", "1", "0.1s", "300s")  # values of --save-every
 FOLDERS = {"a state": "state", "weights": "weights", "the metrics or the report": "."}
-SAME = ("weights/best.safetensors", "weights/last.safetensors", "predictions.csv", "metrics.json", "per_class.csv")
+SAME = ("weights/best.safetensors", "weights/last.safetensors", "metrics.json", "per_class.csv")
+IMAGES = ("predictions.csv", "per_image.csv")  # tables with a row for each image, of which a task writes one
 
 FORKS = multiprocessing.get_context("forkserver")
 
@@ -131,7 +134,9 @@ class Trial:
 
 def differences(run: Path, whole: Path) -> list[str]:
     """What of the ended run is not as in the whole one."""
-    found = [name for name in SAME if (run / name).read_bytes() != (whole / name).read_bytes()]
+    tables = [name for name in IMAGES if (whole / name).exists()]
+    found = [name for name in (*SAME, *tables) if (run / name).read_bytes() != (whole / name).read_bytes()]
+    found += ["no table of images"] * (len(tables) != 1)
     found += ["metrics.jsonl"] * (_rows(run) != _rows(whole)) + ["results.csv"] * (_table(run) != _table(whole))
     found += ["state"] * (_last_tensors(run) != _last_tensors(whole))
     return found + [str(path) for path in run.rglob(f"{TEMPORARY_PREFIX}*")]
