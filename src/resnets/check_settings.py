@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
-from collections.abc import Collection, Iterable, Mapping
+import re
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from typing import Any, TypeGuard
 
 from resnets.errors import UserError
@@ -47,6 +49,16 @@ def check_effects(settings: Any, defaults: Mapping[str, Any], without_effect: It
     for key in without_effect:
         if (value := getattr(settings, key)) != defaults[key]:
             raise UserError(f"{key} has no effect on {model}; received {value!r}. Leave it out.")
+
+
+@contextlib.contextmanager
+def named_as_in_recipe(settings: Any) -> Iterator[None]:
+    """Messages of a UserError name each field of `settings`, a dataclass, as in a recipe: `task.dropout` for `dropout`."""
+    names = "|".join(field.name for field in dataclasses.fields(settings))
+    try:
+        yield
+    except UserError as error:
+        raise UserError(re.sub(rf"(?<![\w.'=])({names})\b", r"task.\1", str(error))) from None
 
 
 def check_rules(rules: Iterable[tuple[bool, str]]) -> None:

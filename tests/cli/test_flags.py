@@ -14,6 +14,10 @@ from resnets.cli.flags import as_flags
         ("Take `batch=8` or `device=cuda:0`.", "Take --batch 8 or --device cuda:0."),
         ("`data.folds=5` and `data.fold` belong together", "--set data.folds=5 and --set data.fold belong together"),
         ("Give `settings.stem=cifar`; `settings` is empty.", "Give --set stem=cifar; --set is empty."),
+        (
+            "`mask_value_tolerance=3` needs `mask_values`",
+            "--set task.mask_value_tolerance=3 needs --set task.mask_values",
+        ),
         ("See `resnets data check photos`.", "See `resnets data check photos`."),
         ("No file 'a_b`c'", "No file 'a_b`c'"),
     ],

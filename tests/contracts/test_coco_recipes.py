@@ -154,6 +154,15 @@ def test_another_layout_than_that_of_2015_is_refused(coco: Path) -> None:
         prepared(coco, "he2015_coco", "fasterrcnn_resnet50", "none")
 
 
+@pytest.mark.parametrize(
+    ("recipe", "model", "meant"),
+    [("he2015_coco", "yolov3_resnet50", "fasterrcnn"), ("yolov3_coco", "fasterrcnn_resnet50", "yolov3")],
+)
+def test_another_detector_than_that_of_a_recipe_is_refused(recipe: str, model: str, meant: str, coco: Path) -> None:
+    with pytest.raises(UserError, match=rf"The recipe '{recipe}' is for {meant}; received architecture="):
+        prepared(coco, recipe, model, "none")
+
+
 def test_the_values_of_torchvision(coco: Path) -> None:
     recipe = prepared(coco, "coco_fasterrcnn", None, "none").recipe
     assert recipe.model.name == "fasterrcnn_resnet50"

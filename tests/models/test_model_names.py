@@ -17,5 +17,5 @@ def test_detectors_are_listed_where_no_network_matches() -> None:
 
 
 def test_the_specification_of_a_detector_says_what_takes_it() -> None:
-    with pytest.raises(UserError, match=r"'fasterrcnn_resnet18' is the name of a detector.* `create_model`"):
+    with pytest.raises(UserError, match=r"'fasterrcnn_resnet18' is the name of a detector.* create_model\(\)"):
         resnets.get_spec("fasterrcnn_resnet18")

@@ -12,6 +12,7 @@ BATCH = ("--batch", "--batch-size", "-b")
 DATA_HELP = "Folder of class folders, splits, or images with boxes or masks; shards, .csv, .jsonl, digits, digit-scenes, shapes."
 OUT_DIR = ("--out", "--output-dir")
 
+SETTINGS_OF_TASKS = ("mask_values", "mask_value_tolerance")  # arguments of Python that are no flags
 # `batch`, `batch=8`, `data.folds=5`. Commands in backquotes hold blanks before any "=", so they are left alone.
 _ARGUMENT = re.compile(r"`([a-z]\w*(?:\.[a-z]\w*)*)(?:=([^`]*))?`")
 
@@ -28,6 +29,8 @@ def as_flags(message: str) -> str:
 def _flag(name: str, value: str | None) -> str:
     if name == "settings":
         return "--set"
+    if name in SETTINGS_OF_TASKS:
+        name = f"task.{name}"
     if "." in name:
         name = name.removeprefix("settings.")
         return f"--set {name}" if value is None else f"--set {name}={value}"

@@ -19,7 +19,8 @@ def describe_unknown(name: str, networks: Mapping[str, ResNetSpec]) -> str:
         names = prefixes.names(networks)
         built += names
         if name in names:
-            return f"'{name}' is the name of a {kind}, not of a network alone: `create_model`, `summary` and `train` take it."
+            takers = "create_model(), `resnets summary` and `resnets train`"
+            return f"'{name}' is the name of a {kind}, not of a network alone: {takers} take it."
         if prefix := prefixes.prefix_of(name):
             ends = [each.removeprefix(prefix) for each in names if each.startswith(prefix)]
             end = name.removeprefix(prefix)

@@ -37,7 +37,7 @@ def test_names_and_patterns() -> None:
     assert not zoo.is_segmenter("resnet50")
     assert zoo.backbone_name("deeplabv3plus_resnet50") == zoo.backbone_name("resnet50") == "resnet50"
     assert list(DESCRIPTIONS) == list(PREFIXES)
-    with pytest.raises(UserError, match=r"'unet_resnet18' is the name of a segmenter.* `create_model`"):
+    with pytest.raises(UserError, match=r"'unet_resnet18' is the name of a segmenter.* create_model\(\)"):
         resnets.get_spec("unet_resnet18")
 
 

@@ -10,9 +10,11 @@ from resnets.data.datasets.dataset import Dataset, Sample
 from resnets.data.mask_datasets.image_mask import ImageMask
 from resnets.data.mask_datasets.mask_classes import MaskClasses
 from resnets.errors import UserError
+from resnets.models import zoo
 from resnets.recipes.recipe import Augment, Data, Model, Recipe, Stop
 from resnets.tasks.segmentation.config import SegmentationConfig, model_settings
 from resnets.tasks.segmentation.plan import plan
+from resnets.tasks.segmentation.task import Segmentation
 
 CLASSES = MaskClasses(
     ("road", "pole", "sky"), ((7,), (17, 18), (23,)), ((128, 64, 128), (153, 153, 153), (70, 130, 180))
@@ -84,8 +86,17 @@ def test_settings_without_an_effect_are_refused() -> None:
         planned(dataset((64, 64)), augment=Augment(erase=0.5))
     with pytest.raises(UserError, match="it uses 'fit' or 'none'"):
         planned(dataset((64, 64)), data=Data(resize="stretch"))
-    with pytest.raises(UserError, match="output_stride is a power of two"):
+    with pytest.raises(UserError, match=r"^task\.output_stride is a power of two; received 6"):
         planned(dataset((64, 64)), SegmentationConfig(output_stride=6))
+    with pytest.raises(
+        UserError,
+        match=r"^task\.dilation='all' has no effect without task\.output_stride; .* give task\.output_stride=8",
+    ):
+        planned(dataset((64, 64)), SegmentationConfig(dilation="all"))
+    with pytest.raises(UserError, match=r"^task\.map_norm has no effect on task\.architecture='light'; received True"):
+        planned(dataset((64, 64)), SegmentationConfig(map_norm=True))
+    with pytest.raises(UserError, match=r"can have a stride of .*; received task\.output_stride=2"):
+        Segmentation(("a", "b"), SegmentationConfig(output_stride=2)).build(zoo.get_spec("resnet18"))
     with pytest.raises(UserError, match=r"`task.crop` is a height and a width, such as 256,320; received \(64,\)"):
         planned(dataset((64, 64)), SegmentationConfig(crop=(64,)))
     with pytest.raises(UserError, match="the least and the largest factor"):

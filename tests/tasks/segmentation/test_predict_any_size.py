@@ -51,6 +51,25 @@ def test_large_images_stand_in_their_place(model: TrainedModel, tmp_path: Path) 
         np.testing.assert_array_equal(one.mask, other.mask)
 
 
+@pytest.mark.usefixtures("small_limits")
+def test_small_images_between_large_ones_are_computed_together(
+    model: TrainedModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In the order of a list; of a stream, whose length is not known, as they come."""
+    random = np.random.default_rng(0)
+    images = [random.integers(256, size=(*size, 3)).astype(np.uint8) for size in [(40, 48), (97, 131)] * 6]
+    alone = [model.predict(each)[0].mask for each in images]
+    network: Any = model.model
+    dense, batches = network.dense, []
+    monkeypatch.setattr(network, "dense", lambda x: batches.append(len(x)) or dense(x))
+    found = model.predict(images, batch=4)
+    assert [each.path for each in found] == [f"[{number}]" for number in range(12)]
+    assert sorted(batches) == [1] * 6 + [2, 4]
+    for one, other in zip(found, alone, strict=True):
+        np.testing.assert_array_equal(one.mask, other)
+    assert [each.path for each in model.stream(iter(images), batch=4)] == [each.path for each in found]
+
+
 def test_an_image_alone_is_what_it_is_in_a_batch(
     model: TrainedModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -169,6 +169,9 @@ def test_recipes_have_values_for_the_task(write_data: Callable[..., Path]) -> No
     recipe = scratch.builder.recipe
     assert (recipe.schedule.name, recipe.optim.name, recipe.task.name) == ("poly", "adamw", "segmentation")
     assert recipes.find("scratch", "tiny").schedule.name == "cosine"
+    without_model = build_recipe(data, None, None, None, {}, []).builder
+    assert "RESNETS_OFFLINE is set" in without_model.origins["model.weights"]
+    assert "cifar_resnet20" not in without_model.origins["model.weights"]  # a classifier of 32 pixels
     tuned = Segmentation.recipe_values["finetune"]
     assert tuned["freeze.backbone_lr_factor"] == 0.1
 

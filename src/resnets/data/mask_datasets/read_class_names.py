@@ -65,7 +65,7 @@ def _read_csv(file: Path) -> ClassTable:
         color = next((_numbers(file, line, values, keys, 255) for keys in _COLORS if set(keys) <= set(values)), None)
         key = next((key for key in _VALUES if key in values), None)
         if color is None and key is None:
-            raise UserError(f"'{file}' needs a column `value`, or the columns `r`, `g` and `b`.")
+            raise UserError(f"'{file}' needs a column 'value', or the columns 'r', 'g' and 'b'.")
         if color is not None:
             colors.setdefault(name, color)  # type: ignore[arg-type]
         color_coded = key is None

@@ -4,6 +4,7 @@ import dataclasses
 from dataclasses import dataclass
 from typing import Any
 
+from resnets.check_settings import named_as_in_recipe
 from resnets.models.detection import zoo
 from resnets.models.detection.settings import DetectorSettings
 from resnets.recipes.recipe import TaskConfig, number
@@ -39,9 +40,9 @@ class DetectionConfig(DetectorSettings, TaskConfig):
 
     def detector(self) -> DetectorSettings:
         """The settings of the detector; raises UserError where they do not fit each other."""
-        return DetectorSettings(
-            **{field.name: getattr(self, field.name) for field in dataclasses.fields(DetectorSettings)}
-        )
+        fields = dataclasses.fields(DetectorSettings)
+        with named_as_in_recipe(DetectorSettings):
+            return DetectorSettings(**{field.name: getattr(self, field.name) for field in fields})
 
 
 def model_settings(model: str, parent: Checkpoint | None) -> dict[str, ChosenValue]:

@@ -17,7 +17,7 @@ from resnets.recipes.recipe import Recipe
 from resnets.tasks.base import ChosenValue
 from resnets.tasks.detection.annotations import image_size, learned_objects, missing_masks
 from resnets.tasks.detection.config import DetectionConfig
-from resnets.tasks.detection.recipe_values import RECIPE_VALUES
+from resnets.tasks.detection.recipe_values import ARCHITECTURES, RECIPE_VALUES
 from resnets.tasks.inputs import unused_settings
 from resnets.weights.checkpoint import Checkpoint
 from resnets.weights.detection.checkpoint import detector_settings
@@ -42,6 +42,12 @@ def plan(dataset: Dataset, recipe: Recipe, parent: Checkpoint | None) -> dict[st
     config = recipe.task
     assert isinstance(config, DetectionConfig)
     check_unused(recipe)
+    fitting = ARCHITECTURES.get(recipe.name, (config.architecture,))
+    if config.architecture not in fitting:
+        raise UserError(
+            f"The recipe '{recipe.name}' is for {' or '.join(fitting)}; received architecture='{config.architecture}'. Name a "
+            f"model such as {fitting[0]}_resnet50 as `model`, or leave out `recipe`."
+        )
     config.detector()
     samples = [sample for sample in dataset.subset("train") or dataset.samples if sample.target is not None]
     check_masks(config, dataset.samples)

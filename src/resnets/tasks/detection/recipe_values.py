@@ -13,6 +13,12 @@ _SCRATCH_AND_FINETUNE: Mapping[str, Any] = {
 }  # fmt: skip
 _WITHOUT_CROPS: Mapping[str, Any] = {"task.scale_jitter": (1.0, 1.0), "task.zoom_out": 0.0, "task.object_crop": 0.0}
 
+# The detectors that the recipes of papers are for; others have no such settings.
+ARCHITECTURES: Mapping[str, tuple[str, ...]] = {
+    "he2015_coco": ("fasterrcnn",),
+    "coco_fasterrcnn": ("fasterrcnn", "maskrcnn"),
+    "yolov3_coco": ("yolov3",),
+}
 RECIPE_VALUES: Mapping[str, Mapping[str, Any]] = {
     "scratch": {**_SCRATCH_AND_FINETUNE, "model.zero_init_residual": None},
     "finetune": {

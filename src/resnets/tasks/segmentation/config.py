@@ -4,6 +4,7 @@ import dataclasses
 from dataclasses import dataclass
 from typing import Any
 
+from resnets.check_settings import named_as_in_recipe
 from resnets.models.segmentation import zoo
 from resnets.models.segmentation.settings import SegmenterSettings
 from resnets.recipes.recipe import TaskConfig, choice, number
@@ -53,9 +54,9 @@ class SegmentationConfig(SegmenterSettings, TaskConfig):
 
     def segmenter(self) -> SegmenterSettings:
         """The settings of the segmenter; raises UserError where they do not fit each other."""
-        return SegmenterSettings(
-            **{field.name: getattr(self, field.name) for field in dataclasses.fields(SegmenterSettings)}
-        )
+        fields = dataclasses.fields(SegmenterSettings)
+        with named_as_in_recipe(SegmenterSettings):
+            return SegmenterSettings(**{field.name: getattr(self, field.name) for field in fields})
 
 
 def model_settings(model: str, parent: Checkpoint | None) -> dict[str, ChosenValue]:

@@ -45,19 +45,28 @@ def predict_any_size(
     if model.preprocess.resize == "fit":  # no input is large
         yield from predict(images)
         return
-    is_listed = isinstance(images, Sequence)
-    for is_large, group in groupby(enumerate(images), lambda each: _num_pixels(each[1]) > BATCH_PIXELS):
-        if not is_large:
-            yield from _in_batches(group, predict, is_listed)
-            continue
-        for name, read in ordered_map(partial(_read, model), group, workers=1, ahead=1):
-            if isinstance(read, str):
-                yield model.task.unreadable(name, read)
-            else:
-                yield _predict_large(model, name, read, window, align_corners)
+    predict_large = partial(_one_at_a_time, model, window=window, align_corners=align_corners)
+    if isinstance(images, Sequence):  # small ones go through the network together, whatever lies between them
+        numbered = [(_is_large(image), index, image) for index, image in enumerate(images)]
+        small, large = ([(index, image) for each, index, image in numbered if each is kind] for kind in (False, True))
+        predictions = {False: _in_batches(small, predict), True: predict_large(large)}
+        for is_large, _, _ in numbered:
+            yield next(predictions[is_large])
+        return
+    for is_large, group in groupby(enumerate(images), lambda each: _is_large(each[1])):
+        computed = predict_large if is_large else partial(_in_batches, predict=predict)
+        yield from computed(group)
 
 
-def _in_batches(group: Iterator[_Numbered], predict: Predict, is_listed: bool) -> Iterator[Prediction]:
+def _one_at_a_time(model: Any, group: Iterable[_Numbered], *, window: int, align_corners: bool) -> Iterator[Prediction]:
+    for name, read in ordered_map(partial(_read, model), group, workers=1, ahead=1):
+        if isinstance(read, str):
+            yield model.task.unreadable(name, read)
+        else:
+            yield _predict_large(model, name, read, window, align_corners)
+
+
+def _in_batches(group: Iterable[_Numbered], predict: Predict) -> Iterator[Prediction]:
     names = deque[str]()
 
     def feed() -> Iterator[ImageInput]:
@@ -65,8 +74,12 @@ def _in_batches(group: Iterator[_Numbered], predict: Predict, is_listed: bool) -
             names.append(name_of(image, index))
             yield image
 
-    for prediction in predict(list(feed()) if is_listed else feed()):
+    for prediction in predict(list(feed()) if isinstance(group, list) else feed()):
         yield replace(prediction, path=names.popleft())
+
+
+def _is_large(image: ImageInput) -> bool:
+    return _num_pixels(image) > BATCH_PIXELS
 
 
 def _num_pixels(image: ImageInput) -> float:

@@ -13,6 +13,7 @@ from rich.table import Table
 from torch import Tensor, nn
 
 from resnets import atomic_write
+from resnets.check_settings import named_as_in_recipe
 from resnets.data.datasets.dataset import Dataset, Sample, remap_classes
 from resnets.data.image.placement import Placement
 from resnets.data.image.preprocess import Preprocess
@@ -138,7 +139,9 @@ class Segmentation(Task):
     # Network
 
     def build(self, spec: ResNetSpec) -> nn.Module:
-        return build_segmenter(self.settings.segmenter(), spec, len(self.class_names))
+        settings = self.settings.segmenter()
+        with named_as_in_recipe(settings):  # where they do not fit the network
+            return build_segmenter(settings, spec, len(self.class_names))
 
     def adapt(self, model: nn.Module, parent: Checkpoint, parent_model: nn.Module) -> str:
         """A classifier becomes the backbone; of a segmenter, decoder and head are kept too, and rows of a class by its name."""

@@ -117,13 +117,16 @@ def build_recipe(
         origin = "chosen: published ImageNet weights; `weights=none` starts from random weights"
         builder.set("model.weights", published_name, origin)
     elif reason:
-        builder.set("model.weights", "none", f"chosen: random, since {reason}; {_remedy(reason, model)}")
+        builder.set("model.weights", "none", f"chosen: random, since {reason}; {_remedy(reason)}")
     elif unsuitable:
         builder.set("model.weights", "none", f"chosen: random, since {unsuitable}")
     initial = initial_weights.read(builder.recipe.model.weights)
     if initial is not None and builder.recipe.model.name is None:
         builder.set("model.name", initial.checkpoint.spec.name, "chosen: the network of the weights")
     task_class = _set_task(builder, task, initial if weights != "none" else None)
+    if reason and model is None and not task_class.model_prefixes:  # a classifier
+        remedy = f"{_remedy(reason)}; `weights=cifar_resnet20.cifar10` takes those in the package, for few images of 32 pixels"
+        builder.set("model.weights", "none", f"chosen: random, since {reason}; {remedy}")
     for key, value in given.items():
         builder.set(ARGUMENT_KEYS[key], str(value) if key == "freeze" else value, f"given: --{key.replace('_', '-')}")
     for assignment in overrides:
@@ -166,15 +169,13 @@ def _set_task(builder: RecipeBuilder, requested: str | None, given_weights: Init
     return task
 
 
-def _remedy(reason: str, model: str | None) -> str:
+def _remedy(reason: str) -> str:
     """Return what to do where no published weights could be taken."""
     remedy = "`weights=imagenet` tries again, `weights=FILE` takes a file"
     if reason.startswith("no ImageNet weights are published"):
         remedy = "`model=resnet18` has published ones"
     elif "OFFLINE is set" in reason:
         remedy = "unset it to download them; `weights=FILE` takes a file"
-    if model is None:
-        remedy += "; `weights=cifar_resnet20.cifar10` takes those in the package, for few images of 32 pixels"
     return remedy
 
 

@@ -47,3 +47,5 @@ def test_several_classes_that_are_not_used_are_one_line() -> None:
 def test_the_headline_leaves_out_what_was_not_measured() -> None:
     metrics = {"box_ap": 0.861, "box_ap50": 0.987, "mask_ap": None, "f1_micro": None}
     assert TASK.headline(metrics) == "box AP 86.1 %, AP50 98.7 %"
+    without = {"num_objects": 0, "box_ap": None, "box_ap50": None, "f1_micro": None}
+    assert TASK.headline(without) == "the images have no object of these classes, so there is no AP"

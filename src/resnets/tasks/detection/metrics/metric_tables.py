@@ -19,7 +19,9 @@ def metric_table(metrics: Sequence[Mapping[str, Any]], names: Sequence[str]) -> 
 
 
 def headline(metrics: Mapping[str, Any]) -> str:
-    """AP of the boxes, and of the masks, and the F1, of those that were measured."""
+    """AP of the boxes, and of the masks, and the F1, of those that were measured; or why there are none."""
+    if metrics.get("num_objects") == 0:
+        return "the images have no object of these classes, so there is no AP"
     named = [("box AP", "box_ap"), ("AP50", "box_ap50"), ("mask AP", "mask_ap"), ("F1", "f1_micro")]
     return ", ".join(
         f"{label} {percent_interval(metrics[key])}" for label, key in named if metrics.get(key) is not None
