@@ -119,7 +119,7 @@ def test_settings_without_an_effect_are_refused() -> None:
 
 
 def test_settings_of_another_detector_are_refused() -> None:
-    with pytest.raises(UserError, match=r"box_loss has no effect on architecture='fasterrcnn'"):
+    with pytest.raises(UserError, match=r"task\.box_loss has no effect on task\.architecture='fasterrcnn'"):
         planned(dataset((60, 90), 12.0), replace(LIGHT, box_loss="giou"))
 
 

@@ -35,6 +35,13 @@ def test_a_class_without_objects_has_dashes() -> None:
     ]
 
 
+def test_images_without_objects_have_a_reason() -> None:
+    rows = [{"class": name, "objects": 0, "reported": 1, "box_ap": None} for name in ("cat", "dog")]
+    _, table = TASK.class_table({"per_class": rows}) or ("", Table())
+    words = [word for line in printed(table)[3:] for word in line]
+    assert " ".join(words) == "The images have no object of these classes, so there is no AP."
+
+
 def test_several_classes_that_are_not_used_are_one_line() -> None:
     rows = [{"class": "cat", "objects": 2, "reported": 1}, {"class": "dog", "objects": 0, "reported": 3}]
     rows += [{"class": f"unused {k}", "objects": 0, "reported": 0} for k in range(9)]

@@ -8,6 +8,8 @@ from rich.table import Table
 from resnets.message_format import format_list
 from resnets.report.number_formats import percent_interval
 
+NO_OBJECTS = "the images have no object of these classes, so there is no AP"
+
 
 def metric_table(metrics: Sequence[Mapping[str, Any]], names: Sequence[str]) -> Table:
     """A row for each number, with its interval if there is one, and a column for each model."""
@@ -21,7 +23,7 @@ def metric_table(metrics: Sequence[Mapping[str, Any]], names: Sequence[str]) -> 
 def headline(metrics: Mapping[str, Any]) -> str:
     """AP of the boxes, and of the masks, and the F1, of those that were measured; or why there are none."""
     if metrics.get("num_objects") == 0:
-        return "the images have no object of these classes, so there is no AP"
+        return NO_OBJECTS
     named = [("box AP", "box_ap"), ("AP50", "box_ap50"), ("mask AP", "mask_ap"), ("F1", "f1_micro")]
     return ", ".join(
         f"{label} {percent_interval(metrics[key])}" for label, key in named if metrics.get(key) is not None
@@ -40,7 +42,8 @@ def used_classes(rows: Sequence[Mapping[str, Any]]) -> tuple[Sequence[Mapping[st
 def class_table(rows: Sequence[Mapping[str, Any]]) -> Table:
     """A row for each class, from `metrics/summarize.class_rows`; unused ones are in a line below."""
     used, unused = used_classes(rows)
-    table = Table(*rows[0], box=None, caption=unused or None, caption_justify="left")
+    caption = unused if any(row["objects"] for row in rows) else f"{NO_OBJECTS[0].upper()}{NO_OBJECTS[1:]}."
+    table = Table(*rows[0], box=None, caption=caption or None, caption_justify="left")
     for row in used:
         table.add_row(*[_cell(value) for value in row.values()])
     return table
