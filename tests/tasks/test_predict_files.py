@@ -68,6 +68,8 @@ def test_an_output_that_the_model_does_not_have_names_the_others(scenes: list[st
     with pytest.raises(UserError, match=rf"gives nothing for `masks`. Leave it out; it writes {known}\."):
         predict_files.predict_files(DETECTOR, scenes, masks=str(tmp_path / "masks"))
     assert not (tmp_path / "masks").exists()
+    with pytest.raises(UserError, match=r"`draw=-`: only `csv` and `jsonl` are written to stdout"):
+        predict_files.predict_files(DETECTOR, scenes, draw="-")
 
 
 @pytest.mark.parametrize("options", [{"flip": True}, {"tile": 48}, {"scales": [80, 96]}, {"nms": "soft"}])

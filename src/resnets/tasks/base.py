@@ -420,7 +420,9 @@ class Task(ABC):
             UserError: there are several models, or an option is unknown or does not fit a model.
         """
         if len(models) > 1:
-            raise UserError(f"Models of the task {self.name} are evaluated one at a time; received {len(models)}.")
+            raise UserError(
+                f"Models of the task {self.name} are evaluated one at a time, or two with `compare`; received {len(models)}."
+            )
         if options:
             raise UserError(f"`{next(iter(options))}` has no effect on the task {self.name}. Leave it out.")
 

@@ -7,7 +7,7 @@ import os
 import sys
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any, TextIO
@@ -130,9 +130,11 @@ def _check_tables(csv: str | None, jsonl: str | None, sort_into: str | None, top
         atomic_write.check_folder_writable(sort_into)
 
 
-def _check_task(task: Task, checkpoint: str, written: Iterable[str], sort_into: str | None) -> None:
+def _check_task(task: Task, checkpoint: str, written: Mapping[str, str], sort_into: str | None) -> None:
     """Raise UserError for outputs that the task does not give."""
     for name in written:
+        if written[name] == STDOUT:
+            raise UserError(f"`{name}=-`: only `csv` and `jsonl` are written to stdout. Name a file or a folder.")
         if name not in task.writers():
             known = ", ".join(f"`{each}`" for each in task.writers())
             hint = f" Leave it out; it writes {known}." if known else " Leave it out."

@@ -128,7 +128,7 @@ def _outputs(samples: Sequence[Sample], names: Sequence[str]) -> dict[str, Chose
     """The number and the color of each class in the files, in which predictions are written."""
     classes: MaskClasses = samples[0].target.classes
     indices = [classes.names.index(name) for name in names]
-    reason = "as the masks have them"
+    reason = "predicted masks have the values and colors of the masks"
     values: dict[str, ChosenValue] = {}
     if not classes.color_coded:
         numbers = tuple(classes.written_values[index] for index in indices)
