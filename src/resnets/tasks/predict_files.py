@@ -71,7 +71,7 @@ def predict_files(
         raise UserError(f"`top_k={top_k}` is more than the {len(model.class_names)} classes of '{checkpoint}'.")
     given = {
         "top_k": top_k, "score": score, "agnostic_nms": agnostic_nms, "nms": nms, "scales": scales, "flip": flip, "tile": tile,
-        "tile_overlap": tile_overlap,
+        "tile_overlap": tile_overlap, "heatmap": True if outputs.get("heatmap") is not None else None,
     }  # fmt: skip
     options = {name: value for name, value in given.items() if value is not None}
     model.task.check_options(options)

@@ -25,6 +25,8 @@ from resnets.progress import progress_bar
 from resnets.tasks.base import Prediction, Task
 from resnets.tasks.embeddings import feature_extractor
 from resnets.tasks.embeddings.embedding_results import Embedding, Embeddings, collect
+from resnets.tasks.heatmaps import compute_heatmaps
+from resnets.tasks.heatmaps.heatmap import Heatmap
 from resnets.tasks.inputs import unread_images
 from resnets.tasks.inputs.batching import Prepared, check_options, chunks
 from resnets.tasks.inputs.read_image import ImageInput, as_list, name_of, read_image
@@ -211,12 +213,32 @@ class TrainedModel:
 
     def predict_views(
         self, images: Iterable[ImageInput], predict: Callable[[str, Any, Placement], Prediction], *, batch: int,
-        workers: int | None,
+        workers: int | None, runner: ModelRunner | None = None,
     ) -> Iterator[Prediction]:  # fmt: skip
-        """The predictions of one view of each image; `predict` is `Task.predict` with its options."""
-        job = self.runner.job(len(images) if isinstance(images, Sized) else None, batch)
+        """The predictions of one view of each image; `predict` is `Task.predict` with its options.
+
+        Args:
+            runner: computes what `predict` takes; None for the outputs of the model.
+        """
+        job = (runner or self.runner).job(len(images) if isinstance(images, Sized) else None, batch)
         prepared = ordered_map(self._prepare, enumerate(images), workers=workers, ahead=2 * batch)
         return self._predictions(chunks(prepared, batch), job, predict)
+
+    def heatmap(self, image: ImageInput, class_name: str | None = None) -> Heatmap:
+        """What each part of an image adds to the logit of a class; for models with one output for each class of an image.
+
+        Args:
+            class_name: None for the class with the highest logit.
+
+        Returns:
+            The map, `.values`, in the unit of the logit; `.on_image()` has it at each pixel, and `.save(path)` draws it.
+
+        Raises:
+            UserError: there is no such class, it is not an image, or the model is not a trained classifier.
+            ImageError: the image cannot be read.
+        """
+        self.check_trained()
+        return compute_heatmaps.heatmaps_of(self, image, [class_name])[0]
 
     def _predictions(
         self, batches: Iterable[list[Prepared]], job: Job, predict: Callable[[str, Any, Placement], Prediction]

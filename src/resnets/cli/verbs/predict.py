@@ -23,6 +23,9 @@ def predict(
     sort_into: Annotated[
         str | None, Option(help="Copy each image into a folder of its class within this folder.")
     ] = None,
+    heatmap: Annotated[
+        str | None, Option(help="Folder for images with what raises and lowers the logit of the predicted class.")
+    ] = None,
     top_k: Annotated[int | None, Option(help="Number of classes per image.  [default: 5, or all]")] = None,
     score: Annotated[float | None, detection(help="Least score of an object.  [default: as fitted]")] = None,
     agnostic_nms: Annotated[

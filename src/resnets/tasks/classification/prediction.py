@@ -1,10 +1,10 @@
 """The prediction for one image."""
 
-import dataclasses
 from dataclasses import dataclass
 from typing import Any
 
 from resnets.message_format import printable
+from resnets.tasks.heatmaps.heatmap import Heatmap
 
 MIN_SHOWN = 0.0005  # a probability below it would be printed as 0.0 %, and is left out
 
@@ -18,6 +18,7 @@ class Prediction:
         label, probability: the most probable class, and its probability; None for an image that cannot be read.
         top: pairs (class name, probability), the most probable first.
         error: why the image cannot be read; None if it can.
+        heatmaps: that of the most probable class, where it was asked for.
     """
 
     path: str
@@ -25,11 +26,14 @@ class Prediction:
     probability: float | None = None
     top: tuple[tuple[str, float], ...] = ()
     error: str | None = None
+    heatmaps: tuple[Heatmap, ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
-        """The prediction for JSON."""
+        """The prediction for JSON, without the heat maps."""
         top = [{"label": label, "probability": probability} for label, probability in self.top]
-        return {**dataclasses.asdict(self), "top": top}
+        return {
+            "path": self.path, "label": self.label, "probability": self.probability, "top": top, "error": self.error,
+        }  # fmt: skip
 
     def to_row(self) -> dict[str, str]:
         """The cells of a table: path, label, probability and error, then label_2, probability_2 and so on."""

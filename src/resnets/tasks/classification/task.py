@@ -1,7 +1,9 @@
 """Classification: each image belongs to one class."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, fields
+from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -43,6 +45,8 @@ from resnets.tasks.classification.report.draw_report import draw_all
 from resnets.tasks.classification.selection import MONITOR
 from resnets.tasks.classification.static_graph import classifier_graph
 from resnets.tasks.comparison import Comparison, Exposure
+from resnets.tasks.heatmaps.compute_heatmaps import with_heatmaps
+from resnets.tasks.heatmaps.write_heatmaps import heatmap_images
 from resnets.tasks.measurements import Measurements
 from resnets.tasks.mix_batch import mix_batch
 from resnets.weights.checkpoint import Checkpoint
@@ -280,11 +284,33 @@ class Classification(Task):
         return f"accuracy {metrics['top1']:.2%} (95 % interval {low:.1%} to {high:.1%})"
 
     def check_options(self, options: Mapping[str, Any]) -> dict[str, Any]:
-        """`top_k`: the number of classes in each prediction, 5 by default; all if there are fewer."""
-        Task.check_options(self, {name: value for name, value in options.items() if name != "top_k"})
+        """`top_k`: the number of classes in each prediction, 5 by default; all if there are fewer. `heatmap`: whether each has
+        the heat map of its class.
+        """
+        Task.check_options(self, {name: value for name, value in options.items() if name not in ("top_k", "heatmap")})
         if options.get("top_k", 1) < 1:
             raise UserError(f"`top_k` must be 1 or more; received {options['top_k']}.")
         return dict(options)
+
+    def predict_one_model(
+        self,
+        model: Any,
+        images: Iterable[Any],
+        *,
+        batch: int,
+        workers: int | None,
+        heatmap: bool = False,
+        **options: Any,
+    ) -> Iterator[Any]:
+        """As `Task.predict_one_model`; with `heatmap`, each prediction has the heat map of its class."""
+        if not heatmap:
+            return Task.predict_one_model(self, model, images, batch=batch, workers=workers, **options)
+        predict = partial(self.predict, **options)
+        return with_heatmaps(model, images, predict, lambda found: [found.label], batch=batch, workers=workers)
+
+    def writers(self) -> Mapping[str, Callable[[str], AbstractContextManager[Callable[[Any], Any]]]]:
+        """`heatmap`: see `write_heatmaps.heatmap_images`."""
+        return {"heatmap": heatmap_images}
 
     def predict(self, path: str, outputs: Any, placement: Placement, *, top_k: int = TOP_K) -> Prediction:
         """The `top_k` most probable classes, the most probable first."""

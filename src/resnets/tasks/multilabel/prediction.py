@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from resnets.message_format import printable
+from resnets.tasks.heatmaps.heatmap import Heatmap
 
 
 @dataclass(frozen=True)
@@ -15,15 +16,17 @@ class Prediction:
         labels: pairs (class name, probability) of the classes whose probability reaches their threshold, the most probable first.
         top: the most probable class and its probability, whether or not it is among the labels; None for an unreadable image.
         error: why the image cannot be read; None if it can.
+        heatmaps: those of the labels, or of the most probable class where there is none, where they were asked for.
     """
 
     path: str
     labels: tuple[tuple[str, float], ...] = ()
     top: tuple[str, float] | None = None
     error: str | None = None
+    heatmaps: tuple[Heatmap, ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
-        """The prediction for JSON."""
+        """The prediction for JSON, without the heat maps."""
         pairs = [{"label": label, "probability": probability} for label, probability in self.labels]
         top = None if self.top is None else {"label": self.top[0], "probability": self.top[1]}
         return {"path": self.path, "labels": pairs, "top": top, "error": self.error}

@@ -1,6 +1,7 @@
 """Multi-label classification: each image has any number of labels, also none."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar
@@ -24,6 +25,8 @@ from resnets.report.number_formats import percent_interval
 from resnets.tasks import bootstrap
 from resnets.tasks.base import ChosenValue, CrossFitted, Losses, Measured, Monitor, Task
 from resnets.tasks.comparison import Comparison, Exposure, ScoreComparison
+from resnets.tasks.heatmaps.compute_heatmaps import with_heatmaps
+from resnets.tasks.heatmaps.write_heatmaps import heatmap_images
 from resnets.tasks.measurements import Measurements
 from resnets.tasks.mix_batch import mix_batch
 from resnets.tasks.multilabel import metrics, report, tables, thresholds
@@ -32,6 +35,7 @@ from resnets.tasks.multilabel.prediction import Prediction
 from resnets.weights.checkpoint import Checkpoint
 
 UNLABELED = -1
+MAX_HEATMAPS = 4  # of an image
 MIN_CROP = 0.7  # area of a random crop: smaller ones would lose what labels name
 
 
@@ -222,6 +226,32 @@ class Multilabel(Task):
             rows = self.results(samples, measurements)["per_class"]
         report.draw(run, report.Evaluated(samples, labels, self.class_names, rows), self.monitor)
 
+    def check_options(self, options: Mapping[str, Any]) -> dict[str, Any]:
+        """`heatmap`: whether each prediction has the heat maps of its labels."""
+        Task.check_options(self, {name: value for name, value in options.items() if name != "heatmap"})
+        return dict(options)
+
+    def predict_one_model(
+        self,
+        model: Any,
+        images: Iterable[Any],
+        *,
+        batch: int,
+        workers: int | None,
+        heatmap: bool = False,
+        **options: Any,
+    ) -> Iterator[Any]:
+        """As `Task.predict_one_model`; with `heatmap`, each prediction has the heat maps of the `MAX_HEATMAPS` most probable of
+        its labels.
+        """
+        if not heatmap:
+            return Task.predict_one_model(self, model, images, batch=batch, workers=workers, **options)
+        return with_heatmaps(model, images, self.predict, _mapped_classes, batch=batch, workers=workers)
+
+    def writers(self) -> Mapping[str, Callable[[str], AbstractContextManager[Callable[[Any], Any]]]]:
+        """`heatmap`: see `write_heatmaps.heatmap_images`."""
+        return {"heatmap": heatmap_images}
+
     def predict(self, path: str, outputs: Any, placement: Placement) -> Prediction:
         """The classes that reach their thresholds, the most probable first."""
         order = outputs[0].sort(descending=True, stable=True).indices.tolist()
@@ -235,6 +265,11 @@ class Multilabel(Task):
 
     def unreadable(self, path: str, error: str) -> Prediction:
         return Prediction(path, error=error)
+
+
+def _mapped_classes(prediction: Prediction) -> list[str]:
+    assert prediction.top is not None
+    return [name for name, _ in prediction.labels[:MAX_HEATMAPS] or (prediction.top,)]
 
 
 def _labels(measurements: Measurements, predicted: Tensor | np.ndarray) -> Labels:

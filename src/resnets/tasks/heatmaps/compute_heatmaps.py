@@ -1,0 +1,108 @@
+"""Compute heat maps: of one image for chosen classes, or beside the predictions of many.
+
+The model is a `TrainedModel` in each function.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import replace
+from typing import Any
+
+from torch import Tensor
+
+from resnets.data.image.placement import Placement
+from resnets.errors import UserError
+from resnets.inference.model_runner import ModelRunner
+from resnets.inference.static_graph import StaticGraph
+from resnets.message_format import suggestion
+from resnets.models.resnet import ResNet
+from resnets.tasks.heatmaps.class_activation import FeaturesAndLogits, LastFeatureMap, class_maps, has_linear_head
+from resnets.tasks.heatmaps.heatmap import Heatmap
+from resnets.tasks.inputs.read_image import ImageInput, name_of, read_image
+
+Mapped = Callable[[Any], Sequence[str]]  # a prediction -> the classes whose maps belong to it
+
+
+def heatmap_runner(model: Any) -> ModelRunner:
+    """Computes "logits" and "features" of images, as `FeaturesAndLogits`, with the backend of the model.
+
+    A backend computes the last feature map; all else follows in torch.
+
+    Raises:
+        UserError: the model is not a classifier.
+    """
+    net = model.model
+    if not isinstance(net, ResNet):
+        raise UserError(f"Heat maps are of classifiers; '{model.name}' is a model for {model.task.name}.")
+    whole, logits = FeaturesAndLogits(net).eval(), model.task.static_graph(net)
+
+    def compare(outputs: Any, reference: Any) -> Any:
+        return logits.compare(outputs["logits"], reference["logits"])
+
+    graph = StaticGraph(whole, LastFeatureMap(net).eval(), whole.finish, compare, logits.tolerance)
+    return ModelRunner(graph, model.runner.backend, model.runner.precision)
+
+
+def heatmaps_of(model: Any, image: ImageInput, class_names: Sequence[str | None]) -> list[Heatmap]:
+    """The heat maps of some classes on an image; None is the class with the highest logit.
+
+    Raises:
+        UserError: there is no such class, it is not an image, or the model is not a classifier.
+        ImageError: the image cannot be read.
+    """
+    known = model.class_names
+    for name in class_names:
+        if name is not None and name not in known:
+            raise UserError(f"The model has no class '{name}'.{suggestion(name, known)}")
+    job = heatmap_runner(model).job(1, 1)
+    pixels, placement = model.preprocess.place(*read_image(image, name_of(image, 0), model.preprocess))
+    model.check_size(pixels)
+    (outputs,) = model.outputs_by_image([pixels], job)
+    best = int(outputs["logits"][0].argmax())
+    classes = [best if each is None else known.index(each) for each in class_names]
+    return _heatmaps(model, image, outputs, placement, classes)
+
+
+def with_heatmaps(
+    model: Any, images: Iterable[ImageInput], predict: Callable[[str, Any, Placement], Any], mapped: Mapped, *,
+    batch: int, workers: int | None,
+) -> Iterator[Any]:  # fmt: skip
+    """The predictions of `predict`, `Task.predict` with its options, each with `heatmaps` of the classes that `mapped` names."""
+    indices = {name: index for index, name in enumerate(model.class_names)}
+
+    def find(name: str, outputs: Any, placement: Placement) -> Any:
+        prediction = predict(name, outputs["logits"], placement)
+        classes = [indices[each] for each in mapped(prediction)]
+        return replace(prediction, heatmaps=tuple(_heatmaps(model, name, outputs, placement, classes)))
+
+    found: Iterator[Any] = model.predict_views(images, find, batch=batch, workers=workers, runner=heatmap_runner(model))
+    return found
+
+
+def _heatmaps(
+    model: Any, image: ImageInput, outputs: dict[str, Tensor], placement: Placement, classes: Sequence[int]
+) -> list[Heatmap]:
+    """Those of one image, from its "logits" (1, K) and "features" (1, C, h, w)."""
+    features = outputs["features"].to(model.device, model.dtype)
+    maps, offsets = (each[0].float().cpu() for each in class_maps(model.model, features, classes))
+    return [
+        Heatmap(
+            class_name=model.class_names[index],
+            values=values.numpy(),
+            logit=float(outputs["logits"][0, index]),
+            offset=float(offset),
+            is_exact=has_linear_head(model.model),
+            box=_box(placement),
+            size=placement.original,
+            image=image,
+        )
+        for index, values, offset in zip(classes, maps, offsets, strict=True)
+    ]
+
+
+def _box(placement: Placement) -> tuple[float, float, float, float]:
+    """The whole input in pixels of the image: left, top, right, bottom."""
+    (scale_y, scale_x), (offset_y, offset_x) = placement.scale, placement.offset
+    height, width = placement.size
+    return -offset_x / scale_x, -offset_y / scale_y, (width - offset_x) / scale_x, (height - offset_y) / scale_y
