@@ -159,8 +159,11 @@ def _color_scale(width: int) -> np.ndarray:
 def _legend(heatmap: Heatmap) -> Iterator[tuple[str, str]]:
     """Lines with their colors: the class and its logit, and what this is made of."""
     yield f"{heatmap.class_name}: logit {heatmap.logit:.2f}", canvas.TEXT
-    offset, how = ("bias", "") if heatmap.is_exact else ("rest", ", by the gradient")
-    yield f"= mean of the map {heatmap.values.mean():.2f} + {offset} {heatmap.offset:.2f}{how}", canvas.MUTED
+    mean = f"{heatmap.values.mean():.2f}"
+    if heatmap.is_exact:
+        yield f"= mean of the map {mean} + bias {heatmap.offset:.2f}", canvas.MUTED
+    else:
+        yield f"= mean {mean} + rest {heatmap.offset:.2f}, by gradient", canvas.MUTED
 
 
 def _description(heatmap: Heatmap) -> Iterator[tuple[str, str]]:
