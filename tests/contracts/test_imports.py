@@ -36,7 +36,20 @@ BASE = {
     "disable_telemetry",
 }
 # Each package may import those before it.
-ORDER = ["models", "data", "weights", "inference", "recipes", "report", "tasks", "training", "api", "keras", "cli"]
+ORDER = [
+    "models",
+    "data",
+    "weights",
+    "inference",
+    "recipes",
+    "report",
+    "tasks",
+    "training",
+    "export",
+    "api",
+    "keras",
+    "cli",
+]
 PACKAGES = {package: position for position, package in enumerate(ORDER)}
 FILES = sorted(SOURCE.rglob("*.py"))
 

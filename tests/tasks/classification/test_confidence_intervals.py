@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from scipy.optimize import brentq, minimize_scalar
+from scipy.stats import norm
 
-from resnets.tasks.classification.confidence_intervals import design_effect, paired_difference, wilson
+from resnets.tasks.classification.confidence_intervals import design_effect, paired_difference, paired_score, wilson
 
 
 def test_a_proportion_as_in_published_tables() -> None:
@@ -76,3 +78,47 @@ def test_the_paired_interval_holds_the_true_difference_95_times_in_100(cells: tu
     truth = cells[2] - cells[1]
     covered = np.mean([low <= truth <= high for low, high in (paired_difference(*map(int, draw)) for draw in draws)])
     assert 0.93 <= covered <= 0.998  # an exact test of the 5 images that differ leaves 0 out in 1 of 200 cases
+
+
+def likeliest_statistic(only_a: int, only_b: int, count: int, difference: float) -> float:
+    """The score statistic with the probabilities that maximize the likelihood, found by search and not by a formula."""
+
+    def minus_log_likelihood(only_a_right: float) -> float:
+        cells = (only_a_right, only_a_right + difference, 1 - 2 * only_a_right - difference)
+        numbers = (only_a, only_b, count - only_a - only_b)
+        return -sum(number * np.log(max(cell, 1e-300)) for number, cell in zip(numbers, cells, strict=True) if number)
+
+    bounds = (max(0.0, -difference), (1 - difference) / 2)
+    searched = minimize_scalar(minus_log_likelihood, bounds=bounds, method="bounded", options={"xatol": 1e-13})
+    best = min((bounds[0], searched.x), key=minus_log_likelihood)
+    return (only_b - only_a - count * difference) / np.sqrt(count * (2 * best + difference - difference**2))
+
+
+@pytest.mark.parametrize(
+    ("only_a", "only_b", "count"),
+    [(0, 0, 30), (1, 0, 44), (0, 3, 200), (9, 5, 734), (40, 21, 10_000), (100, 139, 10_000), (3, 7, 11)],
+)
+def test_the_score_interval_inverts_the_score_test(only_a: int, only_b: int, count: int) -> None:
+    low, high = paired_score(only_a, only_b, count)
+    estimate, quantile = (only_b - only_a) / count, norm.ppf(0.975)
+
+    def end(sign: int) -> float:
+        def rejected(difference: float) -> float:
+            return likeliest_statistic(only_a, only_b, count, difference) + sign * quantile
+
+        return brentq(rejected, *sorted((estimate + sign * 1e-9, sign * (1 - 1e-9))), xtol=1e-13)
+
+    assert (low, high) == pytest.approx((end(-1), end(1)), abs=1e-7)
+    assert low < estimate < high
+
+
+def test_the_score_interval_of_models_that_agree_on_all_images() -> None:
+    """Then it is Wilson's interval of no success: z^2 / (n + z^2)."""
+    low, high = paired_score(0, 0, [1, 100, 764, 765])
+    assert high == pytest.approx([wilson(0, count)[1] for count in (1, 100, 764, 765)])
+    assert low == pytest.approx(-high)
+
+
+def test_the_score_interval_of_exchanged_models_has_the_other_sign() -> None:
+    low, high = paired_score(3, 11, 70)
+    assert paired_score(11, 3, 70) == pytest.approx((-high, -low))

@@ -1,0 +1,1 @@
+"""Write models for other runtimes, and prove that they compute the same."""
