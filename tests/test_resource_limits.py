@@ -114,7 +114,7 @@ def test_a_quota_is_rounded_up_and_never_above_the_affinity(quota: int, count: i
     assert resource_limits.cpu_count(root) == min(here, count or here)
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=60, deadline=None)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=60)
 @given(texts=st.lists(st.text(max_size=30), min_size=7, max_size=7))
 def test_whatever_the_files_hold_there_is_an_answer(texts: list[str], tmp_path: Path) -> None:
     group, mount, *rest = texts

@@ -22,7 +22,7 @@ def relative(found: Tensor, wanted: Tensor) -> float:
     return float((found - wanted).abs().max() / wanted.abs().max())
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(
     count=st.integers(1, 5), height=st.integers(1, 23), width=st.integers(1, 70), inputs=st.integers(1, 5),
     outputs=st.integers(1, 5), has_bias=st.booleans(), tiles=st.sampled_from([1, 7, 256]),

@@ -320,7 +320,7 @@ def test_offsets_past_the_end(end: Any, tmp_path: Path) -> None:
     refused(tmp_path / "c.safetensors")
 
 
-@settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=200, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data())
 def test_a_mutated_file_is_refused_or_means_the_same(data: st.DataObject, content: bytes, tmp_path: Path) -> None:
     """The checksum covers all that counts, so that no change of it goes unnoticed."""

@@ -16,7 +16,7 @@ pytestmark = pytest.mark.filterwarnings("ignore::UserWarning:PIL")  # Pillow's r
 
 MOST = 1_000_000  # pixels, so that no case takes long
 KINDS = {"empty", "not-an-image", "truncated", "bomb", "unsupported"}
-QUICK = settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+QUICK = settings(max_examples=150, suppress_health_check=[HealthCheck.too_slow])
 
 
 def _sound() -> dict[str, bytes]:

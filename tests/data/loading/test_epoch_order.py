@@ -38,7 +38,7 @@ def test_more_weights_than_multinomial_takes():
     assert 0.72 < float((few == 3).double().mean()) < 0.78
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     shard_sizes=st.lists(st.integers(1, 1500), min_size=1, max_size=12),
     seed=st.integers(0, 9),
@@ -59,7 +59,7 @@ def test_an_epoch_has_each_image_once_and_reads_few_files_at_a_time(shard_sizes,
         assert len(windows) <= -(-shard_sizes[file] // SHUFFLE_WINDOW) + 1
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(
     shard_sizes=st.lists(st.integers(1, 40), min_size=1, max_size=8),
     world_size=st.integers(1, 3),

@@ -96,7 +96,7 @@ def read_all(location: Path) -> None:
                 assert each.mask.decode(*sample.target.size).shape == sample.target.size
 
 
-@settings(max_examples=30, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=30, suppress_health_check=list(HealthCheck))
 @given(CHANGES, st.binary(max_size=40))
 def test_a_damaged_file_is_read_or_refused(good: tuple[Path, Path, bytes], changes: list, rest: bytes) -> None:
     location, file, content = good

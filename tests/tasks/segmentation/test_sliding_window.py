@@ -4,7 +4,7 @@ import itertools
 
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
@@ -13,7 +13,6 @@ from resnets.tasks.segmentation.sliding_window import ALIGNMENT, OVERLAP, Window
 
 
 @given(st.integers(1, 3000), st.integers(1, 700))
-@settings(deadline=None)
 def test_windows_cover_a_side_and_overlap_by_a_third(length: int, window: int) -> None:
     window = max(window, 64)
     found = window_spans(length, window)

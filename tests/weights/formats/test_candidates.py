@@ -42,7 +42,7 @@ ODD = st.sampled_from(
 
 @example(format_="timm", number=3, odd={}, dropped=[], container="pickle", config=None)
 @example(format_="huggingface", number=0, odd={}, dropped=[], container="safetensors", config=None)
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(
     format_=st.sampled_from(list(MAKERS)),
     number=st.integers(0, 3),

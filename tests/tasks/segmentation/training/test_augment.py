@@ -33,7 +33,7 @@ def checkerboard(height: int, width: int, side: int) -> np.ndarray:
 
 
 @given(st.integers(1, 90), st.integers(1, 90), st.integers(1, 70), st.integers(1, 70), st.integers(0, 1000))
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 def test_masks_get_no_new_values_at_any_size(height: int, width: int, rows: int, columns: int, seed: int) -> None:
     mask = np.random.default_rng(seed).choice(np.array([0, 3, 17, 200, IGNORE], np.uint8), (height, width))
     transform = ScaleCrop(OWN_SIZE, (rows, columns), (0.5, 2.0), 1.0)
