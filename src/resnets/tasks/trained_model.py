@@ -238,7 +238,7 @@ class TrainedModel:
             ImageError: the image cannot be read.
         """
         self.check_trained()
-        return compute_heatmaps.heatmaps_of(self, image, [class_name])[0]
+        return compute_heatmaps.heatmap_of(self, image, class_name)
 
     def _predictions(
         self, batches: Iterable[list[Prepared]], job: Job, predict: Callable[[str, Any, Placement], Prediction]

@@ -12,7 +12,7 @@ from torch import nn
 from resnets.models import zoo
 from resnets.models.build_network import build
 from resnets.models.resnet import ResNet
-from resnets.tasks.heatmaps.class_activation import all_class_maps, class_maps, has_linear_head
+from resnets.tasks.heatmaps.class_activation import class_maps, has_linear_head
 
 EXACT = ["resnet50_v1", "resnet50", "resnet50_v2", "resnet50d", "se_resnet50", "cifar_resnet20", "tiny"]
 CLASSES = 5
@@ -46,7 +46,7 @@ def test_the_mean_of_a_map_and_the_bias_are_the_logit_and_captum_agrees(name: st
     features = net.forward_features(x).detach()
     positions = features.shape[2] * features.shape[3]
     assert positions > 4
-    maps = all_class_maps(net, features)
+    maps, _ = class_maps(net, features, range(net.fc.out_features))
     torch.testing.assert_close(maps.mean((2, 3)) + net.fc.bias, net(x), atol=1e-12, rtol=1e-12)
     some, offsets = class_maps(net, features, [3, 0])
     torch.testing.assert_close(some, maps[:, [3, 0]])

@@ -84,7 +84,7 @@ def _connect(indices: np.ndarray, pairs: Iterable[_Pairs]) -> list[list[int]]:
 
 def _components(pairs: Sequence[np.ndarray], count: int) -> np.ndarray:
     """(count,): the number of the group of each position, by pairs (2, n) each."""
-    from scipy.sparse import coo_array  # takes half a second to import
+    from scipy.sparse import coo_array  # slow to import
     from scipy.sparse.csgraph import connected_components
 
     first, second = np.concatenate(pairs, axis=1)

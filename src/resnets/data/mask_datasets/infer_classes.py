@@ -90,7 +90,7 @@ def total_counts(scans: Sequence[Scan]) -> ValueCounts:
 
 def is_border(mask: np.ndarray) -> bool:
     """Whether the pixels of a mask, bool (H, W), are only thin lines, such as the borders of objects in Pascal VOC."""
-    from scipy import ndimage  # takes half a second to import
+    from scipy import ndimage  # slow to import
 
     left = ndimage.binary_erosion(mask, np.ones((3, 3)), iterations=BORDER_STEPS)
     return int(left.sum()) <= LEFT_OF_BORDER * int(mask.sum())

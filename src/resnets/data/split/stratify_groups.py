@@ -77,15 +77,15 @@ def _numbers(keys: Sequence[str]) -> list[int]:
 
 def _connected_clusters(contents: np.ndarray, groups: np.ndarray) -> np.ndarray:
     """The cluster of each image: connected components of a graph of images, contents and groups; 0 is no group."""
+    from scipy.sparse import coo_array  # slow to import
+    from scipy.sparse.csgraph import connected_components
+
     count, (grouped,) = len(contents), np.nonzero(groups)
     content_indices, group_indices = (
         np.unique(values, return_inverse=True)[1] for values in (contents, groups[grouped])
     )
     images = np.concatenate([np.arange(count), grouped])
     nodes = count + np.concatenate([content_indices, count + group_indices])
-    from scipy.sparse import coo_array  # takes half a second to import
-    from scipy.sparse.csgraph import connected_components
-
     edges = coo_array((np.ones(len(images), dtype=bool), (images, nodes)), shape=(3 * count, 3 * count))
     return connected_components(edges, directed=False)[1][:count].astype(np.int64)
 

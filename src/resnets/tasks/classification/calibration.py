@@ -118,7 +118,7 @@ def fit_temperature(logits: np.ndarray, true: np.ndarray) -> float:
         logits: float (N, K).
         true: int (N,), -1 where there is no label; such images are ignored.
     """
-    from scipy.optimize import minimize_scalar  # takes half a second to import
+    from scipy.optimize import minimize_scalar  # slow to import
 
     labeled = np.flatnonzero(true >= 0)
     if not len(labeled) or logits.shape[1] < 2:
@@ -151,7 +151,7 @@ def fit_temperatures(logits: np.ndarray, true: np.ndarray, folds: np.ndarray, nu
         true: int (N,), without -1.
         folds: int (N,), 0 to num_folds - 1; at least two of them occur.
     """
-    from scipy.optimize import minimize_scalar  # takes half a second to import
+    from scipy.optimize import minimize_scalar  # slow to import
 
     counts = len(true) - np.bincount(folds, minlength=num_folds)
     true_logits = logits[np.arange(len(true)), true].astype(np.float64)

@@ -105,7 +105,7 @@ def confusion(predictions: Predictions) -> csr_array:
 
 def confusion_matrix(true: np.ndarray, predicted: np.ndarray, num_classes: int) -> csr_array:
     """Sparse int64 (K, K), from the true and the predicted class of each image; its memory grows with the images, not K."""
-    from scipy.sparse import coo_array  # takes half a second to import
+    from scipy.sparse import coo_array  # slow to import
 
     ones = np.ones(len(true), dtype=np.int64)
     return coo_array((ones, (true, predicted)), shape=(num_classes, num_classes)).tocsr()

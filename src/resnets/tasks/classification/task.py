@@ -3,7 +3,6 @@
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, fields
-from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -293,20 +292,12 @@ class Classification(Task):
         return dict(options)
 
     def predict_one_model(
-        self,
-        model: Any,
-        images: Iterable[Any],
-        *,
-        batch: int,
-        workers: int | None,
-        heatmap: bool = False,
-        **options: Any,
+        self, model: Any, images: Iterable[Any], *, heatmap: bool = False, **options: Any
     ) -> Iterator[Any]:
         """As `Task.predict_one_model`; with `heatmap`, each prediction has the heat map of its class."""
         if not heatmap:
-            return Task.predict_one_model(self, model, images, batch=batch, workers=workers, **options)
-        predict = partial(self.predict, **options)
-        return with_heatmaps(model, images, predict, lambda found: [found.label], batch=batch, workers=workers)
+            return Task.predict_one_model(self, model, images, **options)
+        return with_heatmaps(model, images, lambda found: [found.label], **options)
 
     def writers(self) -> Mapping[str, Callable[[str], AbstractContextManager[Callable[[Any], Any]]]]:
         """`heatmap`: see `write_heatmaps.heatmap_images`."""

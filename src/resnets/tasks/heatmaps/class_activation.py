@@ -21,14 +21,6 @@ def has_linear_head(net: ResNet) -> bool:
     return pools_all and isinstance(net.fc, nn.Linear) and not hasattr(net.head, "hidden")
 
 
-def all_class_maps(net: ResNet, features: Tensor) -> Tensor:
-    """The maps of all K classes, (N, K, h, w), of the result of `net.forward_features`; for a linear head.
-
-    It is one 1x1 convolution, so that it can be a part of any graph.
-    """
-    return conv2d(features, net.fc.weight[:, :, None, None])
-
-
 def class_maps(net: ResNet, features: Tensor, classes: Sequence[int]) -> tuple[Tensor, Tensor]:
     """The maps of some classes, and what has to be added to their means to give the logits, in the unit of the logits.
 
@@ -69,14 +61,3 @@ class FeaturesAndLogits(nn.Module):
 
     def finish(self, features: Tensor) -> dict[str, Tensor]:
         return {"logits": self.net.forward_head(features), "features": features}
-
-
-class LastFeatureMap(nn.Module):
-    """`net.forward_features` as a module that shares the modules of `net`."""
-
-    def __init__(self, net: ResNet) -> None:
-        super().__init__()
-        self.net = net
-
-    def forward(self, x: Tensor) -> Tensor:
-        return self.net.forward_features(x)

@@ -1,4 +1,4 @@
-"""Compute heat maps: of one image for chosen classes, or beside the predictions of many.
+"""Compute heat maps: of one image for a class, or beside the predictions of many.
 
 The model is a `TrainedModel` in each function.
 """
@@ -17,7 +17,7 @@ from resnets.inference.model_runner import ModelRunner
 from resnets.inference.static_graph import StaticGraph
 from resnets.message_format import suggestion
 from resnets.models.resnet import ResNet
-from resnets.tasks.heatmaps.class_activation import FeaturesAndLogits, LastFeatureMap, class_maps, has_linear_head
+from resnets.tasks.heatmaps.class_activation import FeaturesAndLogits, class_maps, has_linear_head
 from resnets.tasks.heatmaps.heatmap import Heatmap
 from resnets.tasks.inputs.read_image import ImageInput, name_of, read_image
 
@@ -40,39 +40,40 @@ def heatmap_runner(model: Any) -> ModelRunner:
     def compare(outputs: Any, reference: Any) -> Any:
         return logits.compare(outputs["logits"], reference["logits"])
 
-    graph = StaticGraph(whole, LastFeatureMap(net).eval(), whole.finish, compare, logits.tolerance)
+    graph = StaticGraph(whole, net.backbone().eval(), whole.finish, compare, logits.tolerance)
     return ModelRunner(graph, model.runner.backend, model.runner.precision)
 
 
-def heatmaps_of(model: Any, image: ImageInput, class_names: Sequence[str | None]) -> list[Heatmap]:
-    """The heat maps of some classes on an image; None is the class with the highest logit.
+def heatmap_of(model: Any, image: ImageInput, class_name: str | None) -> Heatmap:
+    """The heat map of a class on an image; None is the class with the highest logit.
 
     Raises:
         UserError: there is no such class, it is not an image, or the model is not a classifier.
         ImageError: the image cannot be read.
     """
     known = model.class_names
-    for name in class_names:
-        if name is not None and name not in known:
-            raise UserError(f"The model has no class '{name}'.{suggestion(name, known)}")
+    if class_name is not None and class_name not in known:
+        raise UserError(f"The model has no class '{class_name}'.{suggestion(class_name, known)}")
     job = heatmap_runner(model).job(1, 1)
     pixels, placement = model.preprocess.place(*read_image(image, name_of(image, 0), model.preprocess))
     model.check_size(pixels)
     (outputs,) = model.outputs_by_image([pixels], job)
-    best = int(outputs["logits"][0].argmax())
-    classes = [best if each is None else known.index(each) for each in class_names]
-    return _heatmaps(model, image, outputs, placement, classes)
+    index = int(outputs["logits"][0].argmax()) if class_name is None else known.index(class_name)
+    return _heatmaps(model, image, outputs, placement, [index])[0]
 
 
 def with_heatmaps(
-    model: Any, images: Iterable[ImageInput], predict: Callable[[str, Any, Placement], Any], mapped: Mapped, *,
-    batch: int, workers: int | None,
-) -> Iterator[Any]:  # fmt: skip
-    """The predictions of `predict`, `Task.predict` with its options, each with `heatmaps` of the classes that `mapped` names."""
+    model: Any, images: Iterable[ImageInput], mapped: Mapped, *, batch: int, workers: int | None, **options: Any
+) -> Iterator[Any]:
+    """The predictions of the model's task, each with `heatmaps` of the classes that `mapped` names.
+
+    Args:
+        options: of the task's `predict`.
+    """
     indices = {name: index for index, name in enumerate(model.class_names)}
 
     def find(name: str, outputs: Any, placement: Placement) -> Any:
-        prediction = predict(name, outputs["logits"], placement)
+        prediction = model.task.predict(name, outputs["logits"], placement, **options)
         classes = [indices[each] for each in mapped(prediction)]
         return replace(prediction, heatmaps=tuple(_heatmaps(model, name, outputs, placement, classes)))
 

@@ -232,21 +232,14 @@ class Multilabel(Task):
         return dict(options)
 
     def predict_one_model(
-        self,
-        model: Any,
-        images: Iterable[Any],
-        *,
-        batch: int,
-        workers: int | None,
-        heatmap: bool = False,
-        **options: Any,
+        self, model: Any, images: Iterable[Any], *, heatmap: bool = False, **options: Any
     ) -> Iterator[Any]:
         """As `Task.predict_one_model`; with `heatmap`, each prediction has the heat maps of the `MAX_HEATMAPS` most probable of
         its labels.
         """
         if not heatmap:
-            return Task.predict_one_model(self, model, images, batch=batch, workers=workers, **options)
-        return with_heatmaps(model, images, self.predict, _mapped_classes, batch=batch, workers=workers)
+            return Task.predict_one_model(self, model, images, **options)
+        return with_heatmaps(model, images, _mapped_classes, **options)
 
     def writers(self) -> Mapping[str, Callable[[str], AbstractContextManager[Callable[[Any], Any]]]]:
         """`heatmap`: see `write_heatmaps.heatmap_images`."""

@@ -7,9 +7,8 @@ from functools import partial
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
+from PIL import Image, TiffImagePlugin
 from PIL.PngImagePlugin import PngInfo
-from PIL.TiffImagePlugin import TiffImageFile
 
 from resnets import atomic_write
 from resnets.data.image.decode import MAX_PIXELS, decode
@@ -24,7 +23,6 @@ from resnets.tasks.segmentation.config import SegmentationConfig
 from resnets.tasks.segmentation.prediction import Prediction
 
 Sink = Callable[[Prediction], None]
-TAG_SOFTWARE = 305  # of TIFF
 TABLE_KEYS = ("class", "value", "red", "green", "blue")  # the columns of `classes.csv`
 
 
@@ -101,10 +99,9 @@ def _is_prediction(path: Path) -> bool:
             with path.open(encoding="utf-8", errors="replace") as file:
                 return file.readline().rstrip() == ",".join(TABLE_KEYS)
         with Image.open(path) as image:
-            software = (
-                image.tag_v2.get(TAG_SOFTWARE) if isinstance(image, TiffImageFile) else image.info.get("Software")
-            )
-            return software == SOFTWARE
+            if isinstance(image, TiffImagePlugin.TiffImageFile):
+                return image.tag_v2.get(TiffImagePlugin.SOFTWARE) == SOFTWARE
+            return image.info.get("Software") == SOFTWARE
     except (OSError, Image.DecompressionBombError):
         return False
 

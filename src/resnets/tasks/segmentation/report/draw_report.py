@@ -44,11 +44,11 @@ def draw(
     if measurements is None or not len(measurements):
         page.write(files, report_content.build(files, None))
         return
+    from scipy.sparse import csr_array  # slow to import
+
     found, colors = records.of(measurements), colors_of(config, len(class_names))
     rows = summarize.class_rows(found, class_names, intervals=not files.shows_selection_images)
     mious = summarize.image_miou(found)
-    from scipy.sparse import csr_array  # takes half a second to import
-
     matrix, chosen = csr_array(found.matrix), gallery.choose(mious)
     if chosen:
         class_bars.draw(rows, colors, files.path / "class_iou.png")
