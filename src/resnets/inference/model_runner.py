@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
@@ -17,6 +17,27 @@ from resnets.nested_tensors import map_tensors
 from resnets.progress import log
 
 MAX_SHAPES = 4  # sizes of images in a job that get a backend of their own; with more, none has enough images to pay
+
+
+class OutputsJob(Protocol):
+    """Images to compute. `used` has the backends that were used so far, in the order of their use."""
+
+    used: dict[Choice, None]
+
+    def outputs(self, images: Tensor) -> Any:
+        """The outputs of the model for images (N, C, h, w), on the CPU; floating-point numbers are float32."""
+
+
+class OutputsRunner(Protocol):
+    """Computes the outputs of a model: a `ModelRunner`, or an exported file."""
+
+    backend: str
+    precision: str
+
+    def job(
+        self, count: int | None, batch: int, *, precision: str | None = None, exact: bool | None = None
+    ) -> OutputsJob:
+        """See `ModelRunner.job`."""
 
 
 class ModelRunner:
@@ -82,7 +103,7 @@ class ModelRunner:
         return self._winograd_share > 0.5
 
 
-def computed_by(jobs: Iterable[Job]) -> dict[str, str]:
+def computed_by(jobs: Iterable[OutputsJob]) -> dict[str, str]:
     """The backends and precisions that computed the outputs of some jobs, each once: "backend" and "precision"."""
     used = [choice for job in jobs for choice in job.used]
     return {

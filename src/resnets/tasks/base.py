@@ -153,6 +153,7 @@ class Task(ABC):
             `schedule.warmup_until_error` needs it.
         has_single_class: whether a prediction has a `label`, so that images can be sorted into folders by it.
         selected: what is selected with, or fitted to, the val split, in words.
+        output_names: of what the static part of a model returns, in exported files of models that are no `ResNet`.
     """
 
     class_names: tuple[str, ...] = ()
@@ -168,6 +169,7 @@ class Task(ABC):
     num_correct: ClassVar[str] = ""
     has_single_class: ClassVar[bool] = False
     selected: ClassVar[str] = "the epoch"
+    output_names: ClassVar[tuple[str, ...]] = ("logits",)
 
     def with_fitted(self, fitted: Mapping[str, Any]) -> Self:
         """The task with other fitted values."""
@@ -344,6 +346,12 @@ class Task(ABC):
             static, finish = PooledBackbone(model), lambda pooled: model.head(pooled)
             return StaticGraph(model, static, finish, _largest_difference, tolerance)
         return StaticGraph(model, model, lambda outputs: outputs, _largest_difference, tolerance)
+
+    def probabilities(self, logits: Tensor) -> Tensor | None:
+        """The probabilities of logits (N, K), with what was fitted, in operations that any runtime has; the first output of an
+        exported classifier. Here: None, since there are none.
+        """
+        return None
 
     # Training
 

@@ -1,4 +1,4 @@
-"""Load the model of a checkpoint, of a run directory, or of a name of the catalog."""
+"""Load the model of a checkpoint, of a run directory, of a name of the catalog, or of an exported file."""
 
 from __future__ import annotations
 
@@ -11,9 +11,10 @@ from resnets.errors import UserError
 from resnets.inference.device import resolve_device
 from resnets.tasks import registry
 from resnets.tasks.base import Task
+from resnets.tasks.exported import exported_model
 from resnets.tasks.trained_model import TrainedModel
 from resnets.weights import checkpoint as checkpoints
-from resnets.weights import find_weights
+from resnets.weights import find_weights, local_file
 from resnets.weights.checkpoint import Checkpoint
 
 
@@ -21,9 +22,10 @@ def load(path: str | Path, device: str = "auto", *, backend: str = "auto", preci
     """Load the model of a checkpoint, or the best one of a run directory, in eval mode.
 
     Args:
-        path: a checkpoint, a run directory, or a name of `resnets weights list`.
+        path: a checkpoint, a run directory, a name of `resnets weights list`, or an exported file (for OpenVINO a folder).
         device: "auto" (the first GPU if torch has one, else the CPU), "cpu", "cuda", "cuda:1", "1" or "mps".
-        backend, precision: what computes the predictions, as in `TrainedModel`.
+        backend, precision: what computes the predictions, as in `TrainedModel`. The backends of an exported file are
+            "onnxruntime" and "openvino".
 
     Returns:
         The model: `.predict(images)`, `.embed(images)`, the network `.model`, its `.preprocess` and its `.class_names`. A last
@@ -32,8 +34,11 @@ def load(path: str | Path, device: str = "auto", *, backend: str = "auto", preci
     Raises:
         UserError: `path` is not an undamaged checkpoint of resnets, its task is not known here, or there is no such device.
     """
+    file = find_weights.find_file(path)
+    if kind := local_file.exported_format(file):
+        return exported_model.load(file, kind, device, backend=backend, precision=precision)
     device = resolve_device(device)
-    checkpoint = find_weights.read(path, task=None)
+    checkpoint = checkpoints.read(file, task=None)
     task, model = _load_network(checkpoint)
     return TrainedModel(
         task,

@@ -16,7 +16,7 @@ from resnets.data.image.preprocess import Preprocess
 from resnets.data.loading.thread_pool import ordered_map
 from resnets.errors import ImageError, JobError, UserError
 from resnets.inference import tf32
-from resnets.inference.model_runner import Job, ModelRunner, computed_by
+from resnets.inference.model_runner import ModelRunner, OutputsJob, OutputsRunner, computed_by
 from resnets.models.backbone import check_size
 from resnets.models.resnet import find_backbone
 from resnets.models.spec import ResNetSpec
@@ -45,7 +45,7 @@ class TrainedModel:
         name: what it was loaded from; for messages.
         has_class_names: whether the names of the classes are known; else they are "output 0" and so on.
         runner: computes the outputs with `backend` and `precision`: "auto" follows the rule of
-            `resnets.inference.choose_backend`; `precision="fp32"` is the reference.
+            `resnets.inference.choose_backend`; `precision="fp32"` is the reference. It may be given instead.
     """
 
     def __init__(
@@ -62,16 +62,18 @@ class TrainedModel:
         backend: str = "auto",
         precision: str = "auto",
         name: str = "",
+        runner: OutputsRunner | None = None,
     ) -> None:
         self.task = task
         self.spec, self.metrics, self.provenance = spec, dict(metrics or {}), dict(provenance or {})
         self.has_class_names = has_class_names
-        self.model = model.to(device=device, memory_format=torch.channels_last).eval()  # type: ignore[call-overload]
+        # With a runner of its own the network computes nothing; it may be on the meta device.
+        self.model = model.eval() if runner else model.to(device=device, memory_format=torch.channels_last).eval()  # type: ignore[call-overload]
         self.preprocess = preprocess
         self.device = torch.device(device)
         self.name = name or (spec.name if spec else type(model).__name__)
         self.dtype = next(model.parameters()).dtype
-        self.runner = ModelRunner(task.static_graph(self.model), backend, precision)
+        self.runner = runner or ModelRunner(task.static_graph(self.model), backend, precision)
 
     @property
     def class_names(self) -> tuple[str, ...]:
@@ -177,7 +179,7 @@ class TrainedModel:
         prepared = ordered_map(self._prepare, enumerate(images), workers=workers, ahead=2 * batch)
         return self._embeddings(chunks(prepared, batch), job)
 
-    def _vector_runner(self, layer: str) -> ModelRunner:
+    def _vector_runner(self, layer: str) -> OutputsRunner:
         backend, precision = self.runner.backend, self.runner.precision
         graph = feature_extractor.vector_graph(self.model, layer)
         if layer.partition(".")[0] == "head":
@@ -191,7 +193,7 @@ class TrainedModel:
             )
         return ModelRunner(graph, precision="fp32")
 
-    def _embeddings(self, batches: Iterable[list[Prepared]], job: Job) -> Iterator[Embedding]:
+    def _embeddings(self, batches: Iterable[list[Prepared]], job: OutputsJob) -> Iterator[Embedding]:
         for chunk in batches:
             readable = [entry.inputs[0][0] for entry in chunk if entry.error is None]
             rows = iter(self.outputs_by_image(readable, job, lambda model, images: model(images)))
@@ -220,6 +222,7 @@ class TrainedModel:
         Args:
             runner: computes what `predict` takes; None for the outputs of the model.
         """
+        batch = self.limit_batch(batch)
         job = (runner or self.runner).job(len(images) if isinstance(images, Sized) else None, batch)
         prepared = ordered_map(self._prepare, enumerate(images), workers=workers, ahead=2 * batch)
         return self._predictions(chunks(prepared, batch), job, predict)
@@ -241,7 +244,7 @@ class TrainedModel:
         return compute_heatmaps.heatmap_of(self, image, class_name)
 
     def _predictions(
-        self, batches: Iterable[list[Prepared]], job: Job, predict: Callable[[str, Any, Placement], Prediction]
+        self, batches: Iterable[list[Prepared]], job: OutputsJob, predict: Callable[[str, Any, Placement], Prediction]
     ) -> Iterator[Prediction]:
         for chunk in batches:
             readable = [entry for entry in chunk if entry.error is None]
@@ -255,8 +258,15 @@ class TrainedModel:
                 else:
                     yield self.task.unreadable(entry.name, entry.error)
 
+    def limit_batch(self, batch: int) -> int:
+        """How many images are read and computed together, of `batch` that were asked for."""
+        return batch
+
     def outputs_by_image(
-        self, images: Sequence[Tensor], job: Job, forward: Callable[[Callable[..., Any], Tensor], Any] | None = None
+        self,
+        images: Sequence[Tensor],
+        job: OutputsJob,
+        forward: Callable[[Callable[..., Any], Tensor], Any] | None = None,
     ) -> list[Any]:
         """The outputs of each of N prepared images (C, h, w), which may differ in size: those of a batch of one image.
 
@@ -278,7 +288,7 @@ class TrainedModel:
                     found[index] = slice_examples(outputs, position, position + 1)
         return found
 
-    def outputs(self, images: Sequence[Tensor], job: Job | None = None) -> Any:
+    def outputs(self, images: Sequence[Tensor], job: OutputsJob | None = None) -> Any:
         """The outputs of the network for N prepared images (C, h, w), which may differ in size, or one tensor (N, C, h, w):
         float32 on the CPU, a tensor with first dimension N (for classification logits, not divided by the temperature), or for
         other outputs a list of those of each image.
@@ -317,6 +327,7 @@ class TrainedModel:
         check_options(batch, workers, on_bad)
         if not samples:
             raise UserError("There are no images to evaluate on.")
+        batch = self.limit_batch(batch)
         job = self.runner.job(len(samples), batch, precision="fp32")
         targets = self.task.targets(samples)
         prepared = ordered_map(self._prepare_sample, enumerate(samples), workers=workers, ahead=2 * batch)
@@ -351,7 +362,8 @@ class TrainedModel:
         """
         assert len(features) == len(samples), (len(features), len(samples))
         with torch.inference_mode(), tf32.disabled(self.device):
-            outputs = self.model.head(features.to(self.device)).float().cpu()
+            head: Any = self.model.head
+            outputs = head(features.to(self.device)).float().cpu()
         for sample, row in zip(samples, outputs, strict=True):
             check_finite(row, sample.path)
         measured = self.task.measure(outputs, samples, self.task.targets(samples), ())

@@ -104,12 +104,27 @@ def save(path: str | Path, checkpoint: Checkpoint) -> None:
         ValueError: `metrics` or `provenance` have values that JSON cannot hold, such as NaN.
     """
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in checkpoint.tensors.items()}
-    header = {"format": FORMAT, **{name: getattr(checkpoint, name) for name in _FIELDS}}
-    header |= {"spec": checkpoint.spec.to_dict(), "preprocess": checkpoint.preprocess.to_dict()}
+    header = to_header(checkpoint)
     text = _canonical({**header, "checksum": _checksum(header, tensors)})
     with atomic_write.replace_file(path) as temporary:
         # One key only: the library writes several in an order that changes from run to run.
         safetensors.torch.save_file(tensors, temporary, metadata={KEY: text})
+
+
+def to_header(checkpoint: Checkpoint) -> dict[str, Any]:
+    """All but the tensors and the checksum, as values for JSON."""
+    header = {"format": FORMAT, **{name: getattr(checkpoint, name) for name in _FIELDS}}
+    return header | {"spec": checkpoint.spec.to_dict(), "preprocess": checkpoint.preprocess.to_dict()}
+
+
+def from_header(path: Path, header: Any) -> Checkpoint:
+    """A checkpoint without tensors, from the header that the exported file at `path` holds.
+
+    Raises:
+        UserError: it is not the header of a checkpoint; the message names the path.
+    """
+    with _as_user_error(path):
+        return _from_header({**header, "checksum": _checksum(header, {})}, {}, None)
 
 
 def read(path: str | Path, *, task: str | None = CLASSIFICATION) -> Checkpoint:
@@ -200,6 +215,7 @@ def _from_header(header: Any, tensors: dict[str, Tensor], task: str | None) -> C
 
 def _check_container(path: Path) -> None:
     """Raise UserError for a file that is not safetensors, or truncated, before the library reads it."""
+    local_file.check_not_exported(path)
     size = path.stat().st_size
     try:
         with path.open("rb") as file:

@@ -73,6 +73,7 @@ def load(path: str | Path, request: Request | None = None) -> LoadedWeights:
         UserError: the file cannot be read, or does not fit the request; the message lists the tensors.
     """
     request, path = request or Request(), local_file.with_bundled(path)
+    local_file.check_not_exported(path)
     if identify.is_resnets_checkpoint(path):
         descriptions = ("model", "settings", "map", "wrapper", "prefix", "ignore")
         if needless := [f"`{name}`" for name in descriptions if getattr(request, name)]:

@@ -14,6 +14,8 @@ from resnets.weights.hub import bundled, catalog
 
 SUFFIX = bundled.SUFFIX
 BEST = Path("weights") / f"best{SUFFIX}"  # within a run directory
+EXPORTED = {".onnx": "onnx", ".pt2": "torch"}  # suffixes of exported files; OpenVINO's is a folder
+OPENVINO_FILE = "model.xml"  # in that folder
 LIBRARY_FILES = ("model.safetensors", "pytorch_model.bin")  # beside the config.json of Hugging Face and timm
 
 
@@ -34,7 +36,7 @@ def find(path: str | Path) -> Path:
     except (OSError, ValueError) as error:  # ValueError: a NUL in the name
         raise UserError(f"'{path}' cannot be read: {getattr(error, 'strerror', None) or error}.") from None
     if stat.S_ISDIR(mode):
-        return _in_folder(path)
+        return path if exported_format(path) else _in_folder(path)
     if not stat.S_ISREG(mode):
         raise UserError(f"'{path}' is not an ordinary file. A checkpoint is a {SUFFIX} file or a run directory.")
     return path
@@ -44,7 +46,25 @@ def is_weights(path: str | Path) -> bool:
     """Whether `path` looks like weights or a run directory; no file is read or downloaded."""
     path = Path(path)
     marks = (BEST, BEST.name, "recipe.toml")
-    return path.suffix == SUFFIX or any((path / mark).is_file() for mark in marks) or _of_library(path)
+    has_mark = any((path / mark).is_file() for mark in marks)
+    return path.suffix == SUFFIX or bool(exported_format(path)) or has_mark or _of_library(path)
+
+
+def exported_format(path: str | Path) -> str | None:
+    """The format of the exported model at `path`, "onnx", "openvino" or "torch", by its name; None if it is none."""
+    path = Path(path)
+    if (path / OPENVINO_FILE).is_file():
+        return "openvino"
+    return EXPORTED.get(path.suffix) if path.is_file() else None
+
+
+def check_not_exported(path: str | Path) -> None:
+    """Raise UserError for an exported model where tensors are needed by their names."""
+    if exported_format(path):
+        raise UserError(
+            f"'{path}' is an exported model, which only predicts: `predict`, `evaluate`, `bench` and `resnets.load` take it. "
+            f"Name the checkpoint that it was exported from, a {SUFFIX} file."
+        )
 
 
 def is_run_dir(path: str | Path) -> bool:

@@ -12,12 +12,15 @@ MULTIPLE = 32
 
 def padded_size(height: int, width: int) -> tuple[int, int]:
     """Height and width of an image of this size after `pad`."""
-    return -(-height // MULTIPLE) * MULTIPLE, -(-width // MULTIPLE) * MULTIPLE
+    # Of positive numbers only, whose quotient runtimes of exported files round down as Python does.
+    return (height + MULTIPLE - 1) // MULTIPLE * MULTIPLE, (width + MULTIPLE - 1) // MULTIPLE * MULTIPLE
 
 
 def pad(x: Tensor) -> Tensor:
     """Zeros at the right and at the bottom: (..., H, W) to multiples of 32."""
-    return F.pad(x, (0, -x.shape[-1] % MULTIPLE, 0, -x.shape[-2] % MULTIPLE))
+    height, width = x.shape[-2:]
+    rows, columns = padded_size(height, width)  # and no remainder, which OpenVINO cannot convert
+    return F.pad(x, (0, columns - width, 0, rows - height))
 
 
 def sizes(x: Tensor) -> Tensor:

@@ -10,7 +10,7 @@ from resnets.data.datasets.dataset import Sample
 from resnets.data.image.preprocess import Preprocess
 from resnets.data.loading.thread_pool import ordered_map
 from resnets.errors import ImageError, UserError
-from resnets.inference.model_runner import Job, computed_by
+from resnets.inference.model_runner import OutputsJob, computed_by
 from resnets.progress import progress_bar
 from resnets.tasks.classification import test_time_augmentation
 from resnets.tasks.classification.class_indices import class_indices
@@ -57,6 +57,7 @@ def predict_samples(
     true = class_indices(samples, classifiers[0].class_names)
     prepare = partial(_prepare, classifiers, crops, scales)
     size = max(batch // test_time_augmentation.num_views(crops, scales), 1)
+    size = min(each.limit_batch(size) for each in classifiers)
     of_one_size = 1 if scales else crops  # views
     count = len(samples) * of_one_size
     jobs = [each.runner.job(count, size * of_one_size, precision="fp32") for each in classifiers]
@@ -109,7 +110,10 @@ def _prepare(classifiers: Sequence[TrainedModel], crops: int, scales: Sequence[i
 
 
 def _predict_chunk(
-    classifiers: Sequence[TrainedModel], jobs: Sequence[Job], orders: Sequence[list[int]], entries: list[Prepared]
+    classifiers: Sequence[TrainedModel],
+    jobs: Sequence[OutputsJob],
+    orders: Sequence[list[int]],
+    entries: list[Prepared],
 ) -> np.ndarray:
     """float32 (N, K) for N readable images: plain logits, or the log of the mean probabilities."""
     outputs = []

@@ -128,6 +128,10 @@ class Classification(Task):
         assert isinstance(model, ResNet)
         return classifier_graph(model, self.temperature)
 
+    def probabilities(self, logits: Tensor) -> Tensor:
+        """The softmax of the logits, divided by the temperature."""
+        return torch.softmax(logits / self.temperature, dim=1)
+
     def prepare_batch(self, batch: Batch, recipe: Recipe) -> Batch:
         """Targets become float32 (B, K), smoothed and weighted; images and targets are mixed where the recipe says so."""
         assert batch.weights is not None

@@ -73,6 +73,7 @@ class Detection(Task):
     model_prefixes: ClassVar[tuple[str, ...]] = tuple(PREFIXES)
     recipe_values: ClassVar[Mapping[str, Mapping[str, Any]]] = RECIPE_VALUES
     selected: ClassVar[str] = "the epoch and the score threshold"
+    output_names: ClassVar[tuple[str, ...]] = ("boxes", "scores", "sizes")
 
     @property
     def settings(self) -> DetectionConfig:

@@ -35,6 +35,8 @@ def heatmap_runner(model: Any) -> ModelRunner:
     net = model.model
     if not isinstance(net, ResNet):
         raise UserError(f"Heat maps are of classifiers; '{model.name}' is a model for {model.task.name}.")
+    if next(net.parameters()).is_meta:
+        raise UserError(f"'{model.name}' is an exported file without maps; heat maps need the checkpoint.")
     whole, logits = FeaturesAndLogits(net).eval(), model.task.static_graph(net)
 
     def compare(outputs: Any, reference: Any) -> Any:

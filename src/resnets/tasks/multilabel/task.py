@@ -119,6 +119,10 @@ class Multilabel(Task):
                 row[[indices[name] for name in sample.labels]] = 1
         return targets
 
+    def probabilities(self, logits: Tensor) -> Tensor:
+        """Of each label for itself."""
+        return torch.sigmoid(logits)
+
     def prepare_batch(self, batch: Batch, recipe: Recipe) -> Batch:
         """Targets become float32 (B, K); images and targets are mixed where the recipe says so."""
         return mix_batch(batch, batch.targets.float(), recipe)

@@ -17,7 +17,7 @@ from torch import Tensor
 from resnets.data.image.preprocess import Preprocess
 from resnets.data.loading.thread_pool import ordered_map
 from resnets.errors import ImageError
-from resnets.inference.model_runner import Job
+from resnets.inference.model_runner import OutputsJob
 from resnets.models.detection.settings import DetectorSettings
 from resnets.tasks.detection.detections import Detections, encode_mask
 from resnets.tasks.detection.test_time_augmentation.fuse_detectors import fuse, label_maps
@@ -62,7 +62,7 @@ class ViewDetector:
         sizes = [model.preprocess.with_size(side) for side in views.scales]
         self.largest = max(sizes, key=_side, default=model.preprocess)
         self.at_once = max(min(batch, MAX_PIXELS // _side(self.largest) ** 2), 1)
-        self.job: Job | None = None  # begins with the first image, since the number of its tiles is then known
+        self.job: OutputsJob | None = None  # begins with the first image, since the number of its tiles is then known
 
     def find(self, pixels: np.ndarray | Image.Image, size: tuple[int, int], name: str) -> Detections:
         """The objects of all views of an image as of `read_image`, each once.

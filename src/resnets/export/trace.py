@@ -1,0 +1,30 @@
+"""Trace a graph by torch.export, with a batch of any size."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+AXES = {"normalize": (1, 2), "full": (1, 2), "none": (2, 3)}  # height and width, by the kind of the input
+
+
+def trace(graph: nn.Module, example: Tensor, kind: str, size: tuple[int, int] | None) -> Any:
+    """The graph as a `torch.export.ExportedProgram` that holds no path of this machine.
+
+    Args:
+        example: two images or more; a size of 1 would be taken for a constant.
+        kind: of the input, as in `resnets.inference.exported.metadata.INPUTS`.
+        size: height and width of the input, or None for any.
+    """
+    shapes: dict[int, Any] = {0: torch.export.Dim("batch", min=1)}
+    if size is None or kind == "full":
+        shapes |= dict.fromkeys(AXES[kind], torch.export.Dim.DYNAMIC)
+    with torch.no_grad():
+        program = torch.export.export(graph, (example,), dynamic_shapes=(shapes,))
+    for module in program.graph_module.modules():
+        for node in getattr(module, "graph", torch.fx.Graph()).nodes:
+            for key in ("stack_trace", "nn_module_stack", "source_fn_stack", "torch_fn", "from_node"):
+                node.meta.pop(key, None)
+    return program

@@ -1,0 +1,77 @@
+"""Trace a graph once, and write it in any format with its metadata."""
+
+from __future__ import annotations
+
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from resnets.export import describe, write_onnx, write_openvino, write_torch
+from resnets.export.graph import ExportedGraph, example_input
+from resnets.export.trace import trace
+from resnets.weights.checkpoint import Checkpoint
+
+FORMATS = ("onnx", "openvino", "torch")
+
+
+class TracedGraph:
+    """A graph, and the checkpoint that it was built of.
+
+    Args:
+        graph: as `resnets.export.graph.build` returns it.
+        kind: of its input, as in `resnets.inference.exported.metadata.INPUTS`.
+        size: height and width of its input; None for any.
+        checkpoint: whose header the files get.
+        file: that of the checkpoint.
+    """
+
+    def __init__(
+        self, graph: ExportedGraph, kind: str, size: tuple[int, int] | None, checkpoint: Checkpoint, file: Path
+    ) -> None:
+        self.graph, self.kind, self.size, self.checkpoint, self.file = graph, kind, size, checkpoint, file
+
+    @cached_property
+    def program(self) -> Any:
+        """The `torch.export.ExportedProgram`."""
+        return trace(self.graph, self._example, self.kind, self.size)
+
+    @property
+    def _example(self) -> Any:
+        return example_input(self.size, self.checkpoint.spec.in_channels, self.kind)
+
+    def metadata(self, to: str, precision: str = "fp32") -> dict[str, Any]:
+        """The metadata of a file of the format `to`."""
+        return describe.metadata(
+            self.checkpoint,
+            self.file,
+            kind=self.kind,
+            outputs=self.graph.output_names,
+            size=self.size,
+            packages=describe.PACKAGES[to],
+            precision=precision,
+        )
+
+    def onnx_model(self) -> Any:
+        """The graph as an `onnx.ModelProto`."""
+        return write_onnx.convert(self.program, self.graph.output_names)
+
+    def openvino_model(self) -> Any:
+        """The graph as an `openvino.Model`."""
+        height, width = self.size or (None, None)
+        channels = self.checkpoint.spec.in_channels
+        shape = (None, channels, height, width) if self.kind == "none" else (None, height, width, 3)
+        return write_openvino.convert(self.program, self.graph.output_names, shape)
+
+    def write(self, to: str, path: Path) -> None:
+        """Write the graph as a file, or for "openvino" as a folder, of the format `to`.
+
+        Raises:
+            UserError: a package is not installed, or the network is too large for the format.
+            JobError: `path` cannot be written to.
+        """
+        if to == "onnx":
+            write_onnx.write(path, self.onnx_model(), self.metadata(to))
+        elif to == "openvino":
+            write_openvino.write(path, self.openvino_model(), self.metadata(to))
+        else:
+            write_torch.write(path, self.program, self.metadata(to))

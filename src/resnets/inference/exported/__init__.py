@@ -1,0 +1,1 @@
+"""Read models that were exported to ONNX or OpenVINO, and compute with them."""

@@ -1,0 +1,109 @@
+"""Read an exported file into memory, once, and check what it may contain before a runtime sees it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from resnets.errors import UserError
+from resnets.inference import openvino_cache
+from resnets.inference.exported import metadata
+from resnets.inference.exported.import_onnx import import_optional
+from resnets.inference.import_openvino import has_openvino, import_openvino
+
+ONNX, OPENVINO = "onnx", "openvino"
+XML, WEIGHTS = "model.xml", "model.bin"  # in the folder of OpenVINO
+MAX_BYTES = 2**31 - 1  # of an ONNX file: the limit of protobuf
+
+
+@dataclass(frozen=True, eq=False)
+class ExportedFile:
+    """The content of an exported file.
+
+    Attributes:
+        path: the file; a folder for OpenVINO.
+        format: "onnx" or "openvino".
+        content: the bytes of the ONNX file, or OpenVINO's XML and its weights.
+        metadata: as in `resnets.inference.exported.metadata`.
+    """
+
+    path: Path
+    format: str
+    content: tuple[bytes, ...]
+    metadata: Mapping[str, Any]
+
+    def openvino_model(self) -> Any:
+        """The content as an `openvino.Model`."""
+        return _openvino_model(self.content)
+
+
+def read(path: Path, kind: str) -> ExportedFile:
+    """Read the ONNX file or the OpenVINO folder at `path`.
+
+    Raises:
+        UserError: it cannot be read, is damaged, was not exported by resnets, or has weights outside of the file; or the package
+            that reads it is not installed.
+    """
+    try:
+        if kind == ONNX:
+            content: tuple[bytes, ...] = (_bytes(path),)
+            text = _onnx_metadata(content[0])
+        else:
+            content = (_bytes(path / XML), _bytes(path / WEIGHTS))
+            text = _openvino_metadata(content)
+        return ExportedFile(path, kind, content, metadata.decode(text))
+    except OSError as error:
+        raise UserError(f"'{error.filename or path}' cannot be read: {error.strerror}.") from None
+    except UserError as error:
+        text = str(error)
+        raise UserError(f"'{path}' {text}" if text[0].islower() else f"'{path}': {text}") from None
+
+
+def _bytes(path: Path) -> bytes:
+    if path.is_file() and path.stat().st_size > MAX_BYTES:
+        raise UserError(f"has {path.stat().st_size:,} bytes; files beyond 2 GB are not read.")
+    return path.read_bytes()
+
+
+def _onnx_metadata(content: bytes) -> str | None:
+    onnx = import_optional("onnx", "onnx")
+    try:
+        model = onnx.load_model_from_string(content)
+    except Exception:  # DecodeError of google.protobuf, which is a requirement of onnx only
+        raise UserError("is damaged, or no ONNX file. Copy or export it again.") from None
+    for tensor in _tensors(model, onnx.TensorProto):
+        if tensor.data_location == onnx.TensorProto.EXTERNAL or tensor.external_data:
+            raise UserError("has weights in another file, which is not read. Export it again: resnets writes one file.")
+    return next((str(entry.value) for entry in model.metadata_props if entry.key == metadata.KEY), None)
+
+
+def _tensors(message: Any, kind: type) -> Iterator[Any]:
+    """All tensors in a message of protobuf, at any depth, which its parser has limited."""
+    for field, value in message.ListFields():
+        if field.message_type is None:
+            continue
+        for each in value if hasattr(value, "__len__") else [value]:
+            if isinstance(each, kind):
+                yield each
+            yield from _tensors(each, kind)
+
+
+def _openvino_metadata(content: tuple[bytes, ...]) -> str | None:
+    if not has_openvino():
+        raise UserError("This needs OpenVINO, which is not installed: pip install 'resnets[openvino]'")
+    model = _openvino_model(content)
+    key = [metadata.KEY]
+    return str(model.get_rt_info(key).astype(str)) if model.has_rt_info(key) else None
+
+
+def _openvino_model(content: tuple[bytes, ...]) -> Any:
+    openvino = import_openvino()
+    xml, weights = content
+    try:
+        return openvino_cache.core().read_model(xml, openvino.Tensor(np.frombuffer(weights, np.uint8)))
+    except RuntimeError:
+        raise UserError("is damaged, or no model of OpenVINO. Copy or export it again.") from None

@@ -1,0 +1,115 @@
+"""The runtimes that compute exported files: ONNX Runtime and OpenVINO, on the CPU, in the precision of the file."""
+
+from collections.abc import Sequence
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+
+from resnets.errors import UserError
+from resnets.inference import openvino_cache
+from resnets.inference.exported.import_onnx import has_onnxruntime, import_optional
+from resnets.inference.exported.read_exported import ONNX, OPENVINO, ExportedFile
+from resnets.inference.import_openvino import has_openvino, import_openvino
+from resnets.message_format import suggestion
+
+ONNXRUNTIME = "onnxruntime"
+OF_FORMAT = {ONNX: (ONNXRUNTIME, OPENVINO), OPENVINO: (OPENVINO,)}
+EXTRAS = {ONNXRUNTIME: "onnx", OPENVINO: "openvino"}
+F32_HINT = {"INFERENCE_PRECISION_HINT": "f32"}  # without it, OpenVINO computes in bf16 where the processor has it
+
+
+class Runtime(Protocol):
+    """Computes the outputs of a file.
+
+    Attributes:
+        name, version: of the package.
+    """
+
+    name: str
+    version: str
+
+    def run(self, images: np.ndarray, outputs: Sequence[str]) -> list[np.ndarray]:
+        """The outputs of these names for a batch of images of any strides."""
+
+
+class OnnxRuntime:
+    """ONNX Runtime; the weights are read from memory, so that nothing beside the file is opened."""
+
+    name = ONNXRUNTIME
+
+    def __init__(self, content: bytes) -> None:
+        onnxruntime = import_optional(ONNXRUNTIME, EXTRAS[ONNXRUNTIME])
+        self.version = str(onnxruntime.__version__)
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = torch.get_num_threads()
+        options.log_severity_level = 4  # what fails is raised, too
+        try:
+            self.session = onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
+        except Exception as error:  # of several types of the library
+            raise UserError(f"ONNX Runtime cannot read it: {first_line(error)}") from None
+
+    def run(self, images: np.ndarray, outputs: Sequence[str]) -> list[np.ndarray]:
+        """See `Runtime`."""
+        found: list[np.ndarray] = self.session.run(list(outputs), {self.session.get_inputs()[0].name: images})
+        return found
+
+
+class OpenVino:
+    """OpenVINO; `hints` are properties of its CPU plugin."""
+
+    name = OPENVINO
+
+    def __init__(self, model: Any, hints: dict[str, str] | None = None) -> None:
+        self.version = str(import_openvino().__version__).partition("-")[0]
+        properties = {"INFERENCE_NUM_THREADS": torch.get_num_threads(), **(F32_HINT if hints is None else hints)}
+        try:
+            self.compiled = openvino_cache.core().compile_model(model, "CPU", properties)
+        except RuntimeError as error:
+            raise UserError(f"OpenVINO cannot read it: {first_line(error)}") from None
+
+    def run(self, images: np.ndarray, outputs: Sequence[str]) -> list[np.ndarray]:
+        """See `Runtime`."""
+        results = self.compiled([images])
+        return [np.array(results[name]) for name in outputs]
+
+
+def choose(file: ExportedFile, name: str = "auto") -> str:
+    """The name of the runtime that computes `file`; "auto" for the first one that is installed.
+
+    Raises:
+        UserError: this runtime does not read the format, or is not installed.
+    """
+    known = OF_FORMAT[file.format]
+    if name != "auto" and name not in known:
+        hint = suggestion(name, known)
+        raise UserError(f"'{file.path}' is computed by {' or '.join(known)}; received `backend={name}`.{hint}")
+    installed = {ONNXRUNTIME: has_onnxruntime(), OPENVINO: has_openvino()}
+    chosen = next((each for each in known if installed[each]), known[0]) if name == "auto" else name
+    if not installed[chosen]:
+        raise UserError(
+            f"'{file.path}' needs {chosen}, which is not installed: pip install 'resnets[{EXTRAS[chosen]}]'"
+        )
+    return chosen
+
+
+def open_runtime(file: ExportedFile, name: str = "auto") -> Runtime:
+    """The runtime that computes `file`, ready to run. Raises as `choose`, and UserError for a graph that it cannot read."""
+    chosen = choose(file, name)
+    if chosen == ONNXRUNTIME:
+        return OnnxRuntime(file.content[0])
+    return OpenVino(file.openvino_model() if file.format == OPENVINO else read_onnx(file.content[0]))
+
+
+def read_onnx(content: bytes) -> Any:
+    """An ONNX file as an `openvino.Model`."""
+    try:
+        return openvino_cache.core().read_model(content)
+    except RuntimeError as error:
+        raise UserError(f"OpenVINO cannot read it: {first_line(error)}") from None
+
+
+def first_line(error: Exception) -> str:
+    """The first line of a message that says something."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return lines[0] if lines else type(error).__name__

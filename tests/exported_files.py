@@ -1,0 +1,61 @@
+"""The same tiny network exported in each format, once for all tests of a process."""
+
+from __future__ import annotations
+
+import functools
+import shutil
+import tempfile
+from pathlib import Path
+
+from tests import tiny_checkpoint
+
+from resnets.data.image.preprocess import Preprocess
+from resnets.export import graph
+from resnets.export.write_exported import TracedGraph
+from resnets.tasks import load_model
+from resnets.weights import checkpoint as checkpoints
+
+NAMES = {"onnx": "model.onnx", "openvino": "model_openvino", "torch": "model.pt2"}
+
+
+@functools.cache
+def _folder() -> tempfile.TemporaryDirectory[str]:
+    return tempfile.TemporaryDirectory(prefix="resnets-test-")
+
+
+@functools.cache
+def checkpoint_file() -> Path:
+    """The checkpoint; not to be changed."""
+    path = Path(_folder().name, "model.safetensors")
+    tiny_checkpoint.write(path, calibration={"data": "/somewhere/on/this/machine/photos"})
+    return path
+
+
+def traced(file: Path, kind: str = "normalize") -> TracedGraph:
+    """The graph of a checkpoint."""
+    model = load_model.load(file, "cpu", precision="fp32")
+    preprocess: Preprocess = model.preprocess
+    size = graph.input_size(preprocess)
+    built = graph.build(model.task, model.model, preprocess, kind)
+    return TracedGraph(built, kind, size, checkpoints.read(file, task=None), file)
+
+
+@functools.cache
+def traced_once(kind: str = "normalize") -> TracedGraph:
+    """That of `checkpoint_file`."""
+    return traced(checkpoint_file(), kind)
+
+
+@functools.cache
+def exported(to: str, kind: str = "normalize") -> Path:
+    """The exported file of the checkpoint; not to be changed."""
+    path = Path(_folder().name, kind, NAMES[to])
+    path.parent.mkdir(exist_ok=True)
+    traced_once(kind).write(to, path)
+    return path
+
+
+def copy(to: str, path: Path) -> Path:
+    """A copy that may be changed."""
+    (shutil.copytree if to == "openvino" else shutil.copyfile)(exported(to), path)
+    return path

@@ -1,0 +1,65 @@
+"""An exported file as a checkpoint: the same predictions, and what it cannot do is said."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+from tests import exported_files
+from tests.tiny_checkpoint import NAMES, colored_images
+
+import resnets
+from resnets.tasks.exported.exported_model import ExportedModel
+
+IMAGES = colored_images(5)
+KINDS = [("onnx", "onnxruntime"), ("onnx", "openvino"), ("openvino", "auto")]
+
+
+@pytest.mark.parametrize(("to", "backend"), KINDS)
+def test_it_predicts_and_embeds_as_the_checkpoint_does(to: str, backend: str) -> None:
+    model = resnets.load(exported_files.checkpoint_file(), "cpu", precision="fp32")
+    file = resnets.load(exported_files.exported(to), backend=backend)
+    assert isinstance(file, ExportedModel)
+    assert file.class_names == NAMES
+    for found, expected in zip(file.predict(IMAGES, batch=2), model.predict(IMAGES), strict=True):
+        assert [label for label, _ in found.top] == [label for label, _ in expected.top]
+        assert found.probability == pytest.approx(expected.probability, abs=1e-5)
+    vectors = model.embed(IMAGES).vectors
+    assert np.abs(file.embed(IMAGES).vectors - vectors).max() < 1e-5 * np.abs(vectors).max()
+
+
+def test_it_is_evaluated_as_the_checkpoint_is(tmp_path: Path) -> None:
+    for number, image in enumerate(IMAGES):
+        path = tmp_path / "data" / "test" / NAMES[number % 3 if number % 3 != 1 else 3] / f"{number}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(image).save(path)
+    expected = resnets.evaluate(exported_files.checkpoint_file(), tmp_path / "data", device="cpu")
+    found = resnets.evaluate(exported_files.exported("openvino"), tmp_path / "data")
+    assert found.metrics["count"] == len(IMAGES)
+    assert found.metrics["loss"] == pytest.approx(expected.metrics["loss"], abs=1e-5)
+    assert found.models[0].results()["backend"] == "openvino"
+
+
+def refusal(path: Path, **options: str) -> str:
+    with pytest.raises(resnets.UserError) as error:
+        resnets.load(path, **options)
+    return str(error.value)
+
+
+def test_what_it_cannot_do_is_one_line() -> None:
+    onnx, folder = (exported_files.exported(to) for to in ("onnx", "openvino"))
+    assert "computed on the CPU" in refusal(onnx, device="cuda")
+    assert "computed in fp32; received `precision=bf16`" in refusal(onnx, precision="bf16")
+    assert "onnxruntime or openvino; received `backend=torch`" in refusal(onnx, backend="torch")
+    assert "computed by openvino; received `backend=onnxruntime`" in refusal(folder, backend="onnxruntime")
+    assert "runs code" in refusal(exported_files.exported("torch"))
+    with pytest.raises(resnets.UserError, match="has no layer 'stage1'"):
+        resnets.load(onnx).embed(IMAGES[:1], layer="stage1")
+    with pytest.raises(resnets.UserError, match="heat maps need the checkpoint"):
+        resnets.load(onnx).heatmap(IMAGES[0])
+    with pytest.raises(resnets.UserError, match="was exported for images of 61x45; received 64x64"):
+        resnets.load(onnx).outputs([resnets.Preprocess.imagenet(64)(IMAGES[0])])
+    with pytest.raises(resnets.UserError, match="exported from"):
+        resnets.convert(folder, to="timm", out="never.safetensors")
