@@ -531,8 +531,14 @@ class Task(ABC):
         table.writerows([sample.path, *(rows[index] for rows in lists)] for index, sample in enumerate(samples))
         atomic_write.write_bytes(run / "predictions.csv", text.getvalue().encode("utf-8", "surrogateescape"))
 
-    def draw_report(self, run: Path, samples: Sequence[Sample], measurements: Measurements | None) -> None:
-        """Draw the figures of a run, and write its `report.html`. Here: the training curves, and the metrics."""
+    def draw_report(
+        self, run: Path, samples: Sequence[Sample], measurements: Measurements | None, model: Any = None
+    ) -> None:
+        """Draw the figures of a run, and write its `report.html`. Here: the training curves, and the metrics.
+
+        Args:
+            model: the `TrainedModel` that was measured, for figures that need it; None where there are several.
+        """
         files = RunFiles(run)
         if files.rows:
             best = best_epoch.best_row(files.rows, self.monitor)

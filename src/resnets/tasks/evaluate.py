@@ -30,12 +30,13 @@ from resnets.weights.hub import bundled
 
 @dataclass(frozen=True)
 class EvaluatedModel:
-    """One checkpoint or, as an ensemble, several; what was measured, and on which samples."""
+    """One checkpoint or, as an ensemble, several; what was measured, and on which samples; the model, if it is one."""
 
     checkpoints: tuple[str, ...]
     measured: Measured
     samples: tuple[Sample, ...]  # those that could be read
     skipped: tuple[str, ...]  # paths of the others
+    model: TrainedModel | None = None
 
     @property
     def task(self) -> Task:
@@ -168,7 +169,7 @@ def evaluate_checkpoints(
         measured = task.measure_models(group, chosen.samples, batch=batch, workers=workers, on_bad=on_bad, **options)
         if calibrate:
             measured = _calibrated(files[0], measured, data, chosen)
-        evaluated.append(_evaluated(name, measured, chosen.samples))
+        evaluated.append(_evaluated(name, measured, chosen.samples, group[0] if len(group) == 1 else None))
     selected = [evaluation_split.num_selected_on(file, chosen.samples, origin) for file, origin in origins]
     in_sample = _in_sample_notices(task, files, selected, chosen, calibrate)
     comparison = None
@@ -202,12 +203,14 @@ def _check_models(files: Sequence[Path], models: Sequence[TrainedModel], data: s
             )
 
 
-def _evaluated(names: tuple[str, ...], measured: Measured, samples: Sequence[Sample]) -> EvaluatedModel:
+def _evaluated(
+    names: tuple[str, ...], measured: Measured, samples: Sequence[Sample], model: TrainedModel | None
+) -> EvaluatedModel:
     rows = measured.measurements.rows
     read = set(rows["index"].tolist()) if "index" in rows else None  # type: ignore[union-attr]
     kept = tuple(sample for index, sample in enumerate(samples) if read is None or index in read)
     skipped = tuple(sample.path for index, sample in enumerate(samples) if read is not None and index not in read)
-    return EvaluatedModel(names, measured, kept, skipped)
+    return EvaluatedModel(names, measured, kept, skipped, model)
 
 
 def check_not_bundled(path: Path) -> None:

@@ -44,7 +44,7 @@ def write(evaluation: Evaluation, out: str | Path) -> None:
     if evaluation.comparison is not None:
         _write_json(out / "comparison.json", evaluation.to_dict()["comparison"])
     for folder, model in zip(folders, evaluation.models, strict=True):
-        model.task.draw_report(folder, model.samples, model.measured.measurements)
+        model.task.draw_report(folder, model.samples, model.measured.measurements, model.model)
 
 
 def _write_json(path: Path, value: dict[str, Any]) -> None:

@@ -277,9 +277,11 @@ class Classification(Task):
         atomic_write.write_csv(run / "per_class.csv", metrics.per_class(predictions))
         predictions.write_csv(run / "predictions.csv")
 
-    def draw_report(self, run: Path, samples: Sequence[Sample], measurements: Measurements | None) -> None:
+    def draw_report(
+        self, run: Path, samples: Sequence[Sample], measurements: Measurements | None, model: Any = None
+    ) -> None:
         """Draw the figures of the run, and write its `report.html`."""
-        draw_all(run, None if measurements is None else self.predictions(samples, measurements))
+        draw_all(run, None if measurements is None else self.predictions(samples, measurements), model)
 
     def headline(self, metrics: Mapping[str, Any]) -> str:
         """The accuracy."""

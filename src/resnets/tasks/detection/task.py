@@ -306,7 +306,9 @@ class Detection(Task):
         super().write_results(run, samples, measurements)
         atomic_write.write_csv(run / "per_class.csv", self.results(samples, measurements)["per_class"])
 
-    def draw_report(self, run: Path, samples: Sequence[Sample], measurements: Measurements | None) -> None:
+    def draw_report(
+        self, run: Path, samples: Sequence[Sample], measurements: Measurements | None, model: Any = None
+    ) -> None:
         """Draw the figures of the run, and write its `report.html`."""
         found = None if measurements is None else records.of(measurements)
         draw(run, samples, found, self.class_names, self.score_threshold, self.monitor)

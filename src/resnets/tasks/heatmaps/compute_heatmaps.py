@@ -24,6 +24,11 @@ from resnets.tasks.inputs.read_image import ImageInput, name_of, read_image
 Mapped = Callable[[Any], Sequence[str]]  # a prediction -> the classes whose maps belong to it
 
 
+def has_heatmaps(model: Any) -> bool:
+    """Whether the model is a classifier whose network is in memory, which `heatmap_runner` needs."""
+    return isinstance(model.model, ResNet) and not next(model.model.parameters()).is_meta
+
+
 def heatmap_runner(model: Any) -> ModelRunner:
     """Computes "logits" and "features" of images, as `FeaturesAndLogits`, with the backend of the model.
 

@@ -20,7 +20,8 @@ from resnets.report.number_formats import count, percent
 from resnets.report.run_files import SPLIT_NAMES, RunFiles
 from resnets.tasks import best_epoch
 from resnets.tasks.best_epoch import Monitor
-from resnets.tasks.multilabel import confused_labels
+from resnets.tasks.heatmaps import report_figures
+from resnets.tasks.multilabel import confused_labels, heatmap_examples
 from resnets.tasks.multilabel.metrics import Labels
 
 NUM_WORST, MAX_PAIRS = 24, 30
@@ -54,11 +55,12 @@ class Evaluated:
         return ", ".join(self.class_names[k] for k in np.flatnonzero(chosen).tolist()) or "none"
 
 
-def draw(run: Path, found: Evaluated, monitors: Sequence[Monitor]) -> None:
-    """Draw the training curves and the worst images, and write `report.html`.
+def draw(run: Path, found: Evaluated, monitors: Sequence[Monitor], model: Any = None) -> None:
+    """Draw the training curves, the worst images and heat maps, and write `report.html`.
 
     Args:
         monitors: of the task.
+        model: the `TrainedModel` that was evaluated, for its heat maps; None where there is none, or where there are several.
 
     Raises:
         JobError: the folder cannot be written to.
@@ -81,7 +83,19 @@ def draw(run: Path, found: Evaluated, monitors: Sequence[Monitor]) -> None:
         tiles = [_tile(found, k) for k in found.worst]
         heading = "Highest losses: right labels, missed ones (–), added ones (+)"
         image_grid.draw(tiles, files.path / WORST, heading=heading)
+    if found.labels is not None and model is not None:
+        _draw_heatmaps(files.path, found, found.labels, model)
     page.write(files, _content(files, found))
+
+
+def _draw_heatmaps(run: Path, found: Evaluated, labels: Labels, model: Any) -> None:
+    names, samples = found.class_names, found.samples
+    wrong = heatmap_examples.mistakes(samples, labels, names, found.worst)
+    heading = "The worst mistakes: maps of missed (–) and added (+) labels, with their logits"
+    report_figures.draw(model, wrong, run / report_figures.OF_MISTAKES, heading)
+    right = heatmap_examples.of_classes(samples, labels, names)
+    heading = "An image with each label, rightly found: the map of the label, with its logit"
+    report_figures.draw(model, right, run / report_figures.OF_CLASSES, heading)
 
 
 def _tile(found: Evaluated, k: int) -> Tile:
@@ -153,9 +167,9 @@ def _summary(metrics: Mapping[str, Any], rows: Sequence[Mapping[str, Any]]) -> I
 
 def _sections(files: RunFiles, found: Evaluated) -> Iterator[Section]:
     if found.labels is not None and len(found.labels.true):
-        yield Section("classes", "Class by class", _classes(found.rows))
+        yield Section("classes", "Class by class", _classes(files.path, found.rows))
         yield Section("confused", "Confused labels", _confused(found.labels, found.class_names))
-        yield Section("worst", "Highest losses", _worst(found, found.labels))
+        yield Section("worst", "Highest losses", _worst(files.path, found, found.labels))
     run = shlex.quote(str(files.path))
     code = f"resnets predict {run} IMAGES\nresnets evaluate {run} DATA"
     if files.is_evaluation:
@@ -163,7 +177,7 @@ def _sections(files: RunFiles, found: Evaluated) -> Iterator[Section]:
     yield Section("use", "Use it", ["Predict the labels of new images, or evaluate on other labeled ones:", Code(code)])
 
 
-def _classes(rows: Sequence[Mapping[str, Any]]) -> list[Block]:
+def _classes(run: Path, rows: Sequence[Mapping[str, Any]]) -> list[Block]:
     text = (
         "AP is the average precision. An image gets a label where the probability reaches the threshold, which has the largest "
         "F1 on the validation images. Recall: the fraction of the images of a class that get the label. Precision: the fraction "
@@ -178,7 +192,9 @@ def _classes(rows: Sequence[Mapping[str, Any]]) -> list[Block]:
         *(Column(name, "number", percent, bar=True) for name in ("precision", "recall", "F1")),
     ]
     keys = ("class", "support", "predicted", "ap", "threshold", "precision", "recall", "f1")
-    return [text, Table(columns, [[row[key] for key in keys] for row in rows])]
+    right = "An image in which each label was found rightly, with the median logit, beside the heat map of the label"
+    maps = report_figures.blocks(run, report_figures.OF_CLASSES, right)
+    return [text, Table(columns, [[row[key] for key in keys] for row in rows]), *maps]
 
 
 def _confused(labels: Labels, class_names: Sequence[str]) -> list[Block]:
@@ -191,7 +207,7 @@ def _confused(labels: Labels, class_names: Sequence[str]) -> list[Block]:
     return [text, Table(columns, [(*pair, pair.num_images / pair.total) for pair in pairs])]
 
 
-def _worst(found: Evaluated, labels: Labels) -> list[Block]:
+def _worst(run: Path, found: Evaluated, labels: Labels) -> list[Block]:
     text = (
         "The images with the highest losses. Look for missing and wrong labels: correcting them is often the cheapest way to a "
         "better model."
@@ -203,4 +219,6 @@ def _worst(found: Evaluated, labels: Labels) -> list[Block]:
         (found.samples[k].path, found.names(labels.true[k]), found.names(labels.predicted[k]), found.losses[k])
         for k in found.worst
     ]
-    return [text, figure, Table(columns, rows, summary="Files")]
+    wrong = "The images with the highest losses, each beside the heat maps of the labels that were missed or added"
+    maps = report_figures.blocks(run, report_figures.OF_MISTAKES, wrong)
+    return [text, figure, *maps, Table(columns, rows, summary="Files")]

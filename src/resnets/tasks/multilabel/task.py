@@ -222,13 +222,15 @@ class Multilabel(Task):
         labels = _labels(measurements, predicted)
         tables.write_predictions(run / "predictions.csv", samples, labels, self.class_names)
 
-    def draw_report(self, run: Path, samples: Sequence[Sample], measurements: Measurements | None) -> None:
+    def draw_report(
+        self, run: Path, samples: Sequence[Sample], measurements: Measurements | None, model: Any = None
+    ) -> None:
         """Draw the figures of the run, and write its `report.html`."""
         labels, rows = None, []
         if measurements is not None:
             labels = _labels(measurements, thresholds.apply(measurements["logits"].numpy(), self.thresholds))
             rows = self.results(samples, measurements)["per_class"]
-        report.draw(run, report.Evaluated(samples, labels, self.class_names, rows), self.monitor)
+        report.draw(run, report.Evaluated(samples, labels, self.class_names, rows), self.monitor, model)
 
     def check_options(self, options: Mapping[str, Any]) -> dict[str, Any]:
         """`heatmap`: whether each prediction has the heat maps of its labels."""

@@ -266,7 +266,9 @@ class Segmentation(Task):
         if groups := metrics.group_rows(found, samples):
             atomic_write.write_csv(run / "per_group.csv", groups)
 
-    def draw_report(self, run: Path, samples: Sequence[Sample], measurements: Measurements | None) -> None:
+    def draw_report(
+        self, run: Path, samples: Sequence[Sample], measurements: Measurements | None, model: Any = None
+    ) -> None:
         """Draw the figures of the run, and write its `report.html`."""
         draw(run, samples, measurements, self.class_names, self.settings, self.monitor)
 

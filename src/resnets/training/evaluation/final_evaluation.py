@@ -88,7 +88,7 @@ def evaluate_run(
     checkpoints.save(path, replace(stored, fitted=task.fitted, metrics=headline))
     run_dir.write_json(run / "metrics.json", headline)
     task.write_results(run, samples, measurements)
-    task.draw_report(run, samples, measurements)
+    task.draw_report(run, samples, measurements, model)
     return headline
 
 

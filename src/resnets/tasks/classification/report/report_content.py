@@ -13,6 +13,7 @@ from resnets.tasks.classification import metrics
 from resnets.tasks.classification.prediction_set import Predictions
 from resnets.tasks.classification.report import prediction_images, report_text
 from resnets.tasks.classification.selection import MONITOR
+from resnets.tasks.heatmaps import report_figures
 
 MAX_PAIRS = 30
 _count, _percent = (partial(Column, kind="number", format=each) for each in (count, percent))
@@ -68,7 +69,7 @@ def _sections(
         yield Section("confusion", "Confused classes", list(_confusion(files, labeled, pairs)))
         diagram = Figure("reliability.png", "Reliability diagram: accuracy as a function of confidence")
         yield Section("confidence", "Confidence", [*report_text.confidence(files), _thresholds(labeled), diagram])
-        yield Section("losses", "Highest losses", _losses(labeled))
+        yield Section("losses", "Highest losses", _losses(files, labeled))
     if predictions:
         description = "Images with their true and predicted classes; wrong ones are marked red"
         caption = "Above: the true class. Below: the predicted class."
@@ -109,7 +110,7 @@ def _thresholds(labeled: Predictions) -> Table:
     return Table([least, _percent("fraction of images"), _percent("accuracy on those")], rows)
 
 
-def _losses(labeled: Predictions) -> list[Block]:
+def _losses(files: RunFiles, labeled: Predictions) -> list[Block]:
     text = (
         "The images with the highest losses: wrong predictions with a high confidence come first. If few predictions are "
         "wrong, right ones with a low confidence are included. Look for wrong labels, unusual images, and images that show "
@@ -123,7 +124,12 @@ def _losses(labeled: Predictions) -> list[Block]:
         predicted = names[labeled.predicted[k]]
         shown = predicted if labeled.correct[k] else Wrong(predicted)
         rows.append((labeled.paths[k], names[labeled.true[k]], shown, confidence[k], abs(losses[k])))
-    return [text, Figure("top_losses.png", description, photographs=True), Table(columns, rows, summary="Files")]
+    figure = Figure("top_losses.png", description, photographs=True)
+    wrong = (
+        "The wrong predictions with the highest losses, each beside the heat maps of its predicted and its true class"
+    )
+    maps = report_figures.blocks(files.path, report_figures.OF_MISTAKES, wrong)
+    return [text, figure, *maps, Table(columns, rows, summary="Files")]
 
 
 def _classes(files: RunFiles, labeled: Predictions) -> list[Block]:
@@ -146,7 +152,10 @@ def _classes(files: RunFiles, labeled: Predictions) -> list[Block]:
         trained = [training[row["class"]]] if training else []
         interval = (row["recall_low"], row["recall_high"]) if row["support"] else None
         rows.append((row["class"], *trained, row["support"], row["recall"], interval, row["precision"], row["f1"]))
-    return [text, Table(columns, rows)]
+    right = (
+        "An image of each class that is predicted rightly, with the median confidence, beside the heat map of the class"
+    )
+    return [text, Table(columns, rows), *report_figures.blocks(files.path, report_figures.OF_CLASSES, right)]
 
 
 def _splits(files: RunFiles) -> Table:
