@@ -10,12 +10,12 @@ from torch import Tensor, nn
 
 from resnets.data.image.preprocess import Preprocess
 from resnets.errors import UserError
+from resnets.inference.exported.metadata import FEATURES, LOGITS, MAPS, PROBABILITIES
 from resnets.inference.fold_batchnorm import fold
 from resnets.models.detection.rcnn.detector import RegionDetector
-from resnets.models.resnet import PooledBackbone, ResNet
+from resnets.models.resnet import ResNet
 from resnets.tasks.base import Task
-
-PROBABILITIES, LOGITS, FEATURES = "probabilities", "logits", "features"
+from resnets.tasks.heatmaps.class_activation import has_linear_head, linear_maps
 
 
 class Normalize(nn.Module):
@@ -31,17 +31,25 @@ class Normalize(nn.Module):
 
 
 class Classifier(nn.Module):
-    """Normalized images -> probabilities, if the task has any, logits and pooled features."""
+    """Normalized images -> probabilities, if the task has any, logits, pooled features, and heat maps if asked for."""
 
-    def __init__(self, net: ResNet, task: Task) -> None:
+    def __init__(self, net: ResNet, task: Task, heatmap: bool) -> None:
         super().__init__()
-        self.features, self.head, self.task = fold(PooledBackbone(net)), copy.deepcopy(net.head), task
+        self.backbone, self.task, self.heatmap = fold(net.backbone()), task, heatmap
+        self.pool, self.head = copy.deepcopy(net.pool), copy.deepcopy(net.head)
+        with torch.no_grad():
+            has_probabilities = task.probabilities(torch.zeros(1, task.num_outputs)) is not None
+        self.output_names = (PROBABILITIES,) * has_probabilities + (LOGITS, FEATURES) + (MAPS,) * heatmap
 
     def forward(self, images: Tensor) -> tuple[Tensor, ...]:
-        features = self.features(images)
+        last_map = self.backbone(images)
+        features = torch.flatten(self.pool(last_map), 1)
         logits = self.head(features)
-        probabilities = self.task.probabilities(logits)
-        return (logits, features) if probabilities is None else (probabilities, logits, features)
+        found = {LOGITS: logits, FEATURES: features, PROBABILITIES: self.task.probabilities(logits)}
+        if self.heatmap:
+            assert isinstance(self.head.fc, nn.Linear)
+            found[MAPS] = linear_maps(self.head.fc.weight, last_map)
+        return tuple(found[name] for name in self.output_names)
 
 
 class Dense(nn.Module):
@@ -68,25 +76,31 @@ class ExportedGraph(nn.Module):
         return found
 
 
-def build(task: Task, model: nn.Module, preprocess: Preprocess, kind: str) -> ExportedGraph:
+def build(task: Task, model: nn.Module, preprocess: Preprocess, kind: str, heatmap: bool = False) -> ExportedGraph:
     """The graph of a model, in float32 on the CPU, of copies of its modules.
 
     Args:
         model: in eval mode.
-        kind: "normalize" or "none".
+        kind: as in `resnets.inference.exported.metadata.INPUTS`.
+        heatmap: whether the class activation maps of all classes are a further output.
 
     Raises:
-        UserError: this model cannot be exported yet.
+        UserError: this model cannot be exported so.
     """
     if isinstance(model, RegionDetector):
         raise UserError("Two-stage detectors (Faster R-CNN, Mask R-CNN) are not exported yet; YOLOv3 is.")
     network: nn.Module
     if isinstance(model, ResNet):
-        network = Classifier(model, task)
-        with torch.no_grad():
-            has_probabilities = task.probabilities(torch.zeros(1, task.num_outputs)) is not None
-        names = (PROBABILITIES,) * has_probabilities + (LOGITS, FEATURES)
+        if heatmap and not has_linear_head(model):
+            raise UserError(
+                "`heatmap` needs a head of global average pooling and one linear layer, whose maps are exact; this network "
+                "has another one. Its heat maps are found by the gradient, from the checkpoint."
+            )
+        network = Classifier(model, task, heatmap)
+        names = network.output_names
     else:
+        if heatmap:
+            raise UserError(f"`heatmap` is for classifiers; this is a model for {task.name}.")
         network, names = Dense(task.static_graph(model).static), task.output_names
     before = Normalize(preprocess) if kind == "normalize" else nn.Identity()
     # Contiguous weights: with channels_last, pooling becomes as_strided, which few runtimes have.

@@ -215,7 +215,7 @@ class TrainedModel:
 
     def predict_views(
         self, images: Iterable[ImageInput], predict: Callable[[str, Any, Placement], Prediction], *, batch: int,
-        workers: int | None, runner: ModelRunner | None = None,
+        workers: int | None, runner: OutputsRunner | None = None,
     ) -> Iterator[Prediction]:  # fmt: skip
         """The predictions of one view of each image; `predict` is `Task.predict` with its options.
 
@@ -242,6 +242,14 @@ class TrainedModel:
         """
         self.check_trained()
         return compute_heatmaps.heatmap_of(self, image, class_name)
+
+    def heatmap_runner(self) -> OutputsRunner:
+        """Computes the outputs that `compute_heatmaps` makes heat maps of."""
+        return compute_heatmaps.heatmap_runner(self)
+
+    def place(self, image: ImageInput, name: str) -> tuple[Tensor, Placement]:
+        """The input for an image, and where the image lies in what the network sees. Raises as `read_image`."""
+        return self.preprocess.place(*read_image(image, name, self.preprocess))
 
     def _predictions(
         self, batches: Iterable[list[Prepared]], job: OutputsJob, predict: Callable[[str, Any, Placement], Prediction]
@@ -384,7 +392,7 @@ class TrainedModel:
         index, image = indexed
         name = name_of(image, index)
         try:
-            pixels, placement = self.preprocess.place(*read_image(image, name, self.preprocess))
+            pixels, placement = self.place(image, name)
             self.check_size(pixels)
         except ImageError as error:
             return Prepared(name, [], error.reason)

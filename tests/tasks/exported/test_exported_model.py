@@ -57,7 +57,7 @@ def test_what_it_cannot_do_is_one_line() -> None:
     assert "runs code" in refusal(exported_files.exported("torch"))
     with pytest.raises(resnets.UserError, match="has no layer 'stage1'"):
         resnets.load(onnx).embed(IMAGES[:1], layer="stage1")
-    with pytest.raises(resnets.UserError, match="heat maps need the checkpoint"):
+    with pytest.raises(resnets.UserError, match="exported without heat maps: export it with `heatmap`"):
         resnets.load(onnx).heatmap(IMAGES[0])
     with pytest.raises(resnets.UserError, match="was exported for images of 61x45; received 64x64"):
         resnets.load(onnx).outputs([resnets.Preprocess.imagenet(64)(IMAGES[0])])

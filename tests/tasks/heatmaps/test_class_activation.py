@@ -7,36 +7,12 @@ from typing import Any
 import pytest
 import torch
 from captum.attr import LayerGradCam, LayerGradientXActivation
+from tests.narrow_networks import images, network
 from torch import nn
 
-from resnets.models import zoo
-from resnets.models.build_network import build
-from resnets.models.resnet import ResNet
 from resnets.tasks.heatmaps.class_activation import class_maps, has_linear_head
 
 EXACT = ["resnet50_v1", "resnet50", "resnet50_v2", "resnet50d", "se_resnet50", "cifar_resnet20", "tiny"]
-CLASSES = 5
-
-
-def network(name: str, **changes: Any) -> ResNet:
-    """With one narrow block a stage, a bias, and statistics of its norms that are not those of a new network."""
-    torch.manual_seed(0)
-    spec = zoo.get_spec(name)
-    stages = range(len(spec.num_blocks))
-    changes |= {"num_blocks": (1,) * len(stages), "stem_channels": 8, "out_channels": tuple(8 + 4 * k for k in stages)}
-    if spec.mid_channels:
-        changes["mid_channels"] = (4,) * len(stages)
-    net = build(zoo.get_spec(name, num_classes=CLASSES, **changes)).double().eval()
-    for module in net.modules():
-        if isinstance(module, nn.BatchNorm2d):
-            module.running_mean.normal_(0, 0.2)  # type: ignore[union-attr, operator]
-            module.running_var.uniform_(0.5, 2)  # type: ignore[union-attr, operator]
-    nn.init.normal_(net.fc.bias)
-    return net
-
-
-def images(height: int = 75, width: int = 91) -> torch.Tensor:
-    return torch.randn(2, 3, height, width, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
 
 
 @pytest.mark.parametrize("name", EXACT)
@@ -63,7 +39,7 @@ def test_the_mean_of_a_map_and_the_bias_are_the_logit_and_captum_agrees(name: st
     ids=lambda changes: ", ".join(changes),
 )
 def test_maps_of_other_heads_are_captums_gradient_times_the_features(changes: dict[str, Any]) -> None:
-    net, x = network("tiny", **changes), images(75, 75)
+    net, x = network("tiny", **changes), images((75, 75))
     assert not has_linear_head(net)
     features = net.forward_features(x).detach()
     positions = features.shape[2] * features.shape[3]

@@ -22,6 +22,8 @@ from resnets.errors import UserError
 
 KEY = "resnets"
 FORMAT = 1
+# Outputs of exported classifiers: (N, K), (N, K), pooled (N, C), and heat maps (N, K, h, w).
+PROBABILITIES, LOGITS, FEATURES, MAPS = "probabilities", "logits", "features", "maps"
 # What the input of an exported graph is.
 INPUTS = {
     "full": "uint8 RGB (N, H, W, 3) of any size; resizing, cropping and normalization are in the graph",

@@ -10,21 +10,24 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from resnets.data.image.placement import Placement
 from resnets.data.image.preprocess import Preprocess
 from resnets.errors import UserError
 from resnets.inference.exported import read_exported
 from resnets.inference.exported.exported_runner import ExportedRunner
+from resnets.inference.exported.metadata import FEATURES, LOGITS
 from resnets.inference.exported.read_exported import ExportedFile
 from resnets.inference.model_runner import OutputsRunner
 from resnets.tasks import registry
 from resnets.tasks.base import Task
 from resnets.tasks.embeddings import feature_extractor
+from resnets.tasks.heatmaps import compute_heatmaps
+from resnets.tasks.inputs.read_image import ImageInput
 from resnets.tasks.trained_model import TrainedModel
 from resnets.weights import checkpoint as checkpoints
 from resnets.weights.checkpoint import Checkpoint
 
 MAX_BLOCKS = 10_000  # of a network that is built without tensors; the zoo's deepest has 600
-FEATURES, LOGITS = "features", "logits"  # outputs of exported classifiers
 
 
 class ExportedModel(TrainedModel):
@@ -63,6 +66,15 @@ class ExportedModel(TrainedModel):
     def limit_batch(self, batch: int) -> int:
         """1 where the file receives the images at their own sizes, which differ, and are large as float32."""
         return 1 if self.file.metadata["input"] == "full" else batch
+
+    def place(self, image: ImageInput, name: str) -> tuple[Tensor, Placement]:
+        """As for any model; the placement is that in the input of the network, also where the file resizes."""
+        pixels, placement = super().place(image, name)
+        return pixels, self.checkpoint.preprocess.placement(*placement.original)
+
+    def heatmap_runner(self) -> OutputsRunner:
+        """Computes the maps of a file that was exported with them."""
+        return compute_heatmaps.exported_runner(self)
 
     def _vector_runner(self, layer: str) -> OutputsRunner:
         if layer != feature_extractor.POOLED:

@@ -21,6 +21,11 @@ def has_linear_head(net: ResNet) -> bool:
     return pools_all and isinstance(net.fc, nn.Linear) and not hasattr(net.head, "hidden")
 
 
+def linear_maps(weight: Tensor, features: Tensor) -> Tensor:
+    """The maps (N, L, h, w) of L classes of a network with a linear head, of their rows (L, C) of its last layer."""
+    return conv2d(features, weight[:, :, None, None])
+
+
 def class_maps(net: ResNet, features: Tensor, classes: Sequence[int]) -> tuple[Tensor, Tensor]:
     """The maps of some classes, and what has to be added to their means to give the logits, in the unit of the logits.
 
@@ -34,7 +39,7 @@ def class_maps(net: ResNet, features: Tensor, classes: Sequence[int]) -> tuple[T
     chosen = list(classes)
     if has_linear_head(net):
         with torch.no_grad():
-            maps = conv2d(features, net.fc.weight[chosen][:, :, None, None])
+            maps = linear_maps(net.fc.weight[chosen], features)
             bias = features.new_zeros(len(chosen)) if net.fc.bias is None else net.fc.bias[chosen]
             return maps, bias.expand(len(features), -1)
     with torch.inference_mode(False), torch.enable_grad():

@@ -13,13 +13,14 @@ from torch import Tensor
 
 from resnets.data.image.placement import Placement
 from resnets.errors import UserError
-from resnets.inference.model_runner import ModelRunner
+from resnets.inference.exported.metadata import LOGITS, MAPS
+from resnets.inference.model_runner import ModelRunner, OutputsRunner
 from resnets.inference.static_graph import StaticGraph
 from resnets.message_format import suggestion
 from resnets.models.resnet import ResNet
 from resnets.tasks.heatmaps.class_activation import FeaturesAndLogits, class_maps, has_linear_head
 from resnets.tasks.heatmaps.heatmap import Heatmap
-from resnets.tasks.inputs.read_image import ImageInput, name_of, read_image
+from resnets.tasks.inputs.read_image import ImageInput, name_of
 
 Mapped = Callable[[Any], Sequence[str]]  # a prediction -> the classes whose maps belong to it
 
@@ -37,11 +38,8 @@ def heatmap_runner(model: Any) -> ModelRunner:
     Raises:
         UserError: the model is not a classifier.
     """
+    check_classifier(model)
     net = model.model
-    if not isinstance(net, ResNet):
-        raise UserError(f"Heat maps are of classifiers; '{model.name}' is a model for {model.task.name}.")
-    if next(net.parameters()).is_meta:
-        raise UserError(f"'{model.name}' is an exported file without maps; heat maps need the checkpoint.")
     whole, logits = FeaturesAndLogits(net).eval(), model.task.static_graph(net)
 
     def compare(outputs: Any, reference: Any) -> Any:
@@ -49,6 +47,28 @@ def heatmap_runner(model: Any) -> ModelRunner:
 
     graph = StaticGraph(whole, net.backbone().eval(), whole.finish, compare, logits.tolerance)
     return ModelRunner(graph, model.runner.backend, model.runner.precision)
+
+
+def exported_runner(model: Any) -> OutputsRunner:
+    """Computes "logits" and "maps" of images, those of all classes, by an exported file.
+
+    Raises:
+        UserError: the model is not a classifier, or its file does not have the maps.
+    """
+    check_classifier(model)
+    runner = model.runner
+    if MAPS not in runner.file.metadata["outputs"]:
+        raise UserError(
+            f"'{model.name}' was exported without heat maps: export it with `heatmap`, or use the checkpoint."
+        )
+    found: OutputsRunner = runner.with_outputs([LOGITS, MAPS], lambda found: {"logits": found[0], "maps": found[1]})
+    return found
+
+
+def check_classifier(model: Any) -> None:
+    """Raise UserError for a model of another kind."""
+    if not isinstance(model.model, ResNet):
+        raise UserError(f"Heat maps are of classifiers; '{model.name}' is a model for {model.task.name}.")
 
 
 def heatmap_of(model: Any, image: ImageInput, class_name: str | None) -> Heatmap:
@@ -61,8 +81,8 @@ def heatmap_of(model: Any, image: ImageInput, class_name: str | None) -> Heatmap
     known = model.class_names
     if class_name is not None and class_name not in known:
         raise UserError(f"The model has no class '{class_name}'.{suggestion(class_name, known)}")
-    job = heatmap_runner(model).job(1, 1)
-    pixels, placement = model.preprocess.place(*read_image(image, name_of(image, 0), model.preprocess))
+    job = model.heatmap_runner().job(1, 1)
+    pixels, placement = model.place(image, name_of(image, 0))
     model.check_size(pixels)
     (outputs,) = model.outputs_by_image([pixels], job)
     index = int(outputs["logits"][0].argmax()) if class_name is None else known.index(class_name)
@@ -84,16 +104,22 @@ def with_heatmaps(
         classes = [indices[each] for each in mapped(prediction)]
         return replace(prediction, heatmaps=tuple(_heatmaps(model, name, outputs, placement, classes)))
 
-    found: Iterator[Any] = model.predict_views(images, find, batch=batch, workers=workers, runner=heatmap_runner(model))
+    found: Iterator[Any] = model.predict_views(
+        images, find, batch=batch, workers=workers, runner=model.heatmap_runner()
+    )
     return found
 
 
 def _heatmaps(
     model: Any, image: ImageInput, outputs: dict[str, Tensor], placement: Placement, classes: Sequence[int]
 ) -> list[Heatmap]:
-    """Those of one image, from its "logits" (1, K) and "features" (1, C, h, w)."""
-    features = outputs["features"].to(model.device, model.dtype)
-    maps, offsets = (each[0].float().cpu() for each in class_maps(model.model, features, classes))
+    """Those of one image, from its "logits" (1, K) and "maps" (1, K, h, w) or "features" (1, C, h, w)."""
+    if "maps" in outputs:
+        maps = outputs["maps"][0, list(classes)]
+        offsets = outputs["logits"][0, list(classes)] - maps.mean((1, 2))
+    else:
+        features = outputs["features"].to(model.device, model.dtype)
+        maps, offsets = (each[0].float().cpu() for each in class_maps(model.model, features, classes))
     return [
         Heatmap(
             class_name=model.class_names[index],
