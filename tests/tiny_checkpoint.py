@@ -11,6 +11,7 @@ import torch
 from resnets.data.image.preprocess import Preprocess
 from resnets.inference.benchmark import calibrate_batch_norms_
 from resnets.models import zoo
+from resnets.models.spec import ResNetSpec
 from resnets.tasks.base import Task
 from resnets.tasks.classification.task import Classification
 from resnets.weights import checkpoint as checkpoints
@@ -33,12 +34,17 @@ def colored_images(count: int, seed: int = 0) -> list[np.ndarray]:
 
 
 def write(
-    path: Path, preprocess: Preprocess | None = None, task: Task | None = None, name: str = "tiny", **provenance: object
+    path: Path,
+    preprocess: Preprocess | None = None,
+    task: Task | None = None,
+    name: str = "tiny",
+    spec: ResNetSpec | None = None,
+    **provenance: object,
 ) -> Checkpoint:
     """Write the checkpoint of a network with random weights and norms that fit `colored_images`."""
     task = task or Classification(NAMES, fitted={"temperature": 1.75})
     preprocess = preprocess or Preprocess(size=SIZE, resize_to=67)
-    spec = replace(zoo.get_spec(name), num_classes=len(NAMES), in_channels=preprocess.channels)
+    spec = replace(spec or zoo.get_spec(name), num_classes=len(NAMES), in_channels=preprocess.channels)
     torch.manual_seed(0)
     net = task.build(spec).eval()
     images = torch.stack([preprocess(image) for image in colored_images(8)])

@@ -39,7 +39,7 @@ def load(path: str | Path, device: str = "auto", *, backend: str = "auto", preci
         return exported_model.load(file, kind, device, backend=backend, precision=precision)
     device = resolve_device(device)
     checkpoint = checkpoints.read(file, task=None)
-    task, model = _load_network(checkpoint)
+    task, model = load_network(checkpoint)
     return TrainedModel(
         task,
         model,
@@ -55,7 +55,7 @@ def load(path: str | Path, device: str = "auto", *, backend: str = "auto", preci
     )
 
 
-def _load_network(checkpoint: Checkpoint) -> tuple[Task, nn.Module]:
+def load_network(checkpoint: Checkpoint) -> tuple[Task, nn.Module]:
     """The task of a checkpoint and its model, in eval mode; torch's random state is not changed.
 
     Raises:

@@ -1,0 +1,118 @@
+"""A folder for transformers and timm whose ONNX file gives the probabilities of the checkpoint, in transformers.js as well."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import onnxruntime
+import pytest
+import torch
+from PIL import Image
+from tests import tiny_checkpoint
+from tests.tiny_checkpoint import NAMES, colored_images
+
+import resnets
+from resnets.data.image.preprocess import Preprocess
+from resnets.errors import UserError
+from resnets.export import write_library_folder
+from resnets.models import zoo
+from resnets.weights import checkpoint as checkpoints
+
+SIDE, SHORTER = 64, 72  # pixels; an even number of them is cropped
+
+SCRIPT = """
+const { pipeline, env } = require('@huggingface/transformers');
+env.allowRemoteModels = false;
+env.localModelPath = process.argv[2];
+(async () => {
+  const classify = await pipeline('image-classification', 'folder', { dtype: 'fp32' });
+  for (const file of process.argv.slice(3)) console.log(JSON.stringify(await classify(file, { top_k: 4 })));
+})();
+"""
+
+
+@pytest.fixture(scope="module")
+def written(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    """A checkpoint that transformers can express, for BGR images and with a temperature, and its folder."""
+    root = tmp_path_factory.mktemp("hugging face")
+    spec = replace(
+        zoo.get_spec("resnet18"), stem_channels=8, num_blocks=(1, 1, 1, 1), out_channels=(8, 8, 16, 16), num_classes=4
+    )
+    mean, std = (103.9, 116.8, 123.7), (57.4, 57.1, 58.4)
+    preprocess = Preprocess(size=(SIDE, SIDE), resize_to=SHORTER, color="bgr", scale=1.0, mean=mean, std=std)
+    file = root / "model.safetensors"
+    tiny_checkpoint.write(file, preprocess, spec=spec)
+    traced = write_library_folder.traced_logits(checkpoints.read(file), file)
+    lines = write_library_folder.write("huggingface", root / "folder", traced)
+    assert any("temperature 1.75 folded" in line for line in lines)
+    return file, root / "folder"
+
+
+def images(folder: Path) -> list[Path]:
+    """Images that need no resizing."""
+    paths = []
+    for number, (pixels, width) in enumerate(zip(colored_images(3), (SHORTER, 80, 90), strict=True)):
+        paths.append(folder / f"{number}.png")
+        Image.fromarray(pixels).resize((width, SHORTER)).save(paths[-1])
+    return paths
+
+
+def test_the_onnx_file_is_the_network_of_transformers(written: tuple[Path, Path], tmp_path: Path) -> None:
+    transformers = pytest.importorskip("transformers")
+    file, folder = written
+    session = onnxruntime.InferenceSession(folder / "onnx" / "model.onnx")
+    assert [value.name for value in session.get_inputs()] == ["pixel_values"]
+    assert [value.name for value in session.get_outputs()] == ["logits"]
+    processor = transformers.AutoImageProcessor.from_pretrained(folder, backend="pil")
+    paths = images(tmp_path)
+    batch = np.concatenate([processor(Image.open(path), return_tensors="np")["pixel_values"] for path in paths])
+    (logits,) = session.run(None, {"pixel_values": batch})
+    net = transformers.AutoModelForImageClassification.from_pretrained(folder).eval()
+    with torch.inference_mode():
+        expected = net(torch.from_numpy(batch)).logits
+    np.testing.assert_allclose(logits, expected, atol=1e-5 * float(expected.abs().max()))
+    ours = resnets.load(file, "cpu").predict(paths)
+    for row, prediction in zip(expected.softmax(1), ours, strict=True):
+        assert float(row[NAMES.index(prediction.label)]) == pytest.approx(prediction.probability, abs=1e-5)
+
+
+def test_the_onnx_file_is_a_checkpoint_as_well(written: tuple[Path, Path], tmp_path: Path) -> None:
+    file, folder = written
+    paths = images(tmp_path)
+    found = resnets.load(folder / "onnx" / "model.onnx").predict(paths)
+    for one, other in zip(found, resnets.load(file, "cpu").predict(paths), strict=True):
+        assert dict(one.top) == pytest.approx(dict(other.top), abs=1e-5)
+
+
+def test_transformers_js_gives_the_same_probabilities(written: tuple[Path, Path], tmp_path: Path) -> None:
+    node = shutil.which("node")
+    script = tmp_path / "classify.cjs"
+    script.write_text(SCRIPT)
+    has_library = (
+        node
+        and not subprocess.run(
+            [node, "-e", "require.resolve('@huggingface/transformers')"], capture_output=True, cwd=tmp_path, check=False
+        ).returncode
+    )
+    if not node or not has_library:
+        pytest.skip("needs node, and transformers.js where NODE_PATH finds it (npm install @huggingface/transformers)")
+    file, folder = written
+    paths = images(tmp_path)
+    run = subprocess.run(
+        [node, str(script), f"{folder.parent}/", *map(str, paths)], capture_output=True, text=True, check=True
+    )
+    answers = [json.loads(line) for line in run.stdout.splitlines()]
+    for answer, prediction in zip(answers, resnets.load(file, "cpu").predict(paths), strict=True):
+        assert {each["label"]: each["score"] for each in answer} == pytest.approx(dict(prediction.top), abs=1e-4)
+
+
+def test_what_is_no_trained_classifier_is_refused(tmp_path: Path) -> None:
+    file = tmp_path / "model.safetensors"
+    checkpoint = tiny_checkpoint.write(file, head=checkpoints.UNTRAINED)
+    with pytest.raises(UserError, match="was not trained"):
+        write_library_folder.traced_logits(checkpoint, file)
