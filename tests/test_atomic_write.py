@@ -271,3 +271,19 @@ def _writer(library: str) -> Callable[[Path], object]:
             file["a"] = noise
 
     return hdf5
+
+
+def test_a_folder_is_replaced_as_a_whole_or_stays(tmp_path: Path) -> None:
+    folder = tmp_path / "new" / "folder"
+    with atomic_write.replace_folder(folder) as temporary:
+        (temporary / "a").write_text("first")
+    assert [path.name for path in folder.iterdir()] == ["a"]
+    with pytest.raises(JobError, match="No such file"), atomic_write.replace_folder(folder) as temporary:
+        (temporary / "b").write_text((temporary / "gone").read_text())
+    assert (folder / "a").read_text() == "first"
+    with atomic_write.replace_folder(folder) as temporary:
+        (temporary / "b").write_text("second")
+    assert [path.name for path in folder.iterdir()] == ["b"]
+    assert [path.name for path in folder.parent.iterdir()] == ["folder"]
+    with pytest.raises(JobError, match="Cannot write"), atomic_write.replace_folder(folder / "b" / "c"):
+        pass

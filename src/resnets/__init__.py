@@ -12,11 +12,13 @@ if TYPE_CHECKING:
     from resnets.api.data import check, split
     from resnets.api.embeddings import embed, evaluate_knn, search
     from resnets.api.evaluate import compare, evaluate
+    from resnets.api.export import export_model
     from resnets.api.shard import shard
     from resnets.api.summary import NetworkSummary, summary
     from resnets.api.weights import ConversionResult, convert, verify
     from resnets.data.check.check import CheckReport
     from resnets.data.image.preprocess import Preprocess
+    from resnets.export.certificate.certificate import Certificate
     from resnets.models.model_names import list_models
     from resnets.models.resnet import ResNet
     from resnets.models.spec import ResNetSpec
@@ -35,6 +37,7 @@ __version__ = "0.1.0"
 
 __all__ = [
     "BenchResult",
+    "Certificate",
     "CheckReport",
     "ConversionResult",
     "EmbedResult",
@@ -59,6 +62,7 @@ __all__ = [
     "embed",
     "evaluate",
     "evaluate_knn",
+    "export_model",
     "get_spec",
     "list_models",
     "load",
@@ -73,6 +77,7 @@ __all__ = [
 
 _MODULES = {  # public name -> the module that defines it, imported when the name is first used
     "BenchResult": "resnets.api.bench",
+    "Certificate": "resnets.export.certificate.certificate",
     "CheckReport": "resnets.data.check.check",
     "ConversionResult": "resnets.api.weights",
     "EmbedResult": "resnets.tasks.embeddings.embed_files",
@@ -93,6 +98,7 @@ _MODULES = {  # public name -> the module that defines it, imported when the nam
     "embed": "resnets.api.embeddings",
     "evaluate": "resnets.api.evaluate",
     "evaluate_knn": "resnets.api.embeddings",
+    "export_model": "resnets.api.export",
     "get_spec": "resnets.models.zoo",
     "list_models": "resnets.models.model_names",
     "load": "resnets.tasks.load_model",

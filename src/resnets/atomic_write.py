@@ -65,6 +65,31 @@ def replace_file(path: str | Path) -> Iterator[Path]:
 
 
 @contextlib.contextmanager
+def replace_folder(path: str | Path) -> Iterator[Path]:
+    """Yield an empty folder beside `path`; when the block ends, flush its files to disk and rename it to `path`.
+
+    A folder at `path` is removed with all that is in it. When the block raises, it stays as it was.
+
+    Raises:
+        JobError: nothing can be written there, or the disk is full.
+    """
+    path = Path(os.path.realpath(path))
+    with _explain_write_errors(path), contextlib.ExitStack() as stack:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        temporary = Path(stack.enter_context(tempfile.TemporaryDirectory(dir=path.parent, prefix=TEMPORARY_PREFIX)))
+        new = temporary / "new"
+        new.mkdir()
+        yield new
+        for written in new.iterdir():
+            with written.open("rb+") as file:
+                os.fsync(file.fileno())
+        if path.exists():
+            path.rename(temporary / "old")
+        new.rename(path)
+        _flush_folder(path.parent)
+
+
+@contextlib.contextmanager
 def open_text(path: str | Path) -> Iterator[TextIO]:
     """Open a UTF-8 file that appears whole when the block ends; a device or pipe gets each line at once.
 

@@ -38,6 +38,7 @@ def serve() -> None:
     import resnets.api.data
     import resnets.api.embeddings
     import resnets.api.evaluate
+    import resnets.api.export
     import resnets.api.summary
     import resnets.api.weights
     import resnets.cli.main

@@ -226,7 +226,7 @@ def test_models_import_torch_and_torchvision_and_nothing_else_from_outside() -> 
             assert first in allowed, f"{path.name} imports {module}"
 
 
-HEAVY = ("torch", "torchvision", "numpy", "PIL", "matplotlib", "sklearn", "scipy", "safetensors")
+HEAVY = ("torch", "torchvision", "numpy", "PIL", "matplotlib", "sklearn", "scipy", "safetensors", "onnx", "openvino")
 SLOW = ("torchvision", "matplotlib", "pandas", "scipy.sparse", "scipy.stats", "sklearn")
 
 
@@ -238,6 +238,7 @@ SLOW = ("torchvision", "matplotlib", "pandas", "scipy.sparse", "scipy.stats", "s
         "from resnets.cli.main import application; application()",
         "from resnets.cli.main import main; main(['--help'])",
         "from resnets.cli.main import main; main(['train', '--help'])",
+        "from resnets.cli.main import main; main(['export', '--help'])",
     ],
 )
 def test_the_public_package_and_the_command_line_do_not_import_torch(statement: str) -> None:

@@ -48,6 +48,7 @@ FOLDERS = {
     "evaluate": "evaluate {net} {data} --split all --out {out}",
     "get": "data get shapes {out} --count 30",
     "shard": "data shard {data} {out}",
+    "export": "export {net} --format torch --out {out}.pt2",  # a file, which replaces nothing but exported files
     "convert timm": "weights convert {theirs} --to timm --out {out}",
     "convert huggingface": "weights convert {theirs} --to huggingface --out {out}",
     "train": TRAIN + " --out {out}",

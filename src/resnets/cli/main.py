@@ -20,7 +20,9 @@ from resnets.errors import UserError
 # Every usage error of typer derives from this one; its module moved between typer's versions, BadParameter did not.
 USAGE_ERROR: type[Any] = typer.BadParameter.__mro__[1]
 
-VERBS = ("train", "evaluate", "predict", "embed", "search", "models", "summary", "lr-find", "bench", "data", "weights")
+VERBS = (
+    "train", "evaluate", "predict", "embed", "search", "export", "models", "summary", "lr-find", "bench", "data", "weights",
+)  # fmt: skip
 GROUPS = ("data", "weights")  # verbs with verbs of their own
 
 INTERRUPTED = 128 + 2  # how shells report SIGINT

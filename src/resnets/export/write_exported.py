@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from resnets import atomic_write
 from resnets.export import describe, write_onnx, write_openvino, write_torch
 from resnets.export.graph import ExportedGraph, example_input
 from resnets.export.trace import trace
@@ -62,16 +64,33 @@ class TracedGraph:
         shape = (None, channels, height, width) if self.kind == "none" else (None, height, width, 3)
         return write_openvino.convert(self.program, self.graph.output_names, shape)
 
-    def write(self, to: str, path: Path) -> None:
-        """Write the graph as a file, or for "openvino" as a folder, of the format `to`.
+    def contents(self, to: str) -> dict[str, bytes]:
+        """The graph in the format `to`: the content of each file of a folder by its name, or of a single file, whose name is "".
 
         Raises:
             UserError: a package is not installed, or the network is too large for the format.
-            JobError: `path` cannot be written to.
+            JobError: the folder of temporary files is full.
         """
+        if to == "openvino":
+            return write_openvino.to_bytes(self.openvino_model(), self.metadata(to))
         if to == "onnx":
-            write_onnx.write(path, self.onnx_model(), self.metadata(to))
-        elif to == "openvino":
-            write_openvino.write(path, self.openvino_model(), self.metadata(to))
-        else:
-            write_torch.write(path, self.program, self.metadata(to))
+            return {"": write_onnx.to_bytes(self.onnx_model(), self.metadata(to))}
+        return {"": write_torch.to_bytes(self.program, self.metadata(to))}
+
+    def write(self, to: str, path: Path) -> None:
+        """Write the graph as a file or folder of the format `to`. Raises as `contents` and `write_contents`."""
+        write_contents(path, self.contents(to))
+
+
+def write_contents(path: Path, contents: Mapping[str, bytes]) -> None:
+    """Write what `TracedGraph.contents` returns; a file or folder at `path` is replaced.
+
+    Raises:
+        JobError: `path` cannot be written to.
+    """
+    if "" in contents:
+        atomic_write.write_bytes(path, contents[""])
+        return
+    with atomic_write.replace_folder(path) as folder:
+        for name, content in contents.items():
+            (folder / name).write_bytes(content)

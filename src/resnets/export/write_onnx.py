@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import torch
 
-from resnets import atomic_write
 from resnets.errors import UserError
 from resnets.inference.exported.import_onnx import import_optional
 from resnets.inference.exported.metadata import encode
@@ -38,19 +36,19 @@ def convert(program: Any, output_names: Sequence[str], input_name: str = INPUT) 
     return model
 
 
-def write(path: Path, model: Any, metadata: Mapping[str, Any]) -> None:
-    """Write an `onnx.ModelProto` with metadata as in `resnets.inference.exported.metadata`; equal content gives equal bytes.
+def to_bytes(model: Any, metadata: Mapping[str, Any]) -> bytes:
+    """An `onnx.ModelProto` with metadata as in `resnets.inference.exported.metadata`; equal content gives equal bytes.
 
     Raises:
         UserError: it is too large for one file.
-        JobError: `path` cannot be written to.
     """
     del model.metadata_props[:]
     for key, value in encode(metadata).items():
         model.metadata_props.add(key=key, value=value)
     if model.ByteSize() > MAX_BYTES:
         raise UserError(f"The network has {model.ByteSize():,} bytes; one ONNX file holds 2 GB. Use `format=openvino`.")
-    atomic_write.write_bytes(path, model.SerializeToString(deterministic=True))
+    content: bytes = model.SerializeToString(deterministic=True)
+    return content
 
 
 def _strip(message: Any) -> None:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from resnets import atomic_write
-from resnets.errors import UserError
+from resnets.errors import JobError, UserError
 from resnets.inference.exported.metadata import encode
 from resnets.inference.exported.read_exported import WEIGHTS, XML
 from resnets.inference.import_openvino import has_openvino, import_openvino
@@ -35,13 +35,14 @@ def convert(program: Any, output_names: Sequence[str], shape: Sequence[int | Non
     return model
 
 
-def write(folder: Path, model: Any, metadata: Mapping[str, Any]) -> None:
-    """Write an `openvino.Model` with metadata as in `resnets.inference.exported.metadata`; equal content gives equal bytes.
+def to_bytes(model: Any, metadata: Mapping[str, Any]) -> dict[str, bytes]:
+    """The files of an `openvino.Model` by their names, with metadata as in `resnets.inference.exported.metadata`; equal content
+    gives equal bytes.
 
     Its layers are renamed: OpenVINO numbers them through all models of a process.
 
     Raises:
-        JobError: the folder cannot be written to.
+        JobError: the folder of temporary files is full.
     """
     openvino = import_openvino()
     model.set_friendly_name("resnets")
@@ -53,12 +54,13 @@ def write(folder: Path, model: Any, metadata: Mapping[str, Any]) -> None:
             output.get_tensor().set_names(output.get_names() & kept)
     for key, value in encode(metadata).items():
         model.set_rt_info(value, [key])
-    folder.mkdir(parents=True, exist_ok=True)
-    with (
-        atomic_write.replace_file(folder / WEIGHTS) as weights,
-        atomic_write.replace_file(folder / XML) as xml,
-    ):
-        openvino.serialize(model, xml, weights)
+    with tempfile.TemporaryDirectory(prefix="resnets-") as folder:  # it writes to paths only
+        xml, weights = (Path(folder, name) for name in (XML, WEIGHTS))
+        try:
+            openvino.serialize(model, xml, weights)
+            return {XML: xml.read_bytes(), WEIGHTS: weights.read_bytes()}
+        except (OSError, RuntimeError) as error:
+            raise JobError(f"OpenVINO cannot write its files to '{folder}': the disk may be full.") from error
 
 
 def _forget_names(information: Any) -> None:

@@ -208,3 +208,39 @@ def _hash_sample(sample: Sample) -> str | None:
         return sample.sha256 or sha256(sample.path)
     except OSError:
         return None
+
+
+def unchanged_images(
+    checkpoint: Path, provenance: Mapping[str, Any] | None, split: str, count: int
+) -> tuple[list[str], str]:
+    """At most `count` images, evenly distributed, of a split of the run that weights come from.
+
+    Returns:
+        Paths of images whose content is that of the run, and ""; or no paths and why, as the end of a sentence.
+    """
+    record, gap = find_split_record(checkpoint, provenance)
+    if record is None:
+        return [], gap
+    try:
+        recipe = tomllib.loads((record.parent / "recipe.toml").read_text("utf-8"))
+        root = Path(_environment(record.parent).get("data") or recipe["data"]["location"]).expanduser()
+        samples = _samples_of_split(record, root, split)
+    except (OSError, ValueError, KeyError, TypeError):  # UserError is a ValueError
+        return [], "the images of its run cannot be found"
+    step = max(len(samples) / count, 1.0)
+    chosen = [samples[int(index * step)] for index in range(min(count, len(samples)))]
+    if record.name == SPLIT_FILE:
+        chosen = [each for each in chosen if _hash_sample(replace(each, sha256=None)) == each.sha256]
+    return [each.path for each in chosen], "" if chosen else f"the {split} images of its run are not in '{root}'"
+
+
+def _samples_of_split(record: Path, root: Path, split: str) -> Sequence[Sample]:
+    """The samples of a split as `record` has them, of data in `root`; none of shards that have changed."""
+    if record.name == read_shards.MANIFEST:
+        if (root / read_shards.MANIFEST).read_bytes() != record.read_bytes():
+            return []
+        samples = read_shards.read(root).samples
+        assert isinstance(samples, IndexedSamples)
+        return samples.subset(split)
+    rows = csv.DictReader(record.read_text("utf-8", errors="surrogateescape").splitlines())
+    return [Sample(str(root / row["path"]), sha256=row["sha256"]) for row in rows if row["split"] == split]

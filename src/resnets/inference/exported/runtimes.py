@@ -24,10 +24,12 @@ class Runtime(Protocol):
 
     Attributes:
         name, version: of the package.
+        precision: in which it computes float32, such as "f32" or "bf16".
     """
 
     name: str
     version: str
+    precision: str
 
     def run(self, images: np.ndarray, outputs: Sequence[str]) -> list[np.ndarray]:
         """The outputs of these names for a batch of images of any strides."""
@@ -36,7 +38,7 @@ class Runtime(Protocol):
 class OnnxRuntime:
     """ONNX Runtime; the weights are read from memory, so that nothing beside the file is opened."""
 
-    name = ONNXRUNTIME
+    name, precision = ONNXRUNTIME, "f32"
 
     def __init__(self, content: bytes) -> None:
         onnxruntime = import_optional(ONNXRUNTIME, EXTRAS[ONNXRUNTIME])
@@ -67,6 +69,7 @@ class OpenVino:
             self.compiled = openvino_cache.core().compile_model(model, "CPU", properties)
         except RuntimeError as error:
             raise UserError(f"OpenVINO cannot read it: {first_line(error)}") from None
+        self.precision = str(self.compiled.get_property("INFERENCE_PRECISION_HINT").get_type_name())
 
     def run(self, images: np.ndarray, outputs: Sequence[str]) -> list[np.ndarray]:
         """See `Runtime`."""
@@ -84,21 +87,29 @@ def choose(file: ExportedFile, name: str = "auto") -> str:
     if name != "auto" and name not in known:
         hint = suggestion(name, known)
         raise UserError(f"'{file.path}' is computed by {' or '.join(known)}; received `backend={name}`.{hint}")
-    installed = {ONNXRUNTIME: has_onnxruntime(), OPENVINO: has_openvino()}
-    chosen = next((each for each in known if installed[each]), known[0]) if name == "auto" else name
-    if not installed[chosen]:
+    chosen = next((each for each in known if is_installed(each)), known[0]) if name == "auto" else name
+    if not is_installed(chosen):
         raise UserError(
             f"'{file.path}' needs {chosen}, which is not installed: pip install 'resnets[{EXTRAS[chosen]}]'"
         )
     return chosen
 
 
-def open_runtime(file: ExportedFile, name: str = "auto") -> Runtime:
-    """The runtime that computes `file`, ready to run. Raises as `choose`, and UserError for a graph that it cannot read."""
+def is_installed(name: str) -> bool:
+    """Whether the runtime of this name is installed; it is not imported."""
+    return has_onnxruntime() if name == ONNXRUNTIME else has_openvino()
+
+
+def open_runtime(file: ExportedFile, name: str = "auto", hints: dict[str, str] | None = None) -> Runtime:
+    """The runtime that computes `file`, ready to run. Raises as `choose`, and UserError for a graph that it cannot read.
+
+    Args:
+        hints: as those of `OpenVino`.
+    """
     chosen = choose(file, name)
     if chosen == ONNXRUNTIME:
         return OnnxRuntime(file.content[0])
-    return OpenVino(file.openvino_model() if file.format == OPENVINO else read_onnx(file.content[0]))
+    return OpenVino(file.openvino_model() if file.format == OPENVINO else read_onnx(file.content[0]), hints)
 
 
 def read_onnx(content: bytes) -> Any:

@@ -1,0 +1,42 @@
+"""`resnets.export_model`: a trained model as a file for other runtimes, with the proof that it computes the same."""
+
+from collections.abc import Iterable
+from pathlib import Path
+
+from resnets.export.certificate.certificate import Certificate
+from resnets.export.export_file import export
+from resnets.tasks.trained_model import TrainedModel
+
+
+def export_model(
+    model: TrainedModel | str | Path,
+    out: str | Path | None = None,
+    *,
+    format: str = "onnx",
+    preprocess: str = "normalize",
+    images: str | Path | Iterable[str | Path] = (),
+) -> Certificate:
+    """Write a trained model as a file for other runtimes, and a certificate beside it: OUT.certificate.json.
+
+    The outputs of the file are compared with those of the checkpoint, in each installed runtime that reads the format. What
+    differs too much is kept as OUT.refused.
+
+    Args:
+        model: a checkpoint, a run directory, a name of `resnets weights list`, or what `resnets.load` returned.
+        out: the file to write, .onnx or .pt2; for "openvino" a folder. None: beside the checkpoint.
+        format: "onnx", "openvino" or "torch", which is a .pt2 of torch.export.
+        preprocess: how much of it is in the file. "normalize": it takes uint8 RGB (N, H, W, 3), resized and cropped; "none": it
+            takes the normalized float32 (N, C, H, W).
+        images: images and folders to compare on; empty for the val images of the run, or for photographs of scikit-learn where
+            there are none.
+
+    Returns:
+        The certificate: `.runtimes` has the differences, `.to_dict()` is the content of its file.
+
+    Raises:
+        UserError: there is no such checkpoint, it cannot be exported yet, a package is missing, or there is something at `out`
+            that resnets did not export.
+        JobError: the outputs differ too much, or the disk is full.
+    """
+    paths = [images] if isinstance(images, (str, Path)) else list(images)
+    return export(model, out, to=format, preprocess=preprocess, images=list(map(str, paths)))

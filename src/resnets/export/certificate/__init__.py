@@ -1,0 +1,1 @@
+"""Prove that an exported file computes what its checkpoint does."""

@@ -1,0 +1,159 @@
+"""The certificate of an exported file: on what it was compared with its checkpoint, and what was found."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from resnets.export.certificate.compare_outputs import Difference
+from resnets.export.certificate.proof_images import ProofImages
+from resnets.message_format import pluralize
+
+FORMAT = 1
+KEY = "resnets_certificate"  # whose value is FORMAT
+PASSED, REFUSED = "passed", "refused"
+BATCHES = (1, 3, 16)
+LAYOUTS = ("contiguous", "a view of another order of axes", "a slice of a larger array")
+
+
+@dataclass(frozen=True)
+class RuntimeProof:
+    """What a runtime computed with the file.
+
+    Attributes:
+        precision: in which it computed.
+        hints: the settings that it needs for that.
+        differences: of each output; empty where it did not run.
+        same: of `count` computed images, those with the label of the checkpoint; None for outputs without labels.
+        failure: why it could not compute the file.
+        not_seen: why it was not tried.
+        decides: whether the file is refused if it fails here; not for a precision that the runtime chooses.
+    """
+
+    name: str
+    version: str
+    precision: str = "f32"
+    hints: Mapping[str, str] | None = None
+    differences: tuple[Difference, ...] = ()
+    count: int = 0
+    same: int | None = None
+    failure: str = ""
+    not_seen: str = ""
+    decides: bool = True
+
+    @property
+    def verdict(self) -> str:
+        return "not seen" if self.not_seen else REFUSED if self.failing else PASSED
+
+    @property
+    def failing(self) -> str:
+        """What is wrong, with the number and its limit; empty if nothing is."""
+        wrong = [each for each in self.differences if not each.within_limit]
+        worst = max(wrong, key=lambda each: each.value / each.limit, default=None)
+        return self.failure or (f"a difference of {worst} in {worst.where}" if worst else "")
+
+    def __str__(self) -> str:
+        hints = "".join(f" ({name}={value})" for name, value in (self.hints or {}).items())
+        return " ".join(filter(None, (self.name, self.version, self.precision))) + hints
+
+    def line(self) -> str:
+        """For a person."""
+        if self.not_seen:
+            return f"{self}: not seen, {self.not_seen}"
+        if self.failure:
+            return f"{self}: {self.verdict}, {self.failure}"
+        found = ", ".join(map(str, self.differences))
+        labels = "" if self.same is None else f", {self.same} of {self.count} labels the same"
+        return f"{self}: {self.verdict}; largest differences: {found}{labels}"
+
+    def to_dict(self) -> dict[str, Any]:
+        return {
+            "runtime": self.name, "version": self.version, "precision": self.precision, "hints": dict(self.hints or {}),
+            "verdict": self.verdict, "decides": self.decides, "reason": self.not_seen or self.failing,
+            "images": self.count, "same": self.same, "outputs": [each.to_dict() for each in self.differences],
+        }  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Sabotage:
+    """A fault that was made on purpose, and the output that differs most by it."""
+
+    name: str
+    seen: Difference
+
+    def to_dict(self) -> dict[str, Any]:
+        return {"fault": self.name, **self.seen.to_dict()}
+
+
+@dataclass(frozen=True)
+class Certificate:
+    """What was compared and found.
+
+    Attributes:
+        path: of the exported file or folder.
+        sha256: of each of its files by name.
+        checkpoint: `name` and `sha256`.
+        preprocess: what the input of the file is.
+        processor: `hardware.describe`.
+        runtimes: those that read the format.
+        sabotages: faults that this comparison was tried with, and refused.
+    """
+
+    path: Path
+    format: str
+    sha256: Mapping[str, str]
+    size_bytes: int
+    checkpoint: Mapping[str, str]
+    preprocess: str
+    processor: Mapping[str, Any]
+    images: ProofImages
+    runtimes: tuple[RuntimeProof, ...]
+    sabotages: tuple[Sabotage, ...]
+    versions: Mapping[str, str]
+
+    @property
+    def reason(self) -> str:
+        """Why the file is refused, in one line; empty if it passed."""
+        failed = (each for each in self.runtimes if each.decides and each.failing)
+        return next((f"{each}: {each.failing}" for each in failed), "")
+
+    @property
+    def passed(self) -> bool:
+        return not self.reason
+
+    def written_to(self, path: Path) -> Certificate:
+        """The same for a file of another name."""
+        sha256 = {path.name if name == self.path.name else name: digest for name, digest in self.sha256.items()}
+        return replace(self, path=path, sha256=sha256)
+
+    def lines(self) -> Iterator[str]:
+        """For a person."""
+        yield from (each.line() for each in self.runtimes)
+        sizes = " and ".join((", ".join(map(str, BATCHES[:-1])), str(BATCHES[-1])))
+        yield f"compared on {self.images.in_words()}, in batches of {sizes}, in {len(LAYOUTS)} memory layouts"
+        if not self.images.yours:
+            yield "these are not your images, and prove less: `images` takes a folder of yours"
+        faults = ", ".join(f"{each.name} ({each.seen.output} {each.seen.value:.2g})" for each in self.sabotages)
+        yield f"{pluralize(len(self.sabotages), 'fault')} made on purpose, all refused: {faults}"
+
+    def to_dict(self) -> dict[str, Any]:
+        """For JSON."""
+        return {
+            KEY: FORMAT, "verdict": PASSED if self.passed else REFUSED, "reason": self.reason,
+            "file": self.path.name, "format": self.format, "sha256": dict(self.sha256), "checkpoint": dict(self.checkpoint),
+            "preprocess": self.preprocess, "processor": dict(self.processor), "images": self.images.to_dict(),
+            "batches": list(BATCHES), "layouts": list(LAYOUTS), "runtimes": [each.to_dict() for each in self.runtimes],
+            "refused_faults": [each.to_dict() for each in self.sabotages], "versions": dict(self.versions),
+        }  # fmt: skip
+
+
+def is_certificate(path: Path) -> bool:
+    """Whether the file at `path` is a certificate of resnets."""
+    try:
+        content = json.loads(path.read_text("utf-8"))
+    except (OSError, ValueError, RecursionError):
+        return False
+    return isinstance(content, dict) and KEY in content

@@ -1,0 +1,114 @@
+"""Compare an exported file with its checkpoint in each runtime that reads it."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from resnets.errors import JobError
+from resnets.export.certificate.certificate import Certificate, RuntimeProof, Sabotage
+from resnets.export.certificate.compare_outputs import Difference, Measured, differences, same_labels
+from resnets.export.certificate.proof_batches import ProofBatch
+from resnets.export.certificate.proof_images import ProofImages
+from resnets.export.certificate.proof_runtimes import Candidate, Contents, candidates
+from resnets.export.certificate.reference import Reference
+from resnets.inference import hardware
+from resnets.inference.exported.runtimes import EXTRAS, Runtime, first_line, is_installed
+from resnets.progress import progress_bar
+
+SABOTAGED = 4  # images on which the comparison is tried with faults: the first, and the last, which is generated
+
+
+def certify(
+    path: Path, to: str, contents: Contents, metadata: Mapping[str, Any], checkpoint: str, reference: Reference,
+    batches: Sequence[ProofBatch], images: ProofImages,
+) -> Certificate:  # fmt: skip
+    """The certificate of a file that is to be written to `path`.
+
+    Args:
+        checkpoint: its name.
+
+    Raises:
+        JobError: the comparison does not notice a fault that was made on purpose.
+    """
+    proofs = tuple(prove(each, batches) for each in candidates(to, contents, metadata))
+    return Certificate(
+        path=path,
+        format=to,
+        sha256={name or path.name: hashlib.sha256(content).hexdigest() for name, content in contents.items()},
+        size_bytes=sum(map(len, contents.values())),
+        checkpoint={"file": checkpoint, "sha256": metadata["checkpoint_sha256"]},
+        preprocess=metadata["input"],
+        processor=hardware.describe(torch.device("cpu")),
+        images=images,
+        runtimes=proofs,
+        sabotages=check_gate(reference, batches),
+        versions=metadata["versions"],
+    )
+
+
+def prove(candidate: Candidate, batches: Sequence[ProofBatch]) -> RuntimeProof:
+    """What a runtime computes for the batches, and how far that is from what the checkpoint does."""
+    name = candidate.name
+    if name != "torch" and not is_installed(name):
+        return RuntimeProof(name, "", not_seen=f"not installed: pip install 'resnets[{EXTRAS[name]}]'")
+    try:
+        runtime = candidate.open()
+    except Exception as error:  # of any type of the runtime
+        return RuntimeProof(name, "", failure=f"it cannot be read: {first_line(error)}")
+    precision = "f32"
+    if candidate.default:
+        precision = "default precision"
+        if runtime.precision == "f32":
+            not_seen = "this processor computes in f32 then; others may compute in bf16"
+            return RuntimeProof(name, runtime.version, precision, not_seen=not_seen, decides=False)
+    measured, failure = [], ""
+    try:
+        measured = _measure(runtime, batches, f"{name} {precision}")
+    except Exception as error:  # of any type of the runtime: it cannot compute one of the batches
+        failure = first_line(error)
+    found = differences(measured) if not failure else ()
+    count = sum(len(next(iter(each.expected.values()))) for each in measured)
+    same = same_labels(measured) if measured else None
+    return RuntimeProof(
+        name, runtime.version, precision, candidate.hints, found, count, same, failure, decides=not candidate.default
+    )
+
+
+def _measure(runtime: Runtime, batches: Sequence[ProofBatch], description: str) -> list[Measured]:
+    """The outputs of every batch in every memory layout, beside those of the checkpoint."""
+    cases = [(batch, where, inputs) for batch in batches for where, inputs in batch.layouts()]
+    names = list(batches[0].expected)
+    measured = []
+    for batch, where, inputs in progress_bar(cases, description=description, unit="batches"):
+        found = dict(zip(names, runtime.run(inputs, names), strict=True))
+        measured.append(Measured(where, found, batch.expected))
+    return measured
+
+
+def check_gate(reference: Reference, batches: Sequence[ProofBatch]) -> tuple[Sabotage, ...]:
+    """Three faults that the comparison refuses, on images of both ends.
+
+    Raises:
+        JobError: it accepts one of them.
+    """
+    frames = [batches[0].frames[:1], *np.split(batches[-1].frames[-SABOTAGED + 1 :], SABOTAGED - 1)]
+    expected = [reference.outputs(each) for each in frames]
+    faulty = [reference.sabotaged(each) for each in frames]
+    refused = []
+    for fault in faulty[0]:
+        pairs = zip(faulty, expected, strict=True)
+        found = differences([Measured("", each[fault], right) for each, right in pairs])
+        worst: Difference = max(found, key=lambda each: each.value / each.limit)
+        if worst.within_limit:
+            raise JobError(
+                f"The comparison does not notice a fault made on purpose ({fault}: {worst}), so it would prove nothing. "
+                "The outputs hardly depend on the image: was the model trained?"
+            )
+        refused.append(Sabotage(fault, worst))
+    return tuple(refused)

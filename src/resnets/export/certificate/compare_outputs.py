@@ -1,0 +1,92 @@
+"""How far the outputs of an exported file are from those of its checkpoint, and how far they may be."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from resnets.export.graph import LOGITS, PROBABILITIES
+
+Outputs = Mapping[str, np.ndarray]  # by name, each with the images as first dimension
+
+# Of the largest number of an output. Honest exports were seen at 1e-6, the smallest of 17 faults (tests/sabotages.py) at 1.4e-3.
+RELATIVE_LIMIT = 1e-4
+PROBABILITY_LIMIT = 1e-3  # absolute
+
+
+@dataclass(frozen=True)
+class Difference:
+    """The largest difference of an output.
+
+    Attributes:
+        output: its name.
+        value: relative to the largest number of the output, or for probabilities absolute; infinite where numbers are missing or
+            the shape is another.
+        where: the batch in which it was seen.
+    """
+
+    output: str
+    value: float
+    limit: float
+    where: str = ""
+
+    @property
+    def within_limit(self) -> bool:
+        return self.value <= self.limit
+
+    def __str__(self) -> str:
+        return f"{self.output} {self.value:.2g} (limit {self.limit:g})"
+
+    def to_dict(self) -> dict[str, Any]:
+        value = self.value if math.isfinite(self.value) else None
+        return {"output": self.output, "difference": value, "limit": self.limit, "where": self.where}
+
+
+@dataclass(frozen=True)
+class Measured:
+    """The outputs of a batch, `expected` those of the checkpoint.
+
+    Attributes:
+        where: the batch and its memory layout in words.
+    """
+
+    where: str
+    found: Outputs
+    expected: Outputs
+
+
+def differences(batches: Sequence[Measured]) -> tuple[Difference, ...]:
+    """The largest difference of each output over all images of all batches."""
+    return tuple(_difference(name, batches) for name in batches[0].expected)
+
+
+def _difference(name: str, batches: Sequence[Measured]) -> Difference:
+    scale = 1.0
+    if name != PROBABILITIES:
+        scale = max(float(np.abs(batch.expected[name]).max(initial=0)) for batch in batches)
+    limit = PROBABILITY_LIMIT if name == PROBABILITIES else RELATIVE_LIMIT
+    values = [_largest(batch.found.get(name), batch.expected[name]) for batch in batches]
+    worst = int(np.argmax(values))
+    value = values[worst] / scale if scale else values[worst] and math.inf
+    return Difference(name, value, limit, batches[worst].where)
+
+
+def _largest(found: np.ndarray | None, expected: np.ndarray) -> float:
+    if found is None or found.shape != expected.shape or not np.isfinite(found).all():
+        return math.inf
+    return float(np.abs(found.astype(np.float64) - expected).max(initial=0))
+
+
+def same_labels(batches: Sequence[Measured]) -> int | None:
+    """The number of images whose highest logit is that of the same class; None where the logits are not one for each class."""
+    if batches[0].expected.get(LOGITS, np.empty(0)).ndim != 2:
+        return None
+    return sum(
+        int((batch.found[LOGITS].argmax(1) == batch.expected[LOGITS].argmax(1)).sum())
+        for batch in batches
+        if batch.found[LOGITS].shape == batch.expected[LOGITS].shape
+    )

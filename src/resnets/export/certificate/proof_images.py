@@ -1,0 +1,115 @@
+"""The images by which an exported file is compared with its checkpoint."""
+
+from __future__ import annotations
+
+import hashlib
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+from sklearn.datasets import load_sample_images
+
+from resnets.data.split import lineage
+from resnets.errors import UserError
+from resnets.message_format import pluralize
+from resnets.tasks.inputs import image_paths
+from resnets.tasks.inputs.read_image import ImageInput
+from resnets.weights.checkpoint import Checkpoint
+
+MOST_REAL = 16
+COUNT = 20  # with the generated ones, of which there are at least 4, since gray images cannot show swapped channels
+
+
+@dataclass(frozen=True)
+class ProofImages:
+    """Real images, and after them generated ones.
+
+    Attributes:
+        images: paths, or arrays (H, W, 3).
+        real: the number of the real ones.
+        origin: of these, in words.
+        yours: whether they are those of the user.
+        sha256: of the list of the SHA-256 of all images.
+    """
+
+    images: tuple[ImageInput, ...]
+    real: int
+    origin: str
+    yours: bool
+    sha256: str
+
+    def in_words(self) -> str:
+        return f"{self.origin}, and {pluralize(len(self.images) - self.real, 'generated image')}"
+
+    def to_dict(self) -> dict[str, Any]:
+        counts = {"count": len(self.images), "real": self.real, "generated": len(self.images) - self.real}
+        return {**counts, "origin": self.origin, "yours": self.yours, "sha256": self.sha256}
+
+
+def choose(paths: Sequence[str], file: Path, checkpoint: Checkpoint) -> ProofImages:
+    """Images at `paths` if there are any, else of the val split of the checkpoint's run, else of scikit-learn.
+
+    Args:
+        file: that of the checkpoint.
+
+    Raises:
+        UserError: there are no images at `paths`.
+    """
+    if paths:
+        found = image_paths.find_images(paths, sys.stdin)
+        chosen = _spread(found)
+        return _with_generated(chosen, f"{len(chosen)} of {pluralize(len(found), 'image')} that you named", yours=True)
+    val, gap = lineage.unchanged_images(file, checkpoint.provenance, "val", MOST_REAL)
+    if val:
+        return _with_generated(val, f"{pluralize(len(val), 'image')} of the val split of its run", yours=True)
+    origin = f"{MOST_REAL} crops of two photographs of scikit-learn ({gap})"
+    return _with_generated(photographs(MOST_REAL), origin, yours=False)
+
+
+def _spread(values: Sequence[Any]) -> list[Any]:
+    """At most MOST_REAL of them, evenly distributed, since folders are sorted by class."""
+    return [values[index] for index in np.linspace(0, len(values) - 1, min(len(values), MOST_REAL)).round().astype(int)]
+
+
+def _with_generated(real: Sequence[ImageInput], origin: str, *, yours: bool) -> ProofImages:
+    images = (*real, *generated(COUNT - len(real)))
+    digests = "\n".join(_sha256(image) for image in images)
+    return ProofImages(images, len(real), origin, yours, hashlib.sha256(digests.encode()).hexdigest())
+
+
+def _sha256(image: ImageInput) -> str:
+    """That of the file, or of the pixels of an image in memory or in a shard."""
+    if isinstance(image, np.ndarray):
+        return hashlib.sha256(f"{image.shape}".encode() + image.tobytes()).hexdigest()
+    path = Path(str(image))
+    try:
+        return hashlib.sha256(path.read_bytes() if path.is_file() else str(image).encode()).hexdigest()
+    except OSError as error:
+        raise UserError(f"'{path}' cannot be read: {error.strerror}.") from None
+
+
+def photographs(count: int) -> list[np.ndarray]:
+    """Crops of the two photographs of scikit-learn, at odd sizes, uint8 (H, W, 3)."""
+    random = np.random.default_rng(0)
+    crops = []
+    for index in range(count):
+        photograph = load_sample_images().images[index % 2]
+        height, width = 2 * random.integers(60, 200, 2) + 1
+        top, left = (int(random.integers(0, side)) for side in np.subtract(photograph.shape[:2], (height, width)))
+        crops.append(np.ascontiguousarray(photograph[top : top + height, left : left + width]))
+    return crops
+
+
+def generated(count: int) -> list[np.ndarray]:
+    """Smooth images of all colors at odd sizes, uint8 (H, W, 3)."""
+    random = np.random.default_rng(1)
+    images = []
+    for _ in range(count):
+        few = Image.fromarray(random.integers(0, 256, (5, 4, 3), dtype=np.uint8))
+        height, width = 2 * random.integers(40, 160, 2) + 1
+        images.append(np.asarray(few.resize((int(width), int(height)), Image.Resampling.BICUBIC)))
+    return images

@@ -1,0 +1,62 @@
+"""The runtimes that a file is proved in, opened from its bytes, before they are written."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from resnets.inference.exported import runtimes
+from resnets.inference.exported.read_exported import ExportedFile
+from resnets.inference.exported.runtimes import F32_HINT, OPENVINO, Runtime
+
+Contents = Mapping[str, bytes]  # of an exported file, by the names of its files; "" for that of a single one
+
+
+class TorchProgram:
+    """A `torch.export.ExportedProgram`. Loading runs code of its file, so it is only loaded from bytes that were just made."""
+
+    name, version, precision = "torch", str(torch.__version__), "f32"
+
+    def __init__(self, content: bytes, output_names: Sequence[str]) -> None:
+        self.module = torch.export.load(io.BytesIO(content)).module()
+        self.output_names = tuple(output_names)
+
+    def run(self, images: np.ndarray, outputs: Sequence[str]) -> list[np.ndarray]:
+        """See `Runtime`."""
+        with torch.inference_mode():
+            found = dict(zip(self.output_names, self.module(torch.from_numpy(images)), strict=True))
+        return [found[name].numpy() for name in outputs]
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A runtime in one precision.
+
+    Attributes:
+        open: opens it.
+        default: whether it computes in the precision that the runtime chooses, which may be another than f32.
+    """
+
+    name: str
+    open: Callable[[], Runtime]
+    hints: Mapping[str, str]
+    default: bool = False
+
+
+def candidates(to: str, contents: Contents, metadata: Mapping[str, Any]) -> Iterator[Candidate]:
+    """Those that read the format `to`."""
+    if to == "torch":
+        yield Candidate("torch", lambda: TorchProgram(contents[""], metadata["outputs"]), {})
+        return
+    file = ExportedFile(Path(), to, tuple(contents.values()), metadata)
+    for name in runtimes.OF_FORMAT[to]:
+        hints = F32_HINT if name == OPENVINO else {}
+        yield Candidate(name, lambda name=name: runtimes.open_runtime(file, name), hints)  # type: ignore[misc]
+        if name == OPENVINO:
+            yield Candidate(name, lambda: runtimes.open_runtime(file, OPENVINO, {}), {}, default=True)

@@ -1,0 +1,145 @@
+"""Export a checkpoint: write it in another format with a certificate, or what is refused under another name."""
+
+from __future__ import annotations
+
+import json
+import os
+import shlex
+import zipfile
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+
+from resnets import atomic_write
+from resnets.errors import JobError, UserError
+from resnets.export import graph
+from resnets.export.certificate import certificate, proof_batches, proof_images
+from resnets.export.certificate.certificate import Certificate
+from resnets.export.certificate.certify import certify
+from resnets.export.certificate.reference import Reference
+from resnets.export.write_exported import FORMATS, TracedGraph, write_contents
+from resnets.inference.exported import metadata, read_exported
+from resnets.inference.exported.metadata import INPUTS
+from resnets.message_format import format_bytes, suggestion
+from resnets.progress import log
+from resnets.tasks import load_model
+from resnets.tasks.trained_model import TrainedModel
+from resnets.weights import checkpoint as checkpoints
+from resnets.weights import find_weights, local_file
+
+ENDINGS = {"onnx": ".onnx", "openvino": "_openvino", "torch": ".pt2"}
+CERTIFICATE, REFUSED = ".certificate.json", ".refused"  # after the name of the file
+_OPENVINO_FILES = {read_exported.XML, read_exported.WEIGHTS}
+
+
+def export(
+    model: TrainedModel | str | Path,
+    out: str | Path | None,
+    *,
+    to: str,
+    preprocess: str,
+    images: Sequence[str],
+) -> Certificate:
+    """Write a model in the format `to`, and its certificate beside it; see `resnets.export_model`."""
+    _check_choice("format", to, FORMATS)
+    _check_choice("preprocess", preprocess, tuple(INPUTS))
+    trained, file = _load(model)
+    path = Path(out) if out is not None else _default_path(trained.name, file, to)
+    _check_path(path, to)
+    checkpoint = checkpoints.read(file, task=None)
+    built = graph.build(trained.task, trained.model, trained.preprocess, preprocess)
+    chosen = proof_images.choose(images, file, checkpoint)
+    reference = Reference(trained.task, trained.model, trained.preprocess, built.output_names)
+    batches = proof_batches.make(chosen.images, reference, preprocess)
+    traced = TracedGraph(built, preprocess, graph.input_size(trained.preprocess), checkpoint, file)
+    log(f"tracing {trained.spec.name if trained.spec else 'the network'}, and writing it as {to} ...")
+    contents = traced.contents(to)
+    found = certify(path, to, contents, traced.metadata(to), file.name, reference, batches, chosen)
+    if not found.passed:
+        path = _beside(path, REFUSED)
+        found = found.written_to(path)
+    atomic_write.write_text(_beside(path, CERTIFICATE), json.dumps(found.to_dict(), indent=1) + "\n")
+    write_contents(path, contents)
+    if not found.passed:
+        raise JobError(f"The export is refused and kept as '{path}': {found.reason}.")
+    log(f"written: '{path}' ({format_bytes(found.size_bytes)}) and its certificate '{_beside(path, CERTIFICATE)}'")
+    return found
+
+
+def _load(model: TrainedModel | str | Path) -> tuple[TrainedModel, Path]:
+    """The model and the file of its checkpoint, which has the same tensors."""
+    file = find_weights.find_file(model.name if isinstance(model, TrainedModel) else model)
+    local_file.check_not_exported(file)
+    loaded = load_model.load(file, "cpu", precision="fp32")
+    loaded.name = str(model.name if isinstance(model, TrainedModel) else model)
+    loaded.check_trained()
+    if isinstance(model, TrainedModel) and not _have_equal_tensors(model, loaded):
+        raise UserError(
+            f"The model was changed since it was loaded from '{model.name}': save it as a checkpoint first."
+        )
+    if loaded.spec is not None and loaded.spec.in_channels != loaded.preprocess.channels:
+        raise UserError(
+            f"'{loaded.name}' takes {loaded.spec.in_channels} channels, but its preprocessing gives {loaded.preprocess.channels}."
+        )
+    return loaded, file
+
+
+def _have_equal_tensors(model: TrainedModel, other: TrainedModel) -> bool:
+    first, second = model.model.state_dict(), other.model.state_dict()
+    return first.keys() == second.keys() and all(torch.equal(first[name].cpu(), second[name]) for name in first)
+
+
+def _default_path(name: str, file: Path, to: str) -> Path:
+    """Beside the checkpoint; in the current folder for weights that have a name instead of a path."""
+    stem = file.name.removesuffix(local_file.SUFFIX)
+    return (file.parent if os.path.lexists(name) else Path()) / f"{stem}{ENDINGS[to]}"
+
+
+def _check_path(path: Path, to: str) -> None:
+    """Raise UserError where the export cannot be written, or would replace anything that is no exported file."""
+    if to == "openvino":
+        if path.suffix in (".xml", ".bin", *local_file.EXPORTED):
+            raise UserError(f"`format=openvino` writes a folder; received `out={path}`.")
+    elif path.suffix != ENDINGS[to]:
+        raise UserError(f"The name of an export with `format={to}` ends in {ENDINGS[to]}; received `out={path}`.")
+    for target in (path, _beside(path, REFUSED)):
+        if os.path.lexists(target) and not _is_exported(target, to):
+            raise UserError(
+                f"'{target}' exists and was not exported by resnets: choose another `out`, or remove it: "
+                f"rm -r {shlex.quote(str(target))}"
+            )
+        note = _beside(target, CERTIFICATE)
+        if os.path.lexists(note) and not certificate.is_certificate(note):
+            raise UserError(f"'{note}' exists and is no certificate of resnets: choose another `out`.")
+        atomic_write.check_file_writable(note)
+
+
+def _is_exported(path: Path, to: str) -> bool:
+    """Whether there is an exported file of this format at `path`, or an empty folder for one."""
+    try:
+        if to == "openvino":
+            files = {each.name for each in path.iterdir()}
+            return not files or (files == _OPENVINO_FILES and bool(read_exported.read(path, to)))
+        return bool(read_exported.read(path, to)) if to == "onnx" else _is_program(path)
+    except (OSError, UserError):
+        return False
+
+
+def _is_program(path: Path) -> bool:
+    """Whether it is a .pt2 with our metadata; nothing of it is loaded."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            name = next(each for each in archive.namelist() if each.endswith(f"extra/{metadata.KEY}"))
+            return bool(metadata.decode(archive.read(name).decode()))
+    except (zipfile.BadZipFile, StopIteration, UnicodeDecodeError):
+        return False
+
+
+def _beside(path: Path, ending: str) -> Path:
+    return path.with_name(path.name + ending)
+
+
+def _check_choice(name: str, received: str, known: Sequence[str]) -> None:
+    if received not in known:
+        raise UserError(f"`{name}` is one of {', '.join(known)}; received '{received}'.{suggestion(received, known)}")

@@ -1,0 +1,160 @@
+"""Honest graphs are accepted, each fault is refused, and the comparison is tried with faults in every export."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from tests import exported_files, sabotages
+from tests.sabotages import Made
+from tests.tiny_checkpoint import SIZE
+from torch import nn
+
+from resnets.errors import JobError
+from resnets.export.certificate import proof_images
+from resnets.export.certificate.certify import certify, check_gate, prove
+from resnets.export.certificate.proof_batches import ProofBatch, make
+from resnets.export.certificate.proof_images import ProofImages
+from resnets.export.certificate.proof_runtimes import Candidate
+from resnets.export.certificate.reference import Reference
+from resnets.export.graph import FEATURES, LOGITS, PROBABILITIES
+from resnets.tasks import load_model
+from resnets.weights import checkpoint as checkpoints
+
+NAMES = (PROBABILITIES, LOGITS, FEATURES)
+IMAGES = [*proof_images.photographs(16), *proof_images.generated(4)]
+
+
+class GraphRuntime:
+    """The graph itself, before it is written."""
+
+    name, version, precision = "torch", "", "f32"
+
+    def __init__(self, graph: nn.Module) -> None:
+        self.graph = graph
+
+    def run(self, images: np.ndarray, outputs: Sequence[str]) -> list[np.ndarray]:
+        found = dict(zip(NAMES, self.graph(torch.from_numpy(images)), strict=True))
+        return [found[name].numpy() for name in outputs]
+
+
+def candidate(runtime: Any) -> Candidate:
+    return Candidate("torch", lambda: runtime, {})
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Made:
+    return sabotages.make(tmp_path_factory.mktemp("made"))
+
+
+@pytest.fixture(scope="module")
+def reference(made: Made) -> Reference:
+    return Reference(made.model.task, made.model.model, sabotages.PREPROCESS, NAMES)
+
+
+@pytest.fixture(scope="module")
+def batches(reference: Reference) -> list[ProofBatch]:
+    return make(IMAGES, reference, "normalize")
+
+
+def test_the_reference_is_what_the_checkpoint_predicts(made: Made, reference: Reference) -> None:
+    frames = np.stack([sabotages.PREPROCESS.resize_crop(image) for image in IMAGES[-3:]])
+    outputs = reference.outputs(frames)
+    for image, probabilities in zip(made.model.predict(IMAGES[-3:]), outputs[PROBABILITIES], strict=True):
+        assert image.probability == pytest.approx(probabilities.max(), abs=1e-6)
+    assert outputs[FEATURES] == pytest.approx(made.model.embed(IMAGES[-3:]).vectors, abs=1e-5)
+    logits = made.model.outputs([sabotages.PREPROCESS(image) for image in IMAGES[-3:]])
+    assert outputs[LOGITS] == pytest.approx(logits.numpy(), abs=1e-5)
+
+
+def test_the_same_images_in_three_memory_layouts(batches: list[ProofBatch]) -> None:
+    assert [len(batch.frames) for batch in batches] == [1, 3, 16]
+    layouts = [inputs for _, inputs in batches[1].layouts()]
+    assert all(np.array_equal(each, batches[1].frames) for each in layouts)
+    assert layouts[0].flags.c_contiguous
+    assert not layouts[1].flags.c_contiguous
+    assert layouts[1].transpose(0, 3, 1, 2).flags.c_contiguous
+    assert layouts[2].strides[1] > SIZE[1] * 3
+
+
+def test_an_honest_graph_is_accepted(made: Made, batches: list[ProofBatch]) -> None:
+    proof = prove(candidate(GraphRuntime(sabotages.graph_with("", made))), batches)
+    assert proof.failing == ""
+    assert proof.same == proof.count == 3 * 20
+    assert max(each.value for each in proof.differences) < 1e-5
+
+
+@pytest.mark.parametrize("fault", sabotages.GRAPHS)
+def test_a_graph_with_a_fault_is_refused(fault: str, made: Made, batches: list[ProofBatch]) -> None:
+    proof = prove(candidate(GraphRuntime(sabotages.graph_with(fault, made))), batches)
+    assert "limit" in proof.failing
+    assert max(each.value / each.limit for each in proof.differences) > 4
+
+
+class LastImageWrong(GraphRuntime):
+    def run(self, images: np.ndarray, outputs: Sequence[str]) -> list[np.ndarray]:
+        found = super().run(images, outputs)
+        if len(images) == 16:
+            for each in found:
+                each[-1] = 0
+        return found
+
+
+class WrongWithStrides(GraphRuntime):
+    def run(self, images: np.ndarray, outputs: Sequence[str]) -> list[np.ndarray]:
+        return super().run(images if images.flags.c_contiguous else images[..., ::-1].copy(), outputs)
+
+
+class OneImageOnly(GraphRuntime):
+    def run(self, images: np.ndarray, outputs: Sequence[str]) -> list[np.ndarray]:
+        if len(images) > 1:
+            raise RuntimeError("the batch of the file is 1\nand more lines")
+        return super().run(images, outputs)
+
+
+def test_every_image_of_each_batch_in_each_layout_is_compared(made: Made, batches: list[ProofBatch]) -> None:
+    graph = sabotages.graph_with("", made)
+    assert "in a batch of 16, 45x61, contiguous" in prove(candidate(LastImageWrong(graph)), batches).failing
+    assert "a view of another order" in prove(candidate(WrongWithStrides(graph)), batches).failing
+    assert prove(candidate(OneImageOnly(graph)), batches).failing == "the batch of the file is 1"
+
+
+def test_a_comparison_that_notices_no_fault_is_an_error(made: Made, batches: list[ProofBatch]) -> None:
+    blind = load_model.load(made.file, "cpu")
+    for parameter in blind.model.parameters():
+        parameter.data.zero_()
+    with pytest.raises(JobError, match="does not notice a fault made on purpose"):
+        check_gate(Reference(blind.task, blind.model, blind.preprocess, NAMES), batches)
+
+
+@pytest.mark.parametrize("to", ["onnx", "openvino", "torch"])
+def test_the_certificate_of_an_exported_file(to: str) -> None:
+    """All formats, in each runtime that reads them; the bytes are those that tests of the formats share."""
+    traced = exported_files.traced_once()
+    path = exported_files.exported(to)
+    files = sorted(path.iterdir(), reverse=True) if path.is_dir() else [path]
+    contents = {each.name if path.is_dir() else "": each.read_bytes() for each in files}
+    model = load_model.load(exported_files.checkpoint_file(), "cpu", precision="fp32")
+    reference = Reference(model.task, model.model, model.preprocess, NAMES)
+    batches = make(IMAGES, reference, "normalize")
+    checkpoint = checkpoints.read(exported_files.checkpoint_file())
+    images = replace(proof_images.choose((), exported_files.checkpoint_file(), checkpoint), images=tuple(IMAGES))
+    assert isinstance(images, ProofImages)
+    found = certify(Path("x"), to, contents, traced.metadata(to), "model.safetensors", reference, batches, images)
+    assert found.passed, found.reason
+    seen = [each for each in found.runtimes if not each.not_seen]
+    runtimes = {"onnx": ["onnxruntime", "openvino"], "openvino": ["openvino"], "torch": ["torch"]}[to]
+    assert list(dict.fromkeys(each.name for each in seen)) == runtimes
+    assert [each.name for each in found.sabotages] == ["BGR", "/ 256", "a moved bias"]
+    content = found.to_dict()
+    assert content["verdict"] == "passed"
+    assert len(content["sha256"]) == len(contents)
+    assert content["images"]["generated"] == 4
+    hints = {each["runtime"]: each["hints"] for each in content["runtimes"] if each["decides"]}
+    assert hints.get("openvino", {}) == ({} if to == "torch" else {"INFERENCE_PRECISION_HINT": "f32"})
+    assert "prove less" in " ".join(found.lines())
