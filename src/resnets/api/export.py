@@ -14,6 +14,7 @@ def export_model(
     *,
     format: str = "onnx",
     preprocess: str = "normalize",
+    heatmap: bool = False,
     images: str | Path | Iterable[str | Path] = (),
 ) -> Certificate:
     """Write a trained model as a file for other runtimes, and a certificate beside it: OUT.certificate.json.
@@ -27,6 +28,7 @@ def export_model(
         format: "onnx", "openvino" or "torch", which is a .pt2 of torch.export.
         preprocess: how much of it is in the file. "normalize": it takes uint8 RGB (N, H, W, 3), resized and cropped; "none": it
             takes the normalized float32 (N, C, H, W).
+        heatmap: whether the class activation maps are a further output of a classifier.
         images: images and folders to compare on; empty for the val images of the run, or for photographs of scikit-learn where
             there are none.
 
@@ -39,4 +41,4 @@ def export_model(
         JobError: the outputs differ too much, or the disk is full.
     """
     paths = [images] if isinstance(images, (str, Path)) else list(images)
-    return export(model, out, to=format, preprocess=preprocess, images=list(map(str, paths)))
+    return export(model, out, to=format, preprocess=preprocess, heatmap=heatmap, images=list(map(str, paths)))

@@ -20,7 +20,6 @@ from resnets.export.certificate.certify import certify
 from resnets.export.certificate.reference import Reference
 from resnets.export.write_exported import FORMATS, TracedGraph, write_contents
 from resnets.inference.exported import metadata, read_exported
-from resnets.inference.exported.metadata import INPUTS
 from resnets.message_format import format_bytes, suggestion
 from resnets.progress import log
 from resnets.tasks import load_model
@@ -30,6 +29,7 @@ from resnets.weights import find_weights, local_file
 
 ENDINGS = {"onnx": ".onnx", "openvino": "_openvino", "torch": ".pt2"}
 CERTIFICATE, REFUSED = ".certificate.json", ".refused"  # after the name of the file
+KINDS = ("normalize", "none")
 _OPENVINO_FILES = {read_exported.XML, read_exported.WEIGHTS}
 
 
@@ -39,16 +39,17 @@ def export(
     *,
     to: str,
     preprocess: str,
+    heatmap: bool,
     images: Sequence[str],
 ) -> Certificate:
     """Write a model in the format `to`, and its certificate beside it; see `resnets.export_model`."""
     _check_choice("format", to, FORMATS)
-    _check_choice("preprocess", preprocess, tuple(INPUTS))
+    _check_choice("preprocess", preprocess, KINDS)
     trained, file = _load(model)
     path = Path(out) if out is not None else _default_path(trained.name, file, to)
     _check_path(path, to)
     checkpoint = checkpoints.read(file, task=None)
-    built = graph.build(trained.task, trained.model, trained.preprocess, preprocess)
+    built = graph.build(trained.task, trained.model, trained.preprocess, preprocess, heatmap)
     chosen = proof_images.choose(images, file, checkpoint)
     reference = Reference(trained.task, trained.model, trained.preprocess, built.output_names)
     batches = proof_batches.make(chosen.images, reference, preprocess)

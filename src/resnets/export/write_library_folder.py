@@ -1,7 +1,7 @@
 """Write a folder of Hugging Face's transformers or of timm that also has an ONNX file, for transformers.js.
 
-transformers.js reads `config.json`, `preprocessor_config.json` and `onnx/model.onnx`, with the input `pixel_values` and the output
-`logits`.
+transformers.js reads `config.json`, `preprocessor_config.json` and `onnx/model.onnx`, with the input `pixel_values` and the
+output `logits`.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from pathlib import Path
 
 from torch import Tensor, nn
 
+from resnets import atomic_write
 from resnets.errors import UserError
 from resnets.export import graph, write_onnx
 from resnets.export.write_exported import TracedGraph
@@ -51,7 +52,9 @@ def traced_logits(checkpoint: Checkpoint, file: Path) -> TracedGraph:
     folded = fold_into_tensors.in_rgb(fold_into_tensors.with_temperature(checkpoint))
     task, model = load_model.load_network(folded)
     if not isinstance(model, ResNet):
-        raise UserError(f"A folder of {' or '.join(LIBRARIES)} holds a classifier; '{file}' is a model for {task.name}.")
+        raise UserError(
+            f"A folder of {' or '.join(LIBRARIES)} holds a classifier; '{file}' is a model for {task.name}."
+        )
     built = graph.build(task, model, folded.preprocess, "none")
     network = Logits(built.network, built.output_names.index(graph.LOGITS))
     only = graph.ExportedGraph(built.before, network, (graph.LOGITS,)).eval()
@@ -75,5 +78,5 @@ def write(to: str, folder: Path, traced: TracedGraph) -> list[str]:
     lines = conversion.convert(traced.file, to=to, out=folder)
     (folder / ONNX_FILE).parent.mkdir(exist_ok=True)
     model = write_onnx.convert(traced.program, traced.graph.output_names, INPUT)
-    write_onnx.write(folder / ONNX_FILE, model, traced.metadata("onnx"))
+    atomic_write.write_bytes(folder / ONNX_FILE, write_onnx.to_bytes(model, traced.metadata("onnx")))
     return lines

@@ -16,7 +16,17 @@ def test_lines_for_a_person_and_json(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "model.safetensors").write_bytes(exported_files.checkpoint_file().read_bytes())
-    words = ["export", "model.safetensors", "--format", "torch", "--preprocess", "none", "--out", "new/a.pt2"]
+    words = [
+        "export",
+        "model.safetensors",
+        "--format",
+        "torch",
+        "--preprocess",
+        "none",
+        "--heatmap",
+        "--out",
+        "new/a.pt2",
+    ]
     assert main.main(words) == 0
     shown = capsys.readouterr()
     lines = shown.out.splitlines()
@@ -28,3 +38,5 @@ def test_lines_for_a_person_and_json(
     printed = json.loads(capsys.readouterr().out)
     assert printed == json.loads(Path("new/a.pt2.certificate.json").read_text())
     assert printed["preprocess"] == "none"
+    outputs = [each["output"] for each in printed["runtimes"][0]["outputs"]]
+    assert outputs == ["probabilities", "logits", "features", "maps"]

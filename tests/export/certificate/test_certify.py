@@ -22,7 +22,7 @@ from resnets.export.certificate.proof_batches import ProofBatch, make
 from resnets.export.certificate.proof_images import ProofImages
 from resnets.export.certificate.proof_runtimes import Candidate
 from resnets.export.certificate.reference import Reference
-from resnets.export.graph import FEATURES, LOGITS, PROBABILITIES
+from resnets.inference.exported.metadata import FEATURES, LOGITS, PROBABILITIES
 from resnets.tasks import load_model
 from resnets.weights import checkpoint as checkpoints
 

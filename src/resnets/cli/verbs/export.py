@@ -19,6 +19,7 @@ def export(
         str,
         Option(help="Input of the file: normalize (uint8 pixels of the network's size) or none (normalized floats)."),
     ] = "normalize",
+    heatmap: Annotated[bool, Option("--heatmap", help="Classifiers: add the map of each class as an output.")] = False,
     images: Annotated[
         list[str] | None, Option(help="Images or folders to compare on.  [default: the val images of the run]")
     ] = None,
@@ -32,7 +33,9 @@ def export(
     """
     from resnets.api import export as api
 
-    certificate = api.export_model(checkpoint, out, format=to, preprocess=preprocess, images=images or ())
+    certificate = api.export_model(
+        checkpoint, out, format=to, preprocess=preprocess, heatmap=heatmap, images=images or ()
+    )
     if as_json:
         output.print_json(certificate.to_dict())
         return

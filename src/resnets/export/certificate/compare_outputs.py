@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from resnets.export.graph import LOGITS, PROBABILITIES
+from resnets.inference.exported.metadata import LOGITS, PROBABILITIES
 
 Outputs = Mapping[str, np.ndarray]  # by name, each with the images as first dimension
 

@@ -10,8 +10,8 @@ from torch import Tensor, nn
 
 from resnets.data.image.preprocess import Preprocess
 from resnets.export.certificate.compare_outputs import Outputs
-from resnets.export.graph import FEATURES, LOGITS, PROBABILITIES
 from resnets.inference import tf32
+from resnets.inference.exported.metadata import FEATURES, LOGITS, MAPS, PROBABILITIES
 from resnets.models.resnet import ResNet
 from resnets.tasks.base import Task
 
@@ -51,6 +51,9 @@ class Reference:
         finally:
             hook.remove()
         outputs = {LOGITS: logits, FEATURES: received[0]}
+        if MAPS in self.output_names:
+            weight = self.model.head.fc.weight
+            outputs[MAPS] = torch.einsum("kc,nchw->nkhw", weight, self.model.forward_features(images))
         probabilities = self.task.probabilities(logits)
         return outputs if probabilities is None else {PROBABILITIES: probabilities, **outputs}
 
