@@ -22,17 +22,14 @@ RESNETS = [sys.executable, "-m", "resnets"]
 def ending(monkeypatch: pytest.MonkeyPatch, error: BaseException) -> int:
     """Run the command line with a verb that raises `error`."""
 
-    def failing() -> typer.Typer:
-        broken = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+    broken = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 
-        @broken.command()
-        def models() -> None:
-            raise error
+    @broken.command()
+    def models() -> None:
+        raise error
 
-        broken.callback()(lambda: None)
-        return broken
-
-    monkeypatch.setattr(main, "application", failing)
+    broken.callback()(lambda: None)
+    monkeypatch.setattr(main, "command", lambda: typer.main.get_command(broken))
     return main.main(["models"])
 
 

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import typer
 
 from resnets.cli import main
 
@@ -22,7 +21,7 @@ def leaves(entry: Any, name: str = "resnets") -> dict[str, Any]:
     return {path: leaf for word, sub in entry.commands.items() for path, leaf in leaves(sub, f"{name} {word}").items()}
 
 
-VERBS = leaves(typer.main.get_command(main.application()))
+VERBS = leaves(main.command())
 
 
 def test_all_verbs_are_there() -> None:

@@ -23,7 +23,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-import typer
 from PIL import Image
 
 from resnets.cli import main, usage_errors
@@ -76,7 +75,7 @@ def check_words(command: str) -> None:
         assert re.search(rf"^{words[1]}:", (ROOT / "Makefile").read_text(), re.MULTILINE), command
     if "resnets" not in words[:2]:
         return
-    entry = typer.main.get_command(main.application())
+    entry = main.command()
     words = usage_errors.normalize_arguments(words[words.index("resnets") + 1 :])
     while hasattr(entry, "commands") and words and not words[0].startswith("-"):
         assert words[0] in entry.commands, f"no verb '{words[0]}' in: {command}"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import functools
 import io
 import json
 import re
@@ -35,7 +36,8 @@ def write(files: RunFiles, content: ReportContent) -> Path:
         figure = Figure("results.png", "Loss, metrics and learning rate over the epochs")
         curves = Section("curves", "Training", [content.curves, figure])
         sections = [curves, *sections, *_run_sections(files, content)]
-    text = _template(files).render(
+    text = _template().render(
+        files=files,
         content=content,
         title=content.title or files.path.resolve().name,
         key_numbers=[*content.key_numbers, *_key_numbers(files)],
@@ -78,7 +80,8 @@ def _environment_text(value: Any) -> str:
     return "none" if value is None else str(value)
 
 
-def _template(files: RunFiles) -> Template:
+@functools.cache
+def _template() -> Template:
     from jinja2 import Environment, StrictUndefined
     from markupsafe import Markup
 
@@ -86,7 +89,7 @@ def _template(files: RunFiles) -> Template:
         autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True, finalize=_without_controls
     )
     environment.filters["kind"] = lambda block: type(block).__name__
-    environment.filters["data_url"] = lambda figure: Markup(_data_url(files, figure))
+    environment.filters["data_url"] = lambda figure, files: Markup(_data_url(files, figure))
     environment.filters["resource"] = lambda name: Markup(_resource(name))
     return environment.from_string(_resource("page.html"))
 
