@@ -32,6 +32,12 @@ def test_damaged_annotations_are_read_or_refused(program, format_):
     assert fuzz_annotations.run(format_, 0, 5) == 0
 
 
+def test_faults_of_files_are_refused_and_an_honest_export_is_not(program):
+    exports = program("exports")
+    assert exports.run_faults(["torch"], ["a fixed batch", "missing weights"]) == 0
+    assert exports.run_families(["torch"], ["tiny"]) == 0
+
+
 def test_intervals_of_groups_cover_more_than_those_of_images(program):
     """Intervals over the images of groups that are alike are far too narrow."""
     by_group, by_image = program("coverage_of_groups").coverage(trials=25, groups=20)

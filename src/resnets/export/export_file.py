@@ -14,10 +14,9 @@ import torch
 from resnets import atomic_write
 from resnets.errors import JobError, UserError
 from resnets.export import graph
-from resnets.export.certificate import certificate, proof_batches, proof_images
+from resnets.export.certificate import certificate, evidence, proof_images
 from resnets.export.certificate.certificate import Certificate
 from resnets.export.certificate.certify import certify
-from resnets.export.certificate.reference import Reference
 from resnets.export.write_exported import FORMATS, TracedGraph, write_contents
 from resnets.inference.exported import metadata, read_exported
 from resnets.message_format import format_bytes, suggestion
@@ -51,21 +50,20 @@ def export(
     checkpoint = checkpoints.read(file, task=None)
     built = graph.build(trained.task, trained.model, trained.preprocess, preprocess, heatmap)
     chosen = proof_images.choose(images, file, checkpoint)
-    reference = Reference(trained.task, trained.model, trained.preprocess, built.output_names)
-    batches = proof_batches.make(chosen.images, reference, preprocess)
+    found = evidence.collect(trained, built.output_names, chosen, preprocess)
     traced = TracedGraph(built, preprocess, graph.input_size(trained.preprocess), checkpoint, file)
     log(f"tracing {trained.spec.name if trained.spec else 'the network'}, and writing it as {to} ...")
     contents = traced.contents(to)
-    found = certify(path, to, contents, traced.metadata(to), file.name, reference, batches, chosen)
-    if not found.passed:
+    result = certify(path, to, contents, traced.metadata(to), file.name, found)
+    if not result.passed:
         path = _beside(path, REFUSED)
-        found = found.written_to(path)
-    atomic_write.write_text(_beside(path, CERTIFICATE), json.dumps(found.to_dict(), indent=1) + "\n")
+        result = result.written_to(path)
+    atomic_write.write_text(_beside(path, CERTIFICATE), json.dumps(result.to_dict(), indent=1) + "\n")
     write_contents(path, contents)
-    if not found.passed:
-        raise JobError(f"The export is refused and kept as '{path}': {found.reason}.")
-    log(f"written: '{path}' ({format_bytes(found.size_bytes)}) and its certificate '{_beside(path, CERTIFICATE)}'")
-    return found
+    if not result.passed:
+        raise JobError(f"The export is refused and kept as '{path}': {result.reason}.")
+    log(f"written: '{path}' ({format_bytes(result.size_bytes)}) and its certificate '{_beside(path, CERTIFICATE)}'")
+    return result
 
 
 def _load(model: TrainedModel | str | Path) -> tuple[TrainedModel, Path]:

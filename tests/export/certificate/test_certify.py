@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,19 +14,19 @@ from tests.sabotages import Made
 from tests.tiny_checkpoint import SIZE
 from torch import nn
 
+from resnets.data.image.preprocess import Preprocess
 from resnets.errors import JobError
 from resnets.export.certificate import proof_images
 from resnets.export.certificate.certify import certify, check_gate, prove
-from resnets.export.certificate.proof_batches import ProofBatch, make
-from resnets.export.certificate.proof_images import ProofImages
+from resnets.export.certificate.evidence import Evidence, collect
+from resnets.export.certificate.proof_batches import make
 from resnets.export.certificate.proof_runtimes import Candidate
 from resnets.export.certificate.reference import Reference
 from resnets.inference.exported.metadata import FEATURES, LOGITS, PROBABILITIES
 from resnets.tasks import load_model
-from resnets.weights import checkpoint as checkpoints
 
 NAMES = (PROBABILITIES, LOGITS, FEATURES)
-IMAGES = [*proof_images.photographs(16), *proof_images.generated(4)]
+IMAGES = proof_images.of_scikit_learn()
 
 
 class GraphRuntime:
@@ -53,45 +52,48 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Made:
 
 
 @pytest.fixture(scope="module")
-def reference(made: Made) -> Reference:
-    return Reference(made.model.task, made.model.model, sabotages.PREPROCESS, NAMES)
+def evidence(made: Made) -> Evidence:
+    return collect(made.model, NAMES, IMAGES, "normalize")
 
 
-@pytest.fixture(scope="module")
-def batches(reference: Reference) -> list[ProofBatch]:
-    return make(IMAGES, reference, "normalize")
-
-
-def test_the_reference_is_what_the_checkpoint_predicts(made: Made, reference: Reference) -> None:
-    frames = np.stack([sabotages.PREPROCESS.resize_crop(image) for image in IMAGES[-3:]])
-    outputs = reference.outputs(frames)
-    for image, probabilities in zip(made.model.predict(IMAGES[-3:]), outputs[PROBABILITIES], strict=True):
+def test_the_reference_is_what_the_checkpoint_predicts(made: Made, evidence: Evidence) -> None:
+    frames = np.stack([sabotages.PREPROCESS.resize_crop(image) for image in IMAGES.images[-3:]])
+    outputs = evidence.reference.outputs(frames)
+    for image, probabilities in zip(made.model.predict(IMAGES.images[-3:]), outputs[PROBABILITIES], strict=True):
         assert image.probability == pytest.approx(probabilities.max(), abs=1e-6)
-    assert outputs[FEATURES] == pytest.approx(made.model.embed(IMAGES[-3:]).vectors, abs=1e-5)
-    logits = made.model.outputs([sabotages.PREPROCESS(image) for image in IMAGES[-3:]])
+    assert outputs[FEATURES] == pytest.approx(made.model.embed(IMAGES.images[-3:]).vectors, abs=1e-5)
+    logits = made.model.outputs([sabotages.PREPROCESS(image) for image in IMAGES.images[-3:]])
     assert outputs[LOGITS] == pytest.approx(logits.numpy(), abs=1e-5)
 
 
-def test_the_same_images_in_three_memory_layouts(batches: list[ProofBatch]) -> None:
-    assert [len(batch.frames) for batch in batches] == [1, 3, 16]
-    layouts = [inputs for _, inputs in batches[1].layouts()]
-    assert all(np.array_equal(each, batches[1].frames) for each in layouts)
+def test_the_same_images_in_three_memory_layouts(evidence: Evidence) -> None:
+    assert [len(batch.frames) for batch in evidence.batches] == [1, 3, 16]
+    layouts = [inputs for _, inputs in evidence.batches[1].layouts()]
+    assert all(np.array_equal(each, evidence.batches[1].frames) for each in layouts)
     assert layouts[0].flags.c_contiguous
     assert not layouts[1].flags.c_contiguous
     assert layouts[1].transpose(0, 3, 1, 2).flags.c_contiguous
     assert layouts[2].strides[1] > SIZE[1] * 3
 
 
-def test_an_honest_graph_is_accepted(made: Made, batches: list[ProofBatch]) -> None:
-    proof = prove(candidate(GraphRuntime(sabotages.graph_with("", made))), batches)
+def test_a_network_for_any_size_gets_images_of_several(made: Made) -> None:
+    any_size = Preprocess(resize="none", crop="none")
+    batches = make(IMAGES.images, Reference(made.model.task, made.model.model, any_size, NAMES), "normalize")
+    assert [len(batch.frames) for batch in batches] == [1, 1, 1, 3, 16]
+    assert len({batch.frames.shape[1:3] for batch in batches}) == 4
+    assert all(len(batch.expected[LOGITS]) == len(batch.frames) for batch in batches)
+
+
+def test_an_honest_graph_is_accepted(made: Made, evidence: Evidence) -> None:
+    proof = prove(candidate(GraphRuntime(sabotages.graph_with("", made))), evidence)
     assert proof.failing == ""
     assert proof.same == proof.count == 3 * 20
     assert max(each.value for each in proof.differences) < 1e-5
 
 
 @pytest.mark.parametrize("fault", sabotages.GRAPHS)
-def test_a_graph_with_a_fault_is_refused(fault: str, made: Made, batches: list[ProofBatch]) -> None:
-    proof = prove(candidate(GraphRuntime(sabotages.graph_with(fault, made))), batches)
+def test_a_graph_with_a_fault_is_refused(fault: str, made: Made, evidence: Evidence) -> None:
+    proof = prove(candidate(GraphRuntime(sabotages.graph_with(fault, made))), evidence)
     assert "limit" in proof.failing
     assert max(each.value / each.limit for each in proof.differences) > 4
 
@@ -117,19 +119,19 @@ class OneImageOnly(GraphRuntime):
         return super().run(images, outputs)
 
 
-def test_every_image_of_each_batch_in_each_layout_is_compared(made: Made, batches: list[ProofBatch]) -> None:
+def test_every_image_of_each_batch_in_each_layout_is_compared(made: Made, evidence: Evidence) -> None:
     graph = sabotages.graph_with("", made)
-    assert "in a batch of 16, 45x61, contiguous" in prove(candidate(LastImageWrong(graph)), batches).failing
-    assert "a view of another order" in prove(candidate(WrongWithStrides(graph)), batches).failing
-    assert prove(candidate(OneImageOnly(graph)), batches).failing == "the batch of the file is 1"
+    assert "in a batch of 16, 45x61, contiguous" in prove(candidate(LastImageWrong(graph)), evidence).failing
+    assert "a view of another order" in prove(candidate(WrongWithStrides(graph)), evidence).failing
+    assert prove(candidate(OneImageOnly(graph)), evidence).failing == "the batch of the file is 1"
 
 
-def test_a_comparison_that_notices_no_fault_is_an_error(made: Made, batches: list[ProofBatch]) -> None:
+def test_a_comparison_that_notices_no_fault_is_an_error(made: Made, evidence: Evidence) -> None:
     blind = load_model.load(made.file, "cpu")
     for parameter in blind.model.parameters():
         parameter.data.zero_()
     with pytest.raises(JobError, match="does not notice a fault made on purpose"):
-        check_gate(Reference(blind.task, blind.model, blind.preprocess, NAMES), batches)
+        check_gate(collect(blind, NAMES, IMAGES, "normalize"))
 
 
 @pytest.mark.parametrize("to", ["onnx", "openvino", "torch"])
@@ -140,12 +142,9 @@ def test_the_certificate_of_an_exported_file(to: str) -> None:
     files = sorted(path.iterdir(), reverse=True) if path.is_dir() else [path]
     contents = {each.name if path.is_dir() else "": each.read_bytes() for each in files}
     model = load_model.load(exported_files.checkpoint_file(), "cpu", precision="fp32")
-    reference = Reference(model.task, model.model, model.preprocess, NAMES)
-    batches = make(IMAGES, reference, "normalize")
-    checkpoint = checkpoints.read(exported_files.checkpoint_file())
-    images = replace(proof_images.choose((), exported_files.checkpoint_file(), checkpoint), images=tuple(IMAGES))
-    assert isinstance(images, ProofImages)
-    found = certify(Path("x"), to, contents, traced.metadata(to), "model.safetensors", reference, batches, images)
+    found = certify(
+        Path("x"), to, contents, traced.metadata(to), "model.safetensors", collect(model, NAMES, IMAGES, "normalize")
+    )
     assert found.passed, found.reason
     seen = [each for each in found.runtimes if not each.not_seen]
     runtimes = {"onnx": ["onnxruntime", "openvino"], "openvino": ["openvino"], "torch": ["torch"]}[to]

@@ -11,23 +11,22 @@ import numpy as np
 import torch
 
 from resnets.errors import JobError
+from resnets.export.certificate import compare_predictions
 from resnets.export.certificate.certificate import Certificate, RuntimeProof, Sabotage
 from resnets.export.certificate.compare_outputs import Difference, Measured, differences, same_labels
+from resnets.export.certificate.evidence import Evidence
 from resnets.export.certificate.proof_batches import ProofBatch
-from resnets.export.certificate.proof_images import ProofImages
 from resnets.export.certificate.proof_runtimes import Candidate, Contents, candidates
-from resnets.export.certificate.reference import Reference
 from resnets.inference import hardware
 from resnets.inference.exported.runtimes import EXTRAS, Runtime, first_line, is_installed
 from resnets.progress import progress_bar
 
-SABOTAGED = 4  # images on which the comparison is tried with faults: the first, and the last, which is generated
+SABOTAGED = 4  # images on which the comparison is tried with faults: the first, and the last, which are generated
 
 
 def certify(
-    path: Path, to: str, contents: Contents, metadata: Mapping[str, Any], checkpoint: str, reference: Reference,
-    batches: Sequence[ProofBatch], images: ProofImages,
-) -> Certificate:  # fmt: skip
+    path: Path, to: str, contents: Contents, metadata: Mapping[str, Any], checkpoint: str, evidence: Evidence
+) -> Certificate:
     """The certificate of a file that is to be written to `path`.
 
     Args:
@@ -36,7 +35,6 @@ def certify(
     Raises:
         JobError: the comparison does not notice a fault that was made on purpose.
     """
-    proofs = tuple(prove(each, batches) for each in candidates(to, contents, metadata))
     return Certificate(
         path=path,
         format=to,
@@ -45,36 +43,34 @@ def certify(
         checkpoint={"file": checkpoint, "sha256": metadata["checkpoint_sha256"]},
         preprocess=metadata["input"],
         processor=hardware.describe(torch.device("cpu")),
-        images=images,
-        runtimes=proofs,
-        sabotages=check_gate(reference, batches),
+        images=evidence.images,
+        runtimes=tuple(prove(each, evidence) for each in candidates(to, contents, metadata)),
+        sabotages=check_gate(evidence),
         versions=metadata["versions"],
     )
 
 
-def prove(candidate: Candidate, batches: Sequence[ProofBatch]) -> RuntimeProof:
+def prove(candidate: Candidate, evidence: Evidence) -> RuntimeProof:
     """What a runtime computes for the batches, and how far that is from what the checkpoint does."""
-    name = candidate.name
+    name, precision = candidate.name, "default precision" if candidate.default else "f32"
     if name != "torch" and not is_installed(name):
         return RuntimeProof(name, "", not_seen=f"not installed: pip install 'resnets[{EXTRAS[name]}]'")
     try:
         runtime = candidate.open()
     except Exception as error:  # of any type of the runtime
         return RuntimeProof(name, "", failure=f"it cannot be read: {first_line(error)}")
-    precision = "f32"
-    if candidate.default:
-        precision = "default precision"
-        if runtime.precision == "f32":
-            not_seen = "this processor computes in f32 then; others may compute in bf16"
-            return RuntimeProof(name, runtime.version, precision, not_seen=not_seen, decides=False)
+    if candidate.default and runtime.precision == "f32":
+        not_seen = "this processor computes in f32 then; others may compute in bf16"
+        return RuntimeProof(name, runtime.version, precision, not_seen=not_seen, decides=False)
+    found: tuple[Difference, ...] = ()
     measured, failure = [], ""
     try:
-        measured = _measure(runtime, batches, f"{name} {precision}")
+        measured = _measure(runtime, evidence.batches, f"{name} {precision}")
+        found = differences(measured) + _of_predictions(candidate, evidence)
     except Exception as error:  # of any type of the runtime: it cannot compute one of the batches
         failure = first_line(error)
-    found = differences(measured) if not failure else ()
     count = sum(len(next(iter(each.expected.values()))) for each in measured)
-    same = same_labels(measured) if measured else None
+    same = same_labels(measured) if found else None
     return RuntimeProof(
         name, runtime.version, precision, candidate.hints, found, count, same, failure, decides=not candidate.default
     )
@@ -91,12 +87,21 @@ def _measure(runtime: Runtime, batches: Sequence[ProofBatch], description: str) 
     return measured
 
 
-def check_gate(reference: Reference, batches: Sequence[ProofBatch]) -> tuple[Sabotage, ...]:
+def _of_predictions(candidate: Candidate, evidence: Evidence) -> tuple[Difference, ...]:
+    """Of the masks or boxes that the file predicts."""
+    if evidence.predictions is None or candidate.predict is None:
+        return ()
+    found = candidate.predict(evidence.images.images)
+    return compare_predictions.differences(found, evidence.predictions, evidence.threshold)
+
+
+def check_gate(evidence: Evidence) -> tuple[Sabotage, ...]:
     """Three faults that the comparison refuses, on images of both ends.
 
     Raises:
         JobError: it accepts one of them.
     """
+    reference, batches = evidence.reference, evidence.batches
     frames = [batches[0].frames[:1], *np.split(batches[-1].frames[-SABOTAGED + 1 :], SABOTAGED - 1)]
     expected = [reference.outputs(each) for each in frames]
     faulty = [reference.sabotaged(each) for each in frames]

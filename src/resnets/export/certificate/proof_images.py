@@ -66,7 +66,12 @@ def choose(paths: Sequence[str], file: Path, checkpoint: Checkpoint) -> ProofIma
     val, gap = lineage.unchanged_images(file, checkpoint.provenance, "val", MOST_REAL)
     if val:
         return _with_generated(val, f"{pluralize(len(val), 'image')} of the val split of its run", yours=True)
-    origin = f"{MOST_REAL} crops of two photographs of scikit-learn ({gap})"
+    return of_scikit_learn(f" ({gap})")
+
+
+def of_scikit_learn(why: str = "") -> ProofImages:
+    """Images that prove less, since they are not those of the user."""
+    origin = f"{MOST_REAL} crops of two photographs of scikit-learn{why}"
     return _with_generated(photographs(MOST_REAL), origin, yours=False)
 
 

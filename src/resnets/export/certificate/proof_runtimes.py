@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,8 @@ import torch
 from resnets.inference.exported import runtimes
 from resnets.inference.exported.read_exported import ExportedFile
 from resnets.inference.exported.runtimes import F32_HINT, OPENVINO, Runtime
+from resnets.tasks.exported import exported_model
+from resnets.tasks.inputs.read_image import ImageInput
 
 Contents = Mapping[str, bytes]  # of an exported file, by the names of its files; "" for that of a single one
 
@@ -40,23 +43,29 @@ class Candidate:
 
     Attributes:
         open: opens it.
+        predict: the predictions of the file for images, as a model; None for a runtime whose files are not read as models.
         default: whether it computes in the precision that the runtime chooses, which may be another than f32.
     """
 
     name: str
     open: Callable[[], Runtime]
     hints: Mapping[str, str]
+    predict: Callable[[Sequence[ImageInput]], list[Any]] | None = None
     default: bool = False
 
 
 def candidates(to: str, contents: Contents, metadata: Mapping[str, Any]) -> Iterator[Candidate]:
     """Those that read the format `to`."""
     if to == "torch":
-        yield Candidate("torch", lambda: TorchProgram(contents[""], metadata["outputs"]), {})
+        yield Candidate("torch", partial(TorchProgram, contents[""], metadata["outputs"]), {})
         return
     file = ExportedFile(Path(), to, tuple(contents.values()), metadata)
     for name in runtimes.OF_FORMAT[to]:
         hints = F32_HINT if name == OPENVINO else {}
-        yield Candidate(name, lambda name=name: runtimes.open_runtime(file, name), hints)  # type: ignore[misc]
+        yield Candidate(name, partial(runtimes.open_runtime, file, name), hints, partial(_predict, file, name))
         if name == OPENVINO:
-            yield Candidate(name, lambda: runtimes.open_runtime(file, OPENVINO, {}), {}, default=True)
+            yield Candidate(name, partial(runtimes.open_runtime, file, name, {}), {}, default=True)
+
+
+def _predict(file: ExportedFile, name: str, images: Sequence[ImageInput]) -> list[Any]:
+    return exported_model.of_file(file, name).predict(list(images))

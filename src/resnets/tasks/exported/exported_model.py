@@ -98,7 +98,12 @@ def load(
         )
     if device not in ("auto", "cpu"):
         raise UserError(f"'{path}' is computed on the CPU; received `device={device}`. Use the checkpoint there.")
-    file = read_exported.read(path, kind)
+    return of_file(read_exported.read(path, kind), backend, precision)
+
+
+def of_file(file: ExportedFile, backend: str = "auto", precision: str = "auto") -> ExportedModel:
+    """The model of an exported file that was read. Raises as `load`."""
+    path = file.path
     checkpoint = checkpoints.from_header(path, file.metadata["checkpoint"])
     task = registry.of_checkpoint(checkpoint)
     model = _structure(path, task, checkpoint)

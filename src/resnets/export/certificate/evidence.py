@@ -1,0 +1,51 @@
+"""What an exported file is compared with: batches and predictions of the checkpoint."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from resnets.export.certificate import proof_batches
+from resnets.export.certificate.proof_batches import ProofBatch
+from resnets.export.certificate.proof_images import ProofImages
+from resnets.export.certificate.reference import Reference
+from resnets.models.resnet import ResNet
+from resnets.progress import progress_bar
+from resnets.tasks.trained_model import TrainedModel
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """Images, and what the checkpoint computes of them.
+
+    Attributes:
+        batches: inputs of the file with its outputs.
+        predictions: of models that are no `ResNet`, whose outputs are made into masks or boxes; else None.
+        threshold: of the scores of objects.
+    """
+
+    images: ProofImages
+    reference: Reference
+    batches: list[ProofBatch]
+    predictions: list[Any] | None = None
+    threshold: float = 0.0
+
+
+def collect(trained: TrainedModel, output_names: tuple[str, ...], images: ProofImages, kind: str) -> Evidence:
+    """The evidence for a model in float32 on the CPU.
+
+    Args:
+        output_names: of the exported graph.
+        kind: of its input.
+
+    Raises:
+        UserError: an image cannot be read, or is too small.
+    """
+    reference = Reference(trained.task, trained.model, trained.preprocess, output_names)
+    batches = proof_batches.make(images.images, reference, kind)
+    if isinstance(trained.model, ResNet):
+        return Evidence(images, reference, batches)
+    # One by one, since a long job may be computed by another backend than the reference.
+    each_image = progress_bar(images.images, description="predictions", unit="images")
+    predictions = [trained.predict(image)[0] for image in each_image]
+    return Evidence(images, reference, batches, predictions, getattr(trained.task, "score_threshold", 0.0))
