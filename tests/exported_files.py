@@ -32,11 +32,11 @@ def checkpoint_file() -> Path:
 
 
 def traced(file: Path, kind: str = "normalize") -> TracedGraph:
-    """The graph of a checkpoint."""
+    """The graph of a checkpoint; that of the kind "full" has heat maps, too."""
     model = load_model.load(file, "cpu", precision="fp32")
     preprocess: Preprocess = model.preprocess
     size = graph.input_size(preprocess)
-    built = graph.build(model.task, model.model, preprocess, kind)
+    built = graph.build(model.task, model.model, preprocess, kind, heatmap=kind == "full")
     return TracedGraph(built, kind, size, checkpoints.read(file, task=None), file)
 
 

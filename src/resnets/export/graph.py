@@ -3,31 +3,19 @@
 from __future__ import annotations
 
 import copy
-from dataclasses import replace
 
 import torch
 from torch import Tensor, nn
 
 from resnets.data.image.preprocess import Preprocess
 from resnets.errors import UserError
+from resnets.export import preprocess_graph
 from resnets.inference.exported.metadata import FEATURES, LOGITS, MAPS, PROBABILITIES
 from resnets.inference.fold_batchnorm import fold
 from resnets.models.detection.rcnn.detector import RegionDetector
 from resnets.models.resnet import ResNet
 from resnets.tasks.base import Task
 from resnets.tasks.heatmaps.class_activation import has_linear_head, linear_maps
-
-
-class Normalize(nn.Module):
-    """uint8 RGB (N, H, W, 3) -> the input of the network, (N, C, H, W), by `Preprocess.normalize`."""
-
-    def __init__(self, preprocess: Preprocess) -> None:
-        super().__init__()
-        self.preprocess = replace(preprocess)
-        self.preprocess.normalize(torch.zeros(3, *preprocess.size))  # makes its constants, which a trace could not keep
-
-    def forward(self, images: Tensor) -> Tensor:
-        return self.preprocess.normalize(images.permute(0, 3, 1, 2).to(torch.float32).contiguous())
 
 
 class Classifier(nn.Module):
@@ -101,8 +89,12 @@ def build(task: Task, model: nn.Module, preprocess: Preprocess, kind: str, heatm
     else:
         if heatmap:
             raise UserError(f"`heatmap` is for classifiers; this is a model for {task.name}.")
+        if kind == "full":
+            raise UserError(
+                f"`preprocess=full` is for classifiers; this is a model for {task.name}. Use `preprocess=normalize`."
+            )
         network, names = Dense(task.static_graph(model).static), task.output_names
-    before = Normalize(preprocess) if kind == "normalize" else nn.Identity()
+    before = preprocess_graph.build(preprocess, kind)
     # Contiguous weights: with channels_last, pooling becomes as_strided, which few runtimes have.
     graph = ExportedGraph(before, network, names).to(device="cpu", dtype=torch.float32)
     return graph.to(memory_format=torch.contiguous_format).eval().requires_grad_(False)

@@ -22,7 +22,7 @@ class TracedGraph:
     Args:
         graph: as `resnets.export.graph.build` returns it.
         kind: of its input, as in `resnets.inference.exported.metadata.INPUTS`.
-        size: height and width of its input; None for any.
+        size: height and width of the network's input; None for any, as that of a graph which resizes has.
         checkpoint: whose header the files get.
         file: that of the checkpoint.
     """
@@ -30,7 +30,8 @@ class TracedGraph:
     def __init__(
         self, graph: ExportedGraph, kind: str, size: tuple[int, int] | None, checkpoint: Checkpoint, file: Path
     ) -> None:
-        self.graph, self.kind, self.size, self.checkpoint, self.file = graph, kind, size, checkpoint, file
+        self.graph, self.kind, self.checkpoint, self.file = graph, kind, checkpoint, file
+        self.size = None if kind == "full" else size
 
     @cached_property
     def program(self) -> Any:

@@ -44,9 +44,12 @@ class TrainedModel:
         spec, metrics, provenance: as in the checkpoint: the architecture, the measured metrics, and the origin of the weights.
         name: what it was loaded from; for messages.
         has_class_names: whether the names of the classes are known; else they are "output 0" and so on.
+        resizes: whether what computes the outputs resizes the images, too.
         runner: computes the outputs with `backend` and `precision`: "auto" follows the rule of
             `resnets.inference.choose_backend`; `precision="fp32"` is the reference. It may be given instead.
     """
+
+    resizes = False
 
     def __init__(
         self,
@@ -97,7 +100,7 @@ class TrainedModel:
         height, width = self.preprocess.size
         if self.preprocess.resize == "fit":
             return f"one view with a longer side of {max(height, width)}"
-        whole = self.preprocess.crop == "none" and self.preprocess.resize == "none"
+        whole = self.preprocess.crop == "none" and self.preprocess.resize == "none" and not self.resizes
         return "one view at its own size" if whole else f"one view of {width}x{height}"
 
     def predict(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from fractions import Fraction
+
 import numpy as np
 import pytest
 import torch
@@ -35,6 +37,20 @@ def test_a_padded_image_is_whole_and_centered() -> None:
     made = resizing.to_chw(resizing.resize_pad(IMAGE, (142, 142), Image.Resampling.NEAREST, (1, 2, 3)))
     assert torch.equal(made[:, 21:121:2, ::2], resizing.to_chw(IMAGE))
     assert made[:, :21].flatten(1).unique(dim=1).flatten().tolist() == [1, 2, 3]
+
+
+def test_fitted_sizes_are_those_of_exact_numbers() -> None:
+    random = np.random.default_rng(0)
+    for size in [(224, 224), (45, 61), (800, 800)]:
+        for height, width in [(150, 3), *random.integers(1, 1500, (300, 2)).tolist()]:
+            for shorter in (None, 40):
+                ratio = min(Fraction(size[0], height), Fraction(size[1], width))
+                if shorter is not None:
+                    ratio = min(ratio, Fraction(shorter, min(height, width)))
+                expected = max(round(height * ratio), 1), max(round(width * ratio), 1)
+                assert resizing.fitted_size((height, width), size, shorter) == expected
+    assert 700 * (45 / 1400) == 22.5
+    assert resizing.fitted_size((1400, 700), (45, 61)) == (45, 22)  # half to even
 
 
 def test_the_box_of_a_very_long_image_is_its_center() -> None:

@@ -30,6 +30,25 @@ def test_it_predicts_and_embeds_as_the_checkpoint_does(to: str, backend: str) ->
     assert np.abs(file.embed(IMAGES).vectors - vectors).max() < 1e-5 * np.abs(vectors).max()
 
 
+@pytest.mark.parametrize(("to", "backend"), KINDS)
+def test_a_file_that_resizes_predicts_and_has_the_heat_maps_of_the_checkpoint(to: str, backend: str) -> None:
+    model = resnets.load(exported_files.checkpoint_file(), "cpu", precision="fp32")
+    file = resnets.load(exported_files.exported(to, "full"), backend=backend)
+    for found, expected in zip(file.predict(IMAGES, batch=2), model.predict(IMAGES), strict=True):
+        assert [label for label, _ in found.top] == [label for label, _ in expected.top]
+        assert found.probability == pytest.approx(expected.probability, abs=1e-3)
+    assert file.describe_input() == model.describe_input()
+    sharp = np.random.default_rng(0).integers(0, 256, (67, 103, 3), dtype=np.uint8)  # is cropped, and not resized
+    for name in (None, *NAMES):
+        heatmap, reference = file.heatmap(sharp, name), model.heatmap(sharp, name)
+        assert (heatmap.class_name, heatmap.box, heatmap.size) == (reference.class_name, reference.box, reference.size)
+        assert heatmap.is_exact
+        np.testing.assert_allclose(heatmap.values, reference.values, atol=1e-4, rtol=0)
+        assert heatmap.offset == pytest.approx(reference.offset, abs=1e-4)
+    (prediction,) = file.predict(sharp, heatmap=True)
+    assert [each.class_name for each in prediction.heatmaps] == [prediction.label]
+
+
 def test_it_is_evaluated_as_the_checkpoint_is(tmp_path: Path) -> None:
     for number, image in enumerate(IMAGES):
         path = tmp_path / "data" / "test" / NAMES[number % 3 if number % 3 != 1 else 3] / f"{number}.png"
@@ -61,5 +80,7 @@ def test_what_it_cannot_do_is_one_line() -> None:
         resnets.load(onnx).heatmap(IMAGES[0])
     with pytest.raises(resnets.UserError, match="was exported for images of 61x45; received 64x64"):
         resnets.load(onnx).outputs([resnets.Preprocess.imagenet(64)(IMAGES[0])])
+    with pytest.raises(resnets.UserError, match="resizes images itself, to one view"):
+        resnets.evaluate(exported_files.exported("onnx", "full"), "digits", scales=[64])
     with pytest.raises(resnets.UserError, match="exported from"):
         resnets.convert(folder, to="timm", out="never.safetensors")

@@ -233,7 +233,8 @@ class Preprocess:
         elif self.resize == "none":
             resized, scale, cut = original, (1.0, 1.0), (0, 0)
         else:
-            resized, cut = (size if self.resize == "stretch" else self._fitted(original)), (0, 0)
+            fitted = resizing.fitted_size(original, size, self.resize_to)
+            resized, cut = (size if self.resize == "stretch" else fitted), (0, 0)
             scale = resized[0] / height, resized[1] / width
         offset = -cut[0] * scale[0], -cut[1] * scale[1]
         if self.resize == "fit" or (self.crop == "none" and self.resize in ("shorter", "none")):
@@ -243,13 +244,6 @@ class Preprocess:
         else:
             left, top = (-each for each in resizing.center_crop_corner(resized[::-1], size))
         return Placement(original, size, scale, (offset[0] + top, offset[1] + left))
-
-    def _fitted(self, original: tuple[int, int]) -> tuple[int, int]:
-        """Height and width of an image that is resized to fit into `size`, and with "fit" into the other limit, too."""
-        ratio = min(self.size[0] / original[0], self.size[1] / original[1])
-        if self.resize_to is not None:
-            ratio = min(ratio, self.resize_to / min(original))
-        return max(round(original[0] * ratio), 1), max(round(original[1] * ratio), 1)
 
     def views(self, image: np.ndarray | Image.Image, *, crops: int = 1) -> Tensor:
         """Several crops of one uint8 RGB image (H, W, 3) for test-time augmentation: float32 (V, C, height, width).

@@ -37,11 +37,25 @@ def resize_pad(
 ) -> Image.Image:
     """Resize the whole image to fit into `size` (height, width), in the middle of the background."""
     height, width = size
-    ratio = min(height / image.height, width / image.width)
-    inner = [max(round(side * ratio), 1) for side in (image.height, image.width)]
+    inner = fitted_size((image.height, image.width), size)
     canvas = Image.new("RGB", (width, height), background)
     canvas.paste(image.resize(inner[::-1], method), ((width - inner[1]) // 2, (height - inner[0]) // 2))
     return canvas
+
+
+def fitted_size(original: tuple[int, int], size: tuple[int, int], shorter: int | None = None) -> tuple[int, int]:
+    """Height and width of an image that is resized to fit into `size`, and to a shorter side of at most `shorter` pixels.
+
+    They are rounded half to even, in integers, so that each program gets the same ones.
+    """
+    limits = [*zip(size, original, strict=True)] + ([(shorter, min(original))] if shorter is not None else [])
+    height, width = (max(min(_divide_rounded(own * side, by) for side, by in limits), 1) for own in original)
+    return height, width
+
+
+def _divide_rounded(value: int, by: int) -> int:
+    quotient, rest = divmod(2 * value + by, 2 * by)
+    return quotient - (rest == 0 and quotient % 2 == 1)
 
 
 def center_crop(image: Image.Image, size: tuple[int, int]) -> Image.Image:

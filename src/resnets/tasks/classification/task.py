@@ -220,6 +220,10 @@ class Classification(Task):
         Task.check_evaluation(self, models[:1], others)
         views = options.get("crops", 1), options.get("scales", ())
         for model in models:
+            if model.resizes and (views[0] > 1 or views[1]):
+                raise UserError(
+                    f"'{model.name}' resizes images itself, to one view: use its checkpoint for other views."
+                )
             test_time_augmentation.check(find_backbone(model.model), model.preprocess, *views)
 
     def measure_models(

@@ -51,6 +51,7 @@ class ExportedModel(TrainedModel):
             runner=runner,
         )
         self.file, self.checkpoint, self.file_runner = file, checkpoint, runner
+        self.resizes = file.metadata["input"] == "full"
 
     def with_network(self, model: nn.Module) -> TrainedModel:
         """The same with another network around the outputs of the file."""
@@ -60,12 +61,12 @@ class ExportedModel(TrainedModel):
 
     def check_size(self, image: Tensor) -> None:
         """As for any model, unless the file resizes the images itself."""
-        if self.file.metadata["input"] != "full":
+        if not self.resizes:
             super().check_size(image)
 
     def limit_batch(self, batch: int) -> int:
         """1 where the file receives the images at their own sizes, which differ, and are large as float32."""
-        return 1 if self.file.metadata["input"] == "full" else batch
+        return 1 if self.resizes else batch
 
     def place(self, image: ImageInput, name: str) -> tuple[Tensor, Placement]:
         """As for any model; the placement is that in the input of the network, also where the file resizes."""

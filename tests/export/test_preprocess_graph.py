@@ -1,0 +1,159 @@
+"""Preprocessing in a graph against `Preprocess`, and so against Pillow: in torch, ONNX Runtime and OpenVINO."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import Tensor, nn
+
+from resnets.data.image import resizing
+from resnets.data.image.preprocess import Preprocess
+from resnets.errors import UserError
+from resnets.export import preprocess_graph, write_onnx
+from resnets.export.graph import example_input
+from resnets.export.preprocess_graph import ResizeCrop
+from resnets.export.trace import trace
+from resnets.inference.exported.runtimes import OnnxRuntime, OpenVino, read_onnx
+
+RESIZES = ("shorter", "stretch", "pad", "none")
+SHARES = {"bilinear": 0.06, "bicubic": 0.003, "lanczos": 0.003}  # of values that are one gray level off
+
+
+def noise(height: int, width: int, seed: int = 0) -> np.ndarray:
+    return np.random.default_rng(seed).integers(0, 256, (height, width, 3), dtype=np.uint8)
+
+
+def coordinates(height: int, width: int) -> np.ndarray:
+    """An image of at most 256 x 256 pixels whose red is the row and green the column."""
+    rows, columns = np.indices((height, width))
+    return np.stack([rows, columns, 0 * rows], -1).astype(np.uint8)
+
+
+def levels(found: Tensor, expected: Tensor, preprocess: Preprocess) -> Tensor:
+    """The differences of normalized images in gray levels."""
+    return (found - expected).abs() * torch.tensor(preprocess.std).view(-1, 1, 1) * preprocess.scale
+
+
+@st.composite
+def preprocesses(draw: st.DrawFn) -> Preprocess:
+    size = draw(st.tuples(st.integers(1, 60), st.integers(1, 60)))
+    resize = draw(st.sampled_from(RESIZES))
+    interpolation = draw(st.sampled_from(resizing.INTERPOLATIONS))
+    can_alias = resize == "stretch" and interpolation in ("bilinear", "nearest")
+    color = draw(st.sampled_from(["rgb", "bgr", "gray"]))
+    channels = 1 if color == "gray" else 3
+    count = channels * draw(st.sampled_from([1, math.prod(size)]))  # a mean, or a mean image
+    random = np.random.default_rng(draw(st.integers(0, 9)))
+    return Preprocess(
+        size=size,
+        resize=resize,
+        resize_to=max(size) + draw(st.integers(0, 20)),
+        interpolation=interpolation,
+        antialias=not can_alias or draw(st.booleans()),
+        crop="none" if resize in ("stretch", "pad") and draw(st.booleans()) else "center",
+        color=color,
+        scale=draw(st.sampled_from([1.0, 127.5, 255.0])),
+        mean=tuple(random.uniform(0, 1, count).tolist()),
+        std=tuple(random.uniform(0.1, 2, channels).tolist()),
+        background=draw(st.sampled_from([(255, 255, 255), (3, 120, 250)])),
+    )
+
+
+@settings(max_examples=150)
+@given(preprocess=preprocesses(), height=st.integers(1, 130), width=st.integers(1, 130))
+def test_every_value_is_at_most_one_gray_level_from_pillow(preprocess: Preprocess, height: int, width: int) -> None:
+    image = coordinates(height, width) if preprocess.interpolation == "nearest" else noise(height, width)
+    expected = preprocess(image)
+    (found,) = preprocess_graph.build(preprocess, "full")(torch.from_numpy(image)[None])
+    assert found.shape == expected.shape
+    differences = levels(found, expected, preprocess)
+    limit = 1 if preprocess.antialias or preprocess.interpolation == "nearest" else 0.02
+    assert differences.max() <= limit + 1e-3
+    if preprocess.resize == "none":
+        assert differences.max() <= 1e-3
+
+
+@pytest.mark.parametrize("interpolation", SHARES)
+def test_few_values_differ(interpolation: str) -> None:
+    """Also of tall images, which Pillow 13 resizes in the other order."""
+    off = total = 0
+    for seed, size in enumerate([(131, 97), (97, 203), (203, 61), (45, 61), (331, 17), (64, 64)]):
+        preprocess = Preprocess(size=(45, 61), resize=RESIZES[seed % 3], resize_to=67, interpolation=interpolation)
+        image = noise(*size, seed)
+        found = preprocess_graph.build(preprocess, "full")(torch.from_numpy(image)[None])[0]
+        differences = levels(found, preprocess(image), preprocess)
+        assert differences.max() <= 1.001
+        off, total = off + int((differences > 0.5).sum()), total + differences.numel()
+    print(f"{interpolation}: {off / total:.3%} of the values differ by one gray level")
+    assert off / total <= SHARES[interpolation]
+
+
+@settings(max_examples=300)
+@given(
+    size=st.tuples(st.integers(1, 700), st.integers(1, 700)),
+    resize=st.sampled_from(["shorter", "pad", "none"]),
+    more=st.integers(0, 800),
+    image=st.tuples(st.integers(1, 5000), st.integers(1, 5000)),
+)
+def test_sizes_are_those_of_preprocess(size: tuple[int, int], resize: str, more: int, image: tuple[int, int]) -> None:
+    """Also of long strips, whose ends are cut off."""
+    side = max(size) + more
+    preprocess = Preprocess(size=size, resize=resize, resize_to=side)
+    axes = ResizeCrop(preprocess).axes(torch.zeros(1, 1, 1, 1).expand(1, *image, 3))
+    start = (0, 0)
+    if resize == "shorter":
+        resized, _, start = resizing.shorter_side_size(image, side)
+        left, top, right, bottom = resizing.center_strip_box(image[::-1], side)
+        assert [int(axis.used) for axis in axes] == [bottom - top, right - left]
+    else:
+        resized = resizing.fitted_size(image, size) if resize == "pad" else image
+    assert tuple(int(axis.resized) for axis in axes) == resized
+    assert tuple(int(axis.start) for axis in axes) == start
+    if resize == "pad":
+        first = [-((whole - inner) // 2) for whole, inner in zip(size, resized, strict=True)]
+    else:
+        first = list(resizing.center_crop_corner(resized[::-1], size)[::-1])
+    assert [int(axis.first) for axis in axes] == first
+
+
+def test_the_middle_of_a_strip_is_used() -> None:
+    """As `center_strip_box` cuts it; the whole one would be resized to 1,333,000 x 4,000 pixels."""
+    preprocess = Preprocess(size=(8, 8), resize="shorter", resize_to=4000)
+    image = noise(3, 1000)
+    found = preprocess_graph.build(preprocess, "full")(torch.from_numpy(image)[None])[0]
+    left, _, right, _ = resizing.center_strip_box((1000, 3), 4000)
+    assert right - left == 15
+    cut = preprocess_graph.build(preprocess, "full")(torch.from_numpy(image[:, left:right].copy())[None])[0]
+    assert levels(found, cut, preprocess).max() <= 1.001
+
+
+def test_an_input_whose_size_depends_on_the_image_is_told() -> None:
+    for preprocess in (Preprocess(size=(64, 64), resize="fit"), Preprocess(size=(64, 64), crop="none")):
+        with pytest.raises(UserError, match="`preprocess=full` needs an input of one size for all images"):
+            preprocess_graph.build(preprocess, "full")
+        assert isinstance(preprocess_graph.build(preprocess, "none"), nn.Identity)
+
+
+def test_in_onnx_runtime_and_openvino() -> None:
+    """What the networks of other tests do not have: background, cubic, BGR, and a mean image."""
+    mean = tuple(np.random.default_rng(0).uniform(0, 1, 3 * 45 * 61).tolist())
+    preprocess = Preprocess(size=(45, 61), resize="pad", interpolation="bicubic", color="bgr", mean=mean)
+    module = preprocess_graph.build(preprocess, "full")
+    program = trace(module, example_input(None, 3, "full"), "full", None)
+    content = write_onnx.convert(program, ["pixels"]).SerializeToString()
+    runtime = OnnxRuntime(content)
+    assert [each.shape for each in runtime.session.get_inputs()] == [["batch", "height", "width", 3]]
+    runtimes = [runtime, OpenVino(read_onnx(content))]
+    for size in [(53, 97), (301, 80), (80, 201), (9, 7), (1, 1)]:
+        images = np.stack([noise(*size, seed) for seed in (0, 1, 2)])
+        expected = torch.stack([preprocess(image) for image in images])
+        for runtime in runtimes:
+            (found,) = runtime.run(images, ["pixels"])
+            differences = levels(torch.from_numpy(found), expected, preprocess)
+            assert differences.max() <= 1.001
+            assert (differences > 0.5).float().mean() <= 0.003
