@@ -26,8 +26,8 @@ def export_model(
         model: a checkpoint, a run directory, a name of `resnets weights list`, or what `resnets.load` returned.
         out: the file to write, .onnx or .pt2; for "openvino" a folder. None: beside the checkpoint.
         format: "onnx", "openvino" or "torch", which is a .pt2 of torch.export.
-        preprocess: how much of it is in the file. "normalize": it takes uint8 RGB (N, H, W, 3), resized and cropped; "none": it
-            takes the normalized float32 (N, C, H, W).
+        preprocess: how much of it is in the file. "full": it takes uint8 RGB (N, H, W, 3) of any size; "normalize": resized and
+            cropped; "none": it takes the normalized float32 (N, C, H, W).
         heatmap: whether the class activation maps are a further output of a classifier.
         images: images and folders to compare on; empty for the val images of the run, or for photographs of scikit-learn where
             there are none.

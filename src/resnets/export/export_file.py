@@ -19,6 +19,7 @@ from resnets.export.certificate.certificate import Certificate
 from resnets.export.certificate.certify import certify
 from resnets.export.write_exported import FORMATS, TracedGraph, write_contents
 from resnets.inference.exported import metadata, read_exported
+from resnets.inference.exported.metadata import INPUTS
 from resnets.message_format import format_bytes, suggestion
 from resnets.progress import log
 from resnets.tasks import load_model
@@ -28,7 +29,6 @@ from resnets.weights import find_weights, local_file
 
 ENDINGS = {"onnx": ".onnx", "openvino": "_openvino", "torch": ".pt2"}
 CERTIFICATE, REFUSED = ".certificate.json", ".refused"  # after the name of the file
-KINDS = ("normalize", "none")
 _OPENVINO_FILES = {read_exported.XML, read_exported.WEIGHTS}
 
 
@@ -43,7 +43,7 @@ def export(
 ) -> Certificate:
     """Write a model in the format `to`, and its certificate beside it; see `resnets.export_model`."""
     _check_choice("format", to, FORMATS)
-    _check_choice("preprocess", preprocess, KINDS)
+    _check_choice("preprocess", preprocess, tuple(INPUTS))
     trained, file = _load(model)
     path = Path(out) if out is not None else _default_path(trained.name, file, to)
     _check_path(path, to)
@@ -54,7 +54,10 @@ def export(
     traced = TracedGraph(built, preprocess, graph.input_size(trained.preprocess), checkpoint, file)
     log(f"tracing {trained.spec.name if trained.spec else 'the network'}, and writing it as {to} ...")
     contents = traced.contents(to)
-    result = certify(path, to, contents, traced.metadata(to), file.name, found)
+    resizer = None
+    if preprocess == "full":
+        resizer = TracedGraph(graph.resizer(built), preprocess, None, checkpoint, file).contents(to)
+    result = certify(path, to, contents, traced.metadata(to), file.name, found, resizer)
     if not result.passed:
         path = _beside(path, REFUSED)
         result = result.written_to(path)

@@ -17,6 +17,8 @@ from resnets.models.resnet import ResNet
 from resnets.tasks.base import Task
 from resnets.tasks.heatmaps.class_activation import has_linear_head, linear_maps
 
+PIXELS = "pixels"  # the output of `resizer`
+
 
 class Classifier(nn.Module):
     """Normalized images -> probabilities, if the task has any, logits, pooled features, and heat maps if asked for."""
@@ -98,6 +100,17 @@ def build(task: Task, model: nn.Module, preprocess: Preprocess, kind: str, heatm
     # Contiguous weights: with channels_last, pooling becomes as_strided, which few runtimes have.
     graph = ExportedGraph(before, network, names).to(device="cpu", dtype=torch.float32)
     return graph.to(memory_format=torch.contiguous_format).eval().requires_grad_(False)
+
+
+class _Pixels(nn.Module):
+    def forward(self, pixels: Tensor) -> tuple[Tensor]:
+        return (pixels,)
+
+
+def resizer(whole: ExportedGraph) -> ExportedGraph:
+    """The first part of a graph with an input of the kind "full": resized and cropped values of 0 to 255, (N, 3, h, w)."""
+    assert isinstance(whole.before, nn.Sequential)
+    return ExportedGraph(whole.before[0], _Pixels(), (PIXELS,)).eval()
 
 
 def input_size(preprocess: Preprocess) -> tuple[int, int] | None:

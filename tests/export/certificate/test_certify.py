@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +18,7 @@ from torch import nn
 
 from resnets.data.image.preprocess import Preprocess
 from resnets.errors import JobError
+from resnets.export import graph
 from resnets.export.certificate import proof_images
 from resnets.export.certificate.certify import certify, check_gate, prove
 from resnets.export.certificate.evidence import Evidence, collect
@@ -34,11 +37,11 @@ class GraphRuntime:
 
     name, version, precision = "torch", "", "f32"
 
-    def __init__(self, graph: nn.Module) -> None:
-        self.graph = graph
+    def __init__(self, graph: nn.Module, names: Sequence[str] = NAMES) -> None:
+        self.graph, self.names = graph, names
 
     def run(self, images: np.ndarray, outputs: Sequence[str]) -> list[np.ndarray]:
-        found = dict(zip(NAMES, self.graph(torch.from_numpy(images)), strict=True))
+        found = dict(zip(self.names, self.graph(torch.from_numpy(images)), strict=True))
         return [found[name].numpy() for name in outputs]
 
 
@@ -119,11 +122,33 @@ class OneImageOnly(GraphRuntime):
         return super().run(images, outputs)
 
 
+def test_a_file_that_resizes_is_compared_by_gray_levels_and_noise(made: Made) -> None:
+    evidence = collect(made.model, NAMES, IMAGES, "full")
+    assert evidence.resized is not None
+    assert len({batch.inputs.shape for batch in evidence.resized.batches}) > 10
+    assert all(0 < limit < 0.1 for limit in evidence.resized.limits.values())
+    for interpolation in ("bilinear", "bicubic"):
+        preprocess = replace(sabotages.PREPROCESS, interpolation=interpolation)
+        built = graph.build(made.model.task, made.model.model, preprocess, "full")
+        pixels = partial(GraphRuntime, graph.resizer(built), (graph.PIXELS,))
+        proof = prove(Candidate("torch", partial(GraphRuntime, built), {}, open_resizer=pixels), evidence)
+        found = {each.output: each for each in proof.differences}
+        assert found["logits"].value < 1e-5  # of images that are cropped only
+        wrong = {name for name, each in found.items() if not each.within_limit}
+        if interpolation == "bilinear":
+            assert wrong == set()
+            assert found["gray levels"].value == 1
+            assert 0 < found["part of the values that differ"].value < 0.01
+        else:
+            assert wrong >= {"gray levels", "part of the values that differ"}
+            assert "limit" in proof.failing
+
+
 def test_every_image_of_each_batch_in_each_layout_is_compared(made: Made, evidence: Evidence) -> None:
-    graph = sabotages.graph_with("", made)
-    assert "in a batch of 16, 45x61, contiguous" in prove(candidate(LastImageWrong(graph)), evidence).failing
-    assert "a view of another order" in prove(candidate(WrongWithStrides(graph)), evidence).failing
-    assert prove(candidate(OneImageOnly(graph)), evidence).failing == "the batch of the file is 1"
+    honest = sabotages.graph_with("", made)
+    assert "in a batch of 16, 61x45, contiguous" in prove(candidate(LastImageWrong(honest)), evidence).failing
+    assert "a view of another order" in prove(candidate(WrongWithStrides(honest)), evidence).failing
+    assert prove(candidate(OneImageOnly(honest)), evidence).failing == "the batch of the file is 1"
 
 
 def test_a_comparison_that_notices_no_fault_is_an_error(made: Made, evidence: Evidence) -> None:

@@ -17,7 +17,10 @@ def export(
     ] = None,
     preprocess: Annotated[
         str,
-        Option(help="Input of the file: normalize (uint8 pixels of the network's size) or none (normalized floats)."),
+        Option(
+            help="Input of the file: full (uint8 pixels of any size), normalize (of the network's size) or none "
+            "(normalized floats)."
+        ),
     ] = "normalize",
     heatmap: Annotated[bool, Option("--heatmap", help="Classifiers: add the map of each class as an output.")] = False,
     images: Annotated[

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,10 +14,11 @@ import torch
 from resnets.errors import JobError
 from resnets.export.certificate import compare_predictions
 from resnets.export.certificate.certificate import Certificate, RuntimeProof, Sabotage
-from resnets.export.certificate.compare_outputs import Difference, Measured, differences, same_labels
-from resnets.export.certificate.evidence import Evidence
+from resnets.export.certificate.compare_outputs import Difference, Measured, differences, gray_levels, same_labels
+from resnets.export.certificate.evidence import Evidence, Resized
 from resnets.export.certificate.proof_batches import ProofBatch
 from resnets.export.certificate.proof_runtimes import Candidate, Contents, candidates
+from resnets.export.graph import PIXELS
 from resnets.inference import hardware
 from resnets.inference.exported.runtimes import EXTRAS, Runtime, first_line, is_installed
 from resnets.progress import progress_bar
@@ -25,12 +27,14 @@ SABOTAGED = 4  # images on which the comparison is tried with faults: the first,
 
 
 def certify(
-    path: Path, to: str, contents: Contents, metadata: Mapping[str, Any], checkpoint: str, evidence: Evidence
-) -> Certificate:
+    path: Path, to: str, contents: Contents, metadata: Mapping[str, Any], checkpoint: str, evidence: Evidence,
+    resizer: Contents | None = None,
+) -> Certificate:  # fmt: skip
     """The certificate of a file that is to be written to `path`.
 
     Args:
         checkpoint: its name.
+        resizer: the first part of a file that resizes, in the same format.
 
     Raises:
         JobError: the comparison does not notice a fault that was made on purpose.
@@ -44,7 +48,7 @@ def certify(
         preprocess=metadata["input"],
         processor=hardware.describe(torch.device("cpu")),
         images=evidence.images,
-        runtimes=tuple(prove(each, evidence) for each in candidates(to, contents, metadata)),
+        runtimes=tuple(prove(each, evidence) for each in candidates(to, contents, metadata, resizer)),
         sabotages=check_gate(evidence),
         versions=metadata["versions"],
     )
@@ -67,6 +71,8 @@ def prove(candidate: Candidate, evidence: Evidence) -> RuntimeProof:
     try:
         measured = _measure(runtime, evidence.batches, f"{name} {precision}")
         found = differences(measured) + _of_predictions(candidate, evidence)
+        if evidence.resized is not None and candidate.open_resizer is not None:
+            found += _of_resized(runtime, candidate.open_resizer(), evidence.resized)
     except Exception as error:  # of any type of the runtime: it cannot compute one of the batches
         failure = first_line(error)
     count = sum(len(next(iter(each.expected.values()))) for each in measured)
@@ -85,6 +91,21 @@ def _measure(runtime: Runtime, batches: Sequence[ProofBatch], description: str) 
         found = dict(zip(names, runtime.run(inputs, names), strict=True))
         measured.append(Measured(where, found, batch.expected))
     return measured
+
+
+def _of_resized(runtime: Runtime, resizer: Runtime, resized: Resized) -> tuple[Difference, ...]:
+    """Of images that the file resizes: of the outputs, and of gray levels after the resize."""
+    names = list(resized.limits)
+    outputs, levels = [], []
+    for batch in progress_bar(resized.batches, description=f"{runtime.name} resized", unit="images"):
+        height, width = batch.inputs.shape[1:3]
+        where = f"an image of {width}x{height}"
+        outputs.append(Measured(where, dict(zip(names, runtime.run(batch.inputs, names), strict=True)), batch.expected))
+        (pixels,) = resizer.run(batch.inputs, [PIXELS])
+        levels.append(Measured(where, {PIXELS: pixels.round().transpose(0, 2, 3, 1)}, {PIXELS: batch.frames}))
+    of_outputs = differences(outputs, resized.limits)
+    renamed = tuple(replace(each, output=f"{each.output} of resized images") for each in of_outputs)
+    return renamed + gray_levels(levels)
 
 
 def _of_predictions(candidate: Candidate, evidence: Evidence) -> tuple[Difference, ...]:

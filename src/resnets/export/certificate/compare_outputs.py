@@ -16,6 +16,9 @@ Outputs = Mapping[str, np.ndarray]  # by name, each with the images as first dim
 # Of the largest number of an output. Honest exports were seen at 1e-6, the smallest of 17 faults (tests/sabotages.py) at 1.4e-3.
 RELATIVE_LIMIT = 1e-4
 PROBABILITY_LIMIT = 1e-3  # absolute
+# Of images that the file resizes, from Pillow's result.
+GRAY_LEVELS_LIMIT = 1
+CHANGED_LIMIT = 0.06
 
 
 @dataclass(frozen=True)
@@ -39,7 +42,7 @@ class Difference:
         return self.value <= self.limit
 
     def __str__(self) -> str:
-        return f"{self.output} {self.value:.2g} (limit {self.limit:g})"
+        return f"{self.output} {self.value:.2g} (limit {self.limit:.2g})"
 
     def to_dict(self) -> dict[str, Any]:
         value = self.value if math.isfinite(self.value) else None
@@ -59,20 +62,36 @@ class Measured:
     expected: Outputs
 
 
-def differences(batches: Sequence[Measured]) -> tuple[Difference, ...]:
-    """The largest difference of each output over all images of all batches."""
-    return tuple(_difference(name, batches) for name in batches[0].expected)
+def differences(batches: Sequence[Measured], limits: Mapping[str, float] | None = None) -> tuple[Difference, ...]:
+    """The largest difference of each output over all images of all batches.
+
+    Args:
+        limits: of each output; None for those above.
+    """
+    return tuple(_difference(name, batches, limits) for name in batches[0].expected)
 
 
-def _difference(name: str, batches: Sequence[Measured]) -> Difference:
+def _difference(name: str, batches: Sequence[Measured], limits: Mapping[str, float] | None) -> Difference:
     scale = 1.0
     if name != PROBABILITIES:
         scale = max(float(np.abs(batch.expected[name]).max(initial=0)) for batch in batches)
-    limit = PROBABILITY_LIMIT if name == PROBABILITIES else RELATIVE_LIMIT
+    limit = limits[name] if limits else PROBABILITY_LIMIT if name == PROBABILITIES else RELATIVE_LIMIT
     values = [_largest(batch.found.get(name), batch.expected[name]) for batch in batches]
     worst = int(np.argmax(values))
     value = values[worst] / scale if scale else values[worst] and math.inf
     return Difference(name, value, limit, batches[worst].where)
+
+
+def gray_levels(images: Sequence[Measured]) -> tuple[Difference, ...]:
+    """The largest difference of resized images in gray levels, and the part of their values that differ at all."""
+    pairs = [(image.found[name], values) for image in images for name, values in image.expected.items()]
+    levels = [_largest(*pair) for pair in pairs]
+    worst = int(np.argmax(levels))
+    changed = sum(int((found != expected).sum()) for found, expected in pairs) / sum(pair[1].size for pair in pairs)
+    return (
+        Difference("gray levels", levels[worst], GRAY_LEVELS_LIMIT, images[worst].where),
+        Difference("part of the values that differ", changed, CHANGED_LIMIT, "all images"),
+    )
 
 
 def _largest(found: np.ndarray | None, expected: np.ndarray) -> float:

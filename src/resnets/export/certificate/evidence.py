@@ -2,16 +2,35 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+
 from resnets.export.certificate import proof_batches
+from resnets.export.certificate.compare_outputs import Measured, differences
 from resnets.export.certificate.proof_batches import ProofBatch
 from resnets.export.certificate.proof_images import ProofImages
 from resnets.export.certificate.reference import Reference
 from resnets.models.resnet import ResNet
 from resnets.progress import progress_bar
 from resnets.tasks.trained_model import TrainedModel
+
+NOISE_FACTOR = 3
+
+
+@dataclass(frozen=True)
+class Resized:
+    """Images at their own sizes.
+
+    Attributes:
+        batches: of one image each.
+        limits: of each output, `NOISE_FACTOR` times what noise of one gray level does to it.
+    """
+
+    batches: list[ProofBatch]
+    limits: Mapping[str, float]
 
 
 @dataclass(frozen=True)
@@ -22,6 +41,7 @@ class Evidence:
         batches: inputs of the file with its outputs.
         predictions: of models that are no `ResNet`, whose outputs are made into masks or boxes; else None.
         threshold: of the scores of objects.
+        resized: for a file that resizes; else None.
     """
 
     images: ProofImages
@@ -29,6 +49,7 @@ class Evidence:
     batches: list[ProofBatch]
     predictions: list[Any] | None = None
     threshold: float = 0.0
+    resized: Resized | None = None
 
 
 def collect(trained: TrainedModel, output_names: tuple[str, ...], images: ProofImages, kind: str) -> Evidence:
@@ -44,8 +65,19 @@ def collect(trained: TrainedModel, output_names: tuple[str, ...], images: ProofI
     reference = Reference(trained.task, trained.model, trained.preprocess, output_names)
     batches = proof_batches.make(images.images, reference, kind)
     if isinstance(trained.model, ResNet):
-        return Evidence(images, reference, batches)
+        resized = _resized(images, reference) if kind == "full" else None
+        return Evidence(images, reference, batches, resized=resized)
     # One by one, since a long job may be computed by another backend than the reference.
     each_image = progress_bar(images.images, description="predictions", unit="images")
     predictions = [trained.predict(image)[0] for image in each_image]
     return Evidence(images, reference, batches, predictions, getattr(trained.task, "score_threshold", 0.0))
+
+
+def _resized(images: ProofImages, reference: Reference) -> Resized:
+    batches = proof_batches.make_resized(images.images, reference)
+    random = np.random.default_rng(0)
+    noisy = []
+    for batch in progress_bar(batches, description="noise", unit="images"):
+        frames = (batch.frames + random.integers(-1, 2, batch.frames.shape)).clip(0, 255).astype(np.uint8)
+        noisy.append(Measured("", reference.outputs(frames), batch.expected))
+    return Resized(batches, {each.output: NOISE_FACTOR * each.value for each in differences(noisy)})

@@ -37,8 +37,7 @@ class ProofBatch:
         part = larger[:, 2 : 2 + first, 1 : 1 + second, :third]
         part[:] = contiguous
         for name, each in zip(LAYOUTS, (contiguous, view, part), strict=True):
-            size = "x".join(map(str, self.frames.shape[1:3]))
-            yield f"a batch of {count}, {size}, {name}", each
+            yield f"a batch of {count}, {second}x{first}, {name}", each
 
 
 def make(images: Sequence[ImageInput], reference: Reference, kind: str) -> list[ProofBatch]:
@@ -50,18 +49,41 @@ def make(images: Sequence[ImageInput], reference: Reference, kind: str) -> list[
     Raises:
         UserError: an image cannot be read, or is too small.
     """
-    frames = [frame_of(image, index, reference.preprocess) for index, image in enumerate(images)]
-    return [
-        _batch(each, reference, kind)
-        for each in progress_bar(_stacked(frames), description="reference", unit="batches")
-    ]
+    preprocess = reference.preprocess
+    frames = [preprocess.resize_crop(_read(image, index, preprocess)) for index, image in enumerate(images)]
+    if shape := _unresized_shape(preprocess) if kind == "full" else None:
+        frames = [np.asarray(Image.fromarray(frame).resize(shape[::-1])) for frame in frames]
+    stacks = progress_bar(_stacked(frames), description="reference", unit="batches")
+    return [_batch(each, reference, kind) for each in stacks]
 
 
-def frame_of(image: ImageInput, index: int, preprocess: Preprocess) -> np.ndarray:
-    """An image as the network gets it before normalization, uint8 (h, w, 3)."""
+def make_resized(images: Sequence[ImageInput], reference: Reference) -> list[ProofBatch]:
+    """Each image at its own size, as input of a file that resizes, with the outputs of the reference. Raises as `make`."""
+    batches = []
+    for index, image in enumerate(progress_bar(images, description="reference", unit="images")):
+        pixels = np.array(_read(image, index, reference.preprocess, full_size=True))  # a copy, which may be written to
+        frames = reference.preprocess.resize_crop(pixels)[None]
+        batches.append(ProofBatch(frames, pixels[None], reference.outputs(frames)))
+    return batches
+
+
+def _unresized_shape(preprocess: Preprocess) -> tuple[int, int] | None:
+    """A height and a width of images that are cropped only, by a file that resizes; None where it keeps all sizes."""
+    if preprocess.resize == "shorter":
+        side = preprocess.resize_to or 0
+        return side, side + 9
+    height, width = preprocess.size
+    if preprocess.resize == "none":
+        return None if preprocess.crop == "none" else (height + 5, width + 9)
+    return height, width
+
+
+def _read(
+    image: ImageInput, index: int, preprocess: Preprocess, *, full_size: bool = False
+) -> np.ndarray | Image.Image:
     name = name_of(image, index)
     try:
-        return preprocess.resize_crop(read_image(image, name, preprocess)[0])
+        return read_image(image, name, preprocess, full_size=full_size)[0]
     except ImageError as error:
         raise UserError(f"'{name}' {error.reason}") from error
 
@@ -75,6 +97,7 @@ def _stacked(frames: Sequence[np.ndarray]) -> list[np.ndarray]:
     return [*singles, np.stack(resized[:3]), np.stack(resized[-16:])]
 
 
-def _batch(frames: np.ndarray, reference: Reference, kind: str) -> ProofBatch:
-    inputs = reference.normalize(frames).numpy() if kind == "none" else frames
+def _batch(images: np.ndarray, reference: Reference, kind: str) -> ProofBatch:
+    frames = np.stack([reference.preprocess.resize_crop(image) for image in images]) if kind == "full" else images
+    inputs = reference.normalize(images).numpy() if kind == "none" else images
     return ProofBatch(frames, inputs, reference.outputs(frames))

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from resnets.export.graph import PIXELS
 from resnets.inference.exported import runtimes
 from resnets.inference.exported.read_exported import ExportedFile
 from resnets.inference.exported.runtimes import F32_HINT, OPENVINO, Runtime
@@ -44,6 +45,7 @@ class Candidate:
     Attributes:
         open: opens it.
         predict: the predictions of the file for images, as a model; None for a runtime whose files are not read as models.
+        open_resizer: opens the first part of the file, whose output is `PIXELS`; None for a file that does not resize.
         default: whether it computes in the precision that the runtime chooses, which may be another than f32.
     """
 
@@ -51,20 +53,41 @@ class Candidate:
     open: Callable[[], Runtime]
     hints: Mapping[str, str]
     predict: Callable[[Sequence[ImageInput]], list[Any]] | None = None
+    open_resizer: Callable[[], Runtime] | None = None
     default: bool = False
 
 
-def candidates(to: str, contents: Contents, metadata: Mapping[str, Any]) -> Iterator[Candidate]:
-    """Those that read the format `to`."""
-    if to == "torch":
-        yield Candidate("torch", partial(TorchProgram, contents[""], metadata["outputs"]), {})
-        return
-    file = ExportedFile(Path(), to, tuple(contents.values()), metadata)
-    for name in runtimes.OF_FORMAT[to]:
-        hints = F32_HINT if name == OPENVINO else {}
-        yield Candidate(name, partial(runtimes.open_runtime, file, name), hints, partial(_predict, file, name))
+def candidates(
+    to: str, contents: Contents, metadata: Mapping[str, Any], resizer: Contents | None = None
+) -> Iterator[Candidate]:
+    """Those that read the format `to`.
+
+    Args:
+        resizer: the first part of a file that resizes.
+    """
+    for name in runtimes.OF_FORMAT.get(to, ("torch",)):
+        open_file = partial(_open, to, contents, metadata["outputs"], name)
+        part = None if resizer is None else partial(_open, to, resizer, [PIXELS], name)
+        if to == "torch":
+            yield Candidate(name, open_file, {}, open_resizer=part)
+            continue
+        predict = partial(_predict, _file(to, contents, metadata), name)
+        yield Candidate(name, open_file, F32_HINT if name == OPENVINO else {}, predict, part)
         if name == OPENVINO:
-            yield Candidate(name, partial(runtimes.open_runtime, file, name, {}), {}, default=True)
+            hints: dict[str, str] = {}
+            yield Candidate(name, partial(open_file, hints), hints, predict, part, default=True)
+
+
+def _open(
+    to: str, contents: Contents, outputs: Sequence[str], name: str, hints: dict[str, str] | None = None
+) -> Runtime:
+    if to == "torch":
+        return TorchProgram(contents[""], outputs)
+    return runtimes.open_runtime(_file(to, contents, {}), name, hints)
+
+
+def _file(to: str, contents: Contents, metadata: Mapping[str, Any]) -> ExportedFile:
+    return ExportedFile(Path(), to, tuple(contents.values()), metadata)
 
 
 def _predict(file: ExportedFile, name: str, images: Sequence[ImageInput]) -> list[Any]:
