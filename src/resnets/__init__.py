@@ -13,12 +13,14 @@ if TYPE_CHECKING:
     from resnets.api.embeddings import embed, evaluate_knn, search
     from resnets.api.evaluate import compare, evaluate
     from resnets.api.export import export_model
+    from resnets.api.quantize import quantize
     from resnets.api.shard import shard
     from resnets.api.summary import NetworkSummary, summary
     from resnets.api.weights import ConversionResult, convert, verify
     from resnets.data.check.check import CheckReport
     from resnets.data.image.preprocess import Preprocess
     from resnets.export.certificate.certificate import Certificate
+    from resnets.export.quantization.quantize import QuantizeResult
     from resnets.models.model_names import list_models
     from resnets.models.resnet import ResNet
     from resnets.models.spec import ResNetSpec
@@ -47,6 +49,7 @@ __all__ = [
     "JobError",
     "NetworkSummary",
     "Preprocess",
+    "QuantizeResult",
     "RangeTest",
     "ResNet",
     "ResNetSpec",
@@ -67,6 +70,7 @@ __all__ = [
     "list_models",
     "load",
     "lr_find",
+    "quantize",
     "search",
     "shard",
     "split",
@@ -85,6 +89,7 @@ _MODULES = {  # public name -> the module that defines it, imported when the nam
     "Index": "resnets.tasks.embeddings.embedding_index",
     "NetworkSummary": "resnets.api.summary",
     "Preprocess": "resnets.data.image.preprocess",
+    "QuantizeResult": "resnets.export.quantization.quantize",
     "RangeTest": "resnets.training.lr_range_test",
     "ResNet": "resnets.models.resnet",
     "ResNetSpec": "resnets.models.spec",
@@ -103,6 +108,7 @@ _MODULES = {  # public name -> the module that defines it, imported when the nam
     "list_models": "resnets.models.model_names",
     "load": "resnets.tasks.load_model",
     "lr_find": "resnets.training.lr_find",
+    "quantize": "resnets.api.quantize",
     "search": "resnets.api.embeddings",
     "shard": "resnets.api.shard",
     "split": "resnets.api.data",

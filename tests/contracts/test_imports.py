@@ -239,6 +239,7 @@ SLOW = ("torchvision", "matplotlib", "pandas", "scipy.sparse", "scipy.stats", "s
         "from resnets.cli.main import main; main(['--help'])",
         "from resnets.cli.main import main; main(['train', '--help'])",
         "from resnets.cli.main import main; main(['export', '--help'])",
+        "from resnets.cli.main import main; main(['quantize', '--help'])",
     ],
 )
 def test_the_public_package_and_the_command_line_do_not_import_torch(statement: str) -> None:

@@ -56,7 +56,7 @@ def test_only_exported_files_are_replaced(checkpoint: Path, tmp_path: Path) -> N
     (folder / "notes.txt").write_text("mine")
     assert "folder' exists" in refusal(checkpoint, folder, format="openvino")
     (tmp_path / "b.onnx.certificate.json").write_text("{}")
-    assert "is no certificate" in refusal(checkpoint, tmp_path / "b.onnx")
+    assert "was not written by resnets" in refusal(checkpoint, tmp_path / "b.onnx")
     exported_files.copy("torch", tmp_path / "c.pt2")
     resnets.export_model(checkpoint, tmp_path / "c.pt2", format="torch")
     assert (tmp_path / "c.pt2.certificate.json").is_file()

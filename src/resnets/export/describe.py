@@ -14,6 +14,7 @@ from resnets.weights.checkpoint import Checkpoint
 
 # Packages whose version decides what is in a file, by its format.
 PACKAGES = {"onnx": ("torch", "onnx", "onnxscript"), "openvino": ("torch", "openvino"), "torch": ("torch",)}
+QUANTIZERS = {"onnx": "onnxruntime", "openvino": "nncf"}  # of int8
 
 
 def metadata(

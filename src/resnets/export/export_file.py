@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import shlex
-import zipfile
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -13,12 +10,11 @@ import torch
 
 from resnets import atomic_write
 from resnets.errors import JobError, UserError
-from resnets.export import graph
+from resnets.export import graph, output_path
 from resnets.export.certificate import certificate, evidence, proof_images
 from resnets.export.certificate.certificate import Certificate
 from resnets.export.certificate.certify import certify
 from resnets.export.write_exported import FORMATS, TracedGraph, write_contents
-from resnets.inference.exported import metadata, read_exported
 from resnets.inference.exported.metadata import INPUTS
 from resnets.message_format import format_bytes, suggestion
 from resnets.progress import log
@@ -27,9 +23,7 @@ from resnets.tasks.trained_model import TrainedModel
 from resnets.weights import checkpoint as checkpoints
 from resnets.weights import find_weights, local_file
 
-ENDINGS = {"onnx": ".onnx", "openvino": "_openvino", "torch": ".pt2"}
-CERTIFICATE, REFUSED = ".certificate.json", ".refused"  # after the name of the file
-_OPENVINO_FILES = {read_exported.XML, read_exported.WEIGHTS}
+CERTIFICATE = ".certificate.json"  # after the name of the file
 
 
 def export(
@@ -45,8 +39,8 @@ def export(
     _check_choice("format", to, FORMATS)
     _check_choice("preprocess", preprocess, tuple(INPUTS))
     trained, file = _load(model)
-    path = Path(out) if out is not None else _default_path(trained.name, file, to)
-    _check_path(path, to)
+    path = Path(out) if out is not None else output_path.default(file, output_path.ENDINGS[to])
+    output_path.check(path, to, CERTIFICATE, certificate.is_certificate)
     checkpoint = checkpoints.read(file, task=None)
     built = graph.build(trained.task, trained.model, trained.preprocess, preprocess, heatmap)
     chosen = proof_images.choose(images, file, checkpoint)
@@ -59,13 +53,15 @@ def export(
         resizer = TracedGraph(graph.resizer(built), preprocess, None, checkpoint, file).contents(to)
     result = certify(path, to, contents, traced.metadata(to), file.name, found, resizer)
     if not result.passed:
-        path = _beside(path, REFUSED)
+        path = output_path.beside(path, output_path.REFUSED)
         result = result.written_to(path)
-    atomic_write.write_text(_beside(path, CERTIFICATE), json.dumps(result.to_dict(), indent=1) + "\n")
+    atomic_write.write_text(output_path.beside(path, CERTIFICATE), json.dumps(result.to_dict(), indent=1) + "\n")
     write_contents(path, contents)
     if not result.passed:
         raise JobError(f"The export is refused and kept as '{path}': {result.reason}.")
-    log(f"written: '{path}' ({format_bytes(result.size_bytes)}) and its certificate '{_beside(path, CERTIFICATE)}'")
+    log(
+        f"written: '{path}' ({format_bytes(result.size_bytes)}) and its certificate '{output_path.beside(path, CERTIFICATE)}'"
+    )
     return result
 
 
@@ -90,56 +86,6 @@ def _load(model: TrainedModel | str | Path) -> tuple[TrainedModel, Path]:
 def _have_equal_tensors(model: TrainedModel, other: TrainedModel) -> bool:
     first, second = model.model.state_dict(), other.model.state_dict()
     return first.keys() == second.keys() and all(torch.equal(first[name].cpu(), second[name]) for name in first)
-
-
-def _default_path(name: str, file: Path, to: str) -> Path:
-    """Beside the checkpoint; in the current folder for weights that have a name instead of a path."""
-    stem = file.name.removesuffix(local_file.SUFFIX)
-    return (file.parent if os.path.lexists(name) else Path()) / f"{stem}{ENDINGS[to]}"
-
-
-def _check_path(path: Path, to: str) -> None:
-    """Raise UserError where the export cannot be written, or would replace anything that is no exported file."""
-    if to == "openvino":
-        if path.suffix in (".xml", ".bin", *local_file.EXPORTED):
-            raise UserError(f"`format=openvino` writes a folder; received `out={path}`.")
-    elif path.suffix != ENDINGS[to]:
-        raise UserError(f"The name of an export with `format={to}` ends in {ENDINGS[to]}; received `out={path}`.")
-    for target in (path, _beside(path, REFUSED)):
-        if os.path.lexists(target) and not _is_exported(target, to):
-            raise UserError(
-                f"'{target}' exists and was not exported by resnets: choose another `out`, or remove it: "
-                f"rm -r {shlex.quote(str(target))}"
-            )
-        note = _beside(target, CERTIFICATE)
-        if os.path.lexists(note) and not certificate.is_certificate(note):
-            raise UserError(f"'{note}' exists and is no certificate of resnets: choose another `out`.")
-        atomic_write.check_file_writable(note)
-
-
-def _is_exported(path: Path, to: str) -> bool:
-    """Whether there is an exported file of this format at `path`, or an empty folder for one."""
-    try:
-        if to == "openvino":
-            files = {each.name for each in path.iterdir()}
-            return not files or (files == _OPENVINO_FILES and bool(read_exported.read(path, to)))
-        return bool(read_exported.read(path, to)) if to == "onnx" else _is_program(path)
-    except (OSError, UserError):
-        return False
-
-
-def _is_program(path: Path) -> bool:
-    """Whether it is a .pt2 with our metadata; nothing of it is loaded."""
-    try:
-        with zipfile.ZipFile(path) as archive:
-            name = next(each for each in archive.namelist() if each.endswith(f"extra/{metadata.KEY}"))
-            return bool(metadata.decode(archive.read(name).decode()))
-    except (zipfile.BadZipFile, StopIteration, UnicodeDecodeError):
-        return False
-
-
-def _beside(path: Path, ending: str) -> Path:
-    return path.with_name(path.name + ending)
 
 
 def _check_choice(name: str, received: str, known: Sequence[str]) -> None:

@@ -11,6 +11,7 @@ from resnets import atomic_write
 from resnets.export import describe, write_onnx, write_openvino, write_torch
 from resnets.export.graph import ExportedGraph, example_input
 from resnets.export.trace import trace
+from resnets.inference.exported.int8_files import INT8
 from resnets.weights.checkpoint import Checkpoint
 
 FORMATS = ("onnx", "openvino", "torch")
@@ -44,13 +45,14 @@ class TracedGraph:
 
     def metadata(self, to: str, precision: str = "fp32") -> dict[str, Any]:
         """The metadata of a file of the format `to`."""
+        quantizer = (describe.QUANTIZERS[to],) if precision == INT8 else ()
         return describe.metadata(
             self.checkpoint,
             self.file,
             kind=self.kind,
             outputs=self.graph.output_names,
             size=self.size,
-            packages=describe.PACKAGES[to],
+            packages=(*describe.PACKAGES[to], *quantizer),
             precision=precision,
         )
 

@@ -5,7 +5,7 @@ so that other load on the machine affects both.
 """
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, TypeVar
 
@@ -127,6 +127,16 @@ def measure(
         yield measured.row(outputs, reference_times or measured.rounds)
 
 
+def time_calls(call: Callable[[], object], seconds: float) -> list[float]:
+    """Call for `seconds`, at least once; the time of each call in seconds."""
+    times: list[float] = []
+    while not times or sum(times) < seconds:
+        start = time.perf_counter()
+        call()
+        times.append(time.perf_counter() - start)
+    return times
+
+
 def recommend(rows: Sequence[Row]) -> list[str]:
     """Which backend to use, in a sentence for each batch size."""
     sizes = dict.fromkeys(row.batch for row in rows)
@@ -205,19 +215,14 @@ class _Measurement:
         peak = torch.cuda.max_memory_allocated(device) - before if device.type == "cuda" else None
         self.memory_mib = None if peak is None else peak / 2**20
 
-    def once(self) -> float:
-        """Compute one batch; the time in seconds."""
+    def once(self) -> None:
+        """Compute one batch."""
         assert self.backend is not None
-        images = self.images[: self.batch]
-        start = time.perf_counter()
-        map_tensors(self.backend(images), Tensor, Tensor.cpu)  # waits for a GPU
-        return time.perf_counter() - start
+        map_tensors(self.backend(self.images[: self.batch]), Tensor, Tensor.cpu)  # waits for a GPU
 
     def round(self, seconds: float) -> float:
         """Compute batches for `seconds`, at least one; the median time of a batch in seconds."""
-        times = [self.once()]
-        while sum(times) < seconds:
-            times.append(self.once())
+        times = time_calls(self.once, seconds)
         self.times += times
         self.rounds.append(float(np.median(times)))
         return self.rounds[-1]

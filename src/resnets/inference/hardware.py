@@ -10,11 +10,13 @@ from resnets import ranks
 from resnets.inference.import_openvino import has_openvino
 
 BF16_FLAGS = {"avx512_bf16", "amx_bf16"}
+# On which the sums of int8 products depend: x86 without VNNI saturates them at 16 bits.
+INT8_FLAGS = {"avx2", "avx512f", "avx_vnni", "avx512_vnni", "amx_int8", "asimd", "asimddp", "i8mm"}
 
 
 def cpu_flags() -> set[str]:
     """The processor's feature flags as Linux names them; empty on other systems."""
-    return set(_cpuinfo("flags").split())
+    return set((_cpuinfo("flags") or _cpuinfo("Features")).split())
 
 
 def cpu_name() -> str:

@@ -151,7 +151,7 @@ def evaluate_checkpoints(
         check_not_bundled(files[0])
     models = [load_model.load(file, device, backend=backend, precision=precision) for file in files]
     groups = [[each] for each in models] if pairwise else [models]
-    _check_models(files, models, data)
+    check_models(files, models, data)
     task = models[0].task
     for group in groups:
         task.check_evaluation(group, options)
@@ -188,7 +188,7 @@ def evaluate_checkpoints(
     )
 
 
-def _check_models(files: Sequence[Path], models: Sequence[TrainedModel], data: str) -> None:
+def check_models(files: Sequence[Path], models: Sequence[TrainedModel], data: str) -> None:
     """Raise UserError for models of several tasks, a last layer that was not trained, and no class names, which labels need."""
     names = list(dict.fromkeys(model.task.name for model in models))
     if len(names) > 1:

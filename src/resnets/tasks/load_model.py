@@ -9,6 +9,8 @@ from torch import nn
 
 from resnets.errors import UserError
 from resnets.inference.device import resolve_device
+from resnets.inference.exported import int8_files
+from resnets.inference.exported.int8_files import INT8
 from resnets.tasks import registry
 from resnets.tasks.base import Task
 from resnets.tasks.exported import exported_model
@@ -25,18 +27,22 @@ def load(path: str | Path, device: str = "auto", *, backend: str = "auto", preci
         path: a checkpoint, a run directory, a name of `resnets weights list`, or an exported file (for OpenVINO a folder).
         device: "auto" (the first GPU if torch has one, else the CPU), "cpu", "cuda", "cuda:1", "1" or "mps".
         backend, precision: what computes the predictions, as in `TrainedModel`. The backends of an exported file are
-            "onnxruntime" and "openvino".
+            "onnxruntime" and "openvino". `precision="int8"` takes the file that `resnets.quantize` wrote beside the checkpoint.
 
     Returns:
         The model: `.predict(images)`, `.embed(images)`, the network `.model`, its `.preprocess` and its `.class_names`. A last
         layer that was not trained is needed by `predict` only, which refuses it.
 
     Raises:
-        UserError: `path` is not an undamaged checkpoint of resnets, its task is not known here, or there is no such device.
+        UserError: `path` is not an undamaged checkpoint of resnets, its task is not known here, there is no such device, or no
+            int8 file that passed.
     """
     file = find_weights.find_file(path)
     if kind := local_file.exported_format(file):
         return exported_model.load(file, kind, device, backend=backend, precision=precision)
+    if precision == INT8:
+        int8 = int8_files.find(file, local_file.folder_for_exports(file))
+        return exported_model.of_file(int8, backend, device=device)
     device = resolve_device(device)
     checkpoint = checkpoints.read(file, task=None)
     task, model = load_network(checkpoint)

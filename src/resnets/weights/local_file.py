@@ -6,6 +6,7 @@ import shlex
 import stat
 from pathlib import Path
 
+from resnets.cache_dir import cache_dir
 from resnets.data.datasets.open_dataset import contains_images
 from resnets.errors import UserError
 from resnets.message_format import format_list, suggestion
@@ -65,6 +66,12 @@ def check_not_exported(path: str | Path) -> None:
             f"'{path}' is an exported model, which only predicts: `predict`, `evaluate`, `bench` and `resnets.load` take it. "
             f"Name the checkpoint that it was exported from, a {SUFFIX} file."
         )
+
+
+def folder_for_exports(file: Path) -> Path:
+    """The folder of files that are made of a checkpoint: its own; the current one for weights that have a name."""
+    has_name = file == bundled.path_of(file.name.removesuffix(SUFFIX)) or file.is_relative_to(cache_dir())
+    return Path() if has_name else file.parent
 
 
 def is_run_dir(path: str | Path) -> bool:

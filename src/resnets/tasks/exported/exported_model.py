@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from resnets.data.image.placement import Placement
 from resnets.data.image.preprocess import Preprocess
 from resnets.errors import UserError
-from resnets.inference.exported import read_exported
+from resnets.inference.exported import int8_files, read_exported
 from resnets.inference.exported.exported_runner import ExportedRunner
 from resnets.inference.exported.metadata import FEATURES, LOGITS
 from resnets.inference.exported.read_exported import ExportedFile
@@ -97,14 +97,16 @@ def load(
             f"'{path}' is not read: torch.export.load runs code that a .pt2 file may hold. Use the checkpoint, or export it "
             "with `format=onnx`. In your own program, torch.export.load opens files that you wrote yourself."
         )
-    if device not in ("auto", "cpu"):
-        raise UserError(f"'{path}' is computed on the CPU; received `device={device}`. Use the checkpoint there.")
-    return of_file(read_exported.read(path, kind), backend, precision)
+    file = read_exported.read(path, kind)
+    int8_files.warn_of_processor(file)
+    return of_file(file, backend, precision, device)
 
 
-def of_file(file: ExportedFile, backend: str = "auto", precision: str = "auto") -> ExportedModel:
+def of_file(file: ExportedFile, backend: str = "auto", precision: str = "auto", device: str = "auto") -> ExportedModel:
     """The model of an exported file that was read. Raises as `load`."""
     path = file.path
+    if device not in ("auto", "cpu"):
+        raise UserError(f"'{path}' is computed on the CPU; received `device={device}`. Use the checkpoint there.")
     checkpoint = checkpoints.from_header(path, file.metadata["checkpoint"])
     task = registry.of_checkpoint(checkpoint)
     model = _structure(path, task, checkpoint)

@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from resnets.errors import UserError
+from resnets.inference.exported.int8_files import PASSED
 from resnets.message_format import pluralize
 from resnets.tasks.classification.confidence_intervals import paired_score
 from resnets.tasks.classification.prediction_set import Predictions
@@ -121,7 +122,7 @@ class Gain:
         return {**values, "spread": [min(self.ratios), max(self.ratios)], "rounds": len(self.ratios)}
 
 
-PASSED, REFUSED, NOT_PROVED = "passed", "refused", "not proved"
+REFUSED, NOT_PROVED = "refused", "not proved"
 
 
 class Verdict(NamedTuple):

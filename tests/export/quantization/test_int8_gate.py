@@ -6,9 +6,8 @@ import numpy as np
 import pytest
 
 from resnets.errors import UserError
-from resnets.export.int8_gate import (
+from resnets.export.quantization.int8_gate import (
     NOT_PROVED,
-    PASSED,
     REFUSED,
     AccuracyLoss,
     ClassLoss,
@@ -18,6 +17,7 @@ from resnets.export.int8_gate import (
     judge_loss,
     measure_loss,
 )
+from resnets.inference.exported.int8_files import PASSED
 from resnets.tasks.classification.confidence_intervals import paired_score
 from resnets.tasks.classification.prediction_set import Predictions
 

@@ -1,0 +1,1 @@
+"""Classifiers in int8, and the proof of what that loses."""

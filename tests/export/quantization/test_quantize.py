@@ -1,0 +1,177 @@
+"""What the gate lets pass, what it refuses, and what is written of it."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+from tests import shaded_shapes
+from tests.shaded_shapes import CLASSES, FAST_ENOUGH, NUM_TEST, SIDE
+
+import resnets
+from resnets.cli.main import main
+from resnets.errors import JobError, UserError
+from resnets.export.quantization import int8_gate, quantize, write_int8
+from resnets.export.write_exported import write_contents
+from resnets.hashing import sha256
+from resnets.tasks import load_model
+from resnets.tasks.classification.predict_samples import predict_samples
+from resnets.tasks.exported import exported_model
+
+pytest.importorskip("nncf")
+
+
+def test_a_network_passes_on_2700_images_and_the_json_file_says_what_was_measured() -> None:
+    result = shaded_shapes.quantized()
+    assert result.verdict.passed
+    result.check_passed()
+    checkpoint = shaded_shapes.checkpoint_file()
+    assert result.path == checkpoint.with_name("model_int8_openvino")
+    assert sorted(path.name for path in result.path.iterdir()) == ["model.bin", "model.xml"]
+    gate = json.loads(checkpoint.with_name("model_int8_openvino.gate.json").read_text())
+    assert gate == result.details
+    assert (gate["verdict"], gate["max_drop"], gate["loss"]["count"]) == ("passed", 0.5, NUM_TEST)
+    assert gate["loss"]["interval"][1] <= 0.5
+    assert gate["loss"]["both"] > 0.99 * NUM_TEST
+    assert gate["gain"]["rounds"] == 7
+    assert gate["checkpoint_sha256"] == sha256(checkpoint)
+    content = (result.path / "model.xml").read_bytes() + (result.path / "model.bin").read_bytes()
+    assert gate["file_sha256"] == hashlib.sha256(content).hexdigest()
+    assert gate["calibration"]["classes"] == dict.fromkeys(CLASSES, 50)
+    assert gate["images"]["split"] == "test"
+    assert gate["quantization"]["overflow_fix"] == "enable"
+    assert set(gate["versions"]) == {"nncf", "openvino", "resnets", "torch"}
+    assert str(checkpoint.parent) not in json.dumps(gate)
+    assert not checkpoint.with_name("model_int8_openvino.refused").exists()
+
+
+def test_the_hashes_of_the_json_file_can_be_computed_by_hand() -> None:
+    """Of the images of the gate: the hashes of the files in the order of their paths."""
+    gate = shaded_shapes.quantized().details
+    files = sorted((shaded_shapes.folder() / "test").glob("*/*.png"))
+    text = "".join(f"{sha256(file)}\n" for file in files)
+    assert gate["images"]["sha256"] == hashlib.sha256(text.encode()).hexdigest()
+
+
+def test_precision_int8_takes_the_file_that_passed() -> None:
+    gate = shaded_shapes.quantized().details
+    checkpoint, folder = shaded_shapes.checkpoint_file(), shaded_shapes.folder()
+    model = resnets.load(checkpoint, precision="int8")
+    assert isinstance(model, exported_model.ExportedModel)
+    assert model.file.metadata["precision"] == "int8"
+    evaluated = resnets.evaluate(checkpoint, folder, precision="int8")
+    right = gate["loss"]["both"] + gate["loss"]["only_int8"]
+    assert evaluated.metrics["top1"] == right / NUM_TEST
+    assert evaluated.to_dict()["precision"] == "int8"
+    files = sorted((folder / "test").glob("*/*.png"))[:5]
+    vectors = [resnets.embed(checkpoint, files, precision=each).index.vectors for each in ("int8", "fp32")]
+    assert 0 < np.abs(vectors[0] - vectors[1]).max() < 0.2 * np.abs(vectors[1]).max()
+
+
+def test_without_that_precision_nothing_takes_it() -> None:
+    shaded_shapes.quantized()
+    for precision in ("auto", "fp32"):
+        model = resnets.load(shaded_shapes.checkpoint_file(), precision=precision)
+        assert not isinstance(model, exported_model.ExportedModel)
+
+
+def test_a_calibration_by_dark_noise_is_refused(tmp_path: Path) -> None:
+    """Its ranges are those of other images than the network sees."""
+    file = shaded_shapes.checkpoint_file()
+    model = load_model.load(file, "cpu", precision="fp32")
+    random = np.random.default_rng(0)
+    noise = [random.integers(0, 10, (1, SIDE, SIDE, 3)).astype(np.uint8) for _ in range(20)]
+    write_contents(tmp_path / "dark", write_int8.contents(quantize.trace(file, model), "openvino", noise))
+    dataset = model.task.read(str(shaded_shapes.folder()), on_inaccessible="error", config=model.task.config)
+    samples = dataset.subset("test")[::4]
+    before, after = (predict_samples([each], samples) for each in (model, resnets.load(tmp_path / "dark")))
+    loss = int8_gate.measure_loss(before, after)
+    assert loss.points > 10
+    verdict = int8_gate.judge_loss(loss, 0.5)
+    assert verdict.name == int8_gate.REFUSED
+    assert "(`max_drop`)" in verdict.reason
+    assert "'light' loses" in str(loss.classes[0])
+
+
+def test_too_few_images_prove_nothing_and_the_file_is_kept_as_refused(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    few = tmp_path / "few"
+    for name in CLASSES:
+        (few / name).mkdir(parents=True)
+        for file in sorted((shaded_shapes.folder() / "test" / name).iterdir())[:20]:
+            shutil.copy(file, few / name)
+    words = ["--count", "20", "--format", "onnx", "--min-gain", str(FAST_ENOUGH), "--out", str(tmp_path / "m.onnx")]
+    words = ["quantize", str(shaded_shapes.checkpoint_file()), str(shaded_shapes.folder()), *words]
+    assert main([*words, "--validation", str(few)]) == 1
+    printed = capsys.readouterr()
+    assert "not proved: it loses" in printed.out
+    assert "more images are needed to prove it" in printed.err
+    assert "--max-drop" in printed.err
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["few", "m.onnx.refused", "m.onnx.refused.gate.json"]
+    gate = json.loads((tmp_path / "m.onnx.refused.gate.json").read_text())
+    assert (gate["verdict"], gate["images"]["images"]) == ("not proved", 40)
+    assert gate["file_sha256"] == sha256(tmp_path / "m.onnx.refused")
+    assert gate["quantization"]["reduce_range"] is True
+    # It is an ordinary exported file all the same.
+    (tmp_path / "m.onnx.refused").rename(tmp_path / "renamed.onnx")
+    model = resnets.load(tmp_path / "renamed.onnx")
+    assert {each.label for each in model.predict([few / "dark", few / "light"][0].glob("*.png"))} == {"dark"}
+
+
+def test_of_two_too_slow_ones_none_passes() -> None:
+    loss, gain = shaded_shapes.quantized().loss, shaded_shapes.quantized().gain
+    verdict = int8_gate.judge(loss, gain, max_drop=0.5, min_gain=1e6)
+    with pytest.raises(JobError, match=r"refused: it is .* times .*; needed is 1e\+06"):
+        quantize.QuantizeResult(Path("x"), verdict, loss, gain, {}).check_passed()
+
+
+@pytest.mark.parametrize("to", ["openvino", "onnx"])
+def test_the_same_bytes_twice_and_convolutions_in_8_bits(to: str, tmp_path: Path) -> None:
+    file = shaded_shapes.checkpoint_file()
+    model = load_model.load(file, "cpu", precision="fp32")
+    traced = quantize.trace(file, model)
+    images = [
+        np.asarray(model.preprocess.read(path))[None]
+        for path in sorted(shaded_shapes.folder().glob("train/*/*.png"))[:250:50]
+    ]
+    first, again = (write_int8.contents(each, to, images) for each in (traced, quantize.trace(file, model)))
+    assert first == again
+    assert sum(map(len, first.values())) < 0.7 * file.stat().st_size  # in fp32 it would be larger than the checkpoint
+    assert not any(str(part).encode() in content for content in first.values() for part in (Path.home(), file.parent))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"count": 0}, "`count` must be 1 or more; received 0"),
+        ({"max_drop": 0.0}, "`max_drop` is a number of points"),
+        ({"min_gain": 0.0}, "`min_gain` is a ratio"),
+        ({"to": "tflite"}, "`format` is openvino or onnx; received 'tflite'"),
+        ({"to": "onnx", "out": "model.bin"}, "ends in .onnx"),
+        ({"images": "train"}, "has no test and no val split"),
+        ({"out": "{}"}, "exists and was not exported by resnets"),
+        ({"checkpoint": "fasterrcnn_light_tiny.digit_scenes", "out": "x"}, "Only classifiers are quantized"),
+        ({"checkpoint": "int8"}, "is an exported model"),
+    ],
+)
+def test_what_cannot_be_done_is_said(arguments: dict[str, object], message: str, monkeypatch, tmp_path: Path) -> None:
+    monkeypatch.chdir(tmp_path)
+    values: dict[str, object] = {
+        "checkpoint": shaded_shapes.checkpoint_file(), "images": shaded_shapes.folder(), "validation": None, "to": "openvino",
+        "max_drop": 0.5, "min_gain": 1.2, "count": 10, "seed": 0, "out": None,
+    }  # fmt: skip
+    values |= arguments
+    if values["out"] == "{}":
+        values["out"] = shaded_shapes.folder()
+    if values["images"] == "train":
+        values["images"] = shaded_shapes.folder() / "train"
+    if values["checkpoint"] == "int8":
+        values["checkpoint"] = shaded_shapes.quantized().path
+    with pytest.raises(UserError, match=message.replace("(", "\\(")):
+        quantize.quantize(**values)  # type: ignore[arg-type]
+    assert list(tmp_path.iterdir()) == []
