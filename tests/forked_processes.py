@@ -20,8 +20,9 @@ from resnets.cli.main import main
 
 FORKS = multiprocessing.get_context("forkserver")
 FORKS.set_forkserver_preload([
-    "matplotlib.pyplot", "pytest", "torch.distributed", "resnets.cli.verbs.train", "resnets.tasks.classification.task",
-    "resnets.tasks.detection.task", "resnets.tasks.multilabel.task", "resnets.training.train",
+    "jinja2", "matplotlib.pyplot", "pydantic.main", "pytest", "rich.progress", "scipy.ndimage", "scipy.stats", "sklearn.metrics",
+    "torch.distributed", "resnets.cli.verbs.train", "resnets.tasks.classification.task", "resnets.tasks.detection.task",
+    "resnets.tasks.multilabel.task", "resnets.tasks.segmentation.task", "resnets.training.train",
     "resnets.training.evaluation.final_evaluation",
 ])  # fmt: skip
 TIMEOUT_SECONDS = 120

@@ -1,8 +1,12 @@
-"""The dense part of each kind of detector by each backend: the objects are those of the detector itself."""
+"""The dense part of each kind of detector by each backend: the objects are those of the detector itself.
+
+Each kind has an image whose sides no stride divides, and one kind, or with RESNETS_EVERY_SIZE (`make soak`) each, has all sizes.
+"""
 
 from __future__ import annotations
 
 import functools
+import os
 from dataclasses import replace
 from pathlib import Path
 
@@ -17,6 +21,10 @@ from resnets.models.detection import zoo
 from resnets.models.detection.build import build_detector
 from resnets.tasks.detection.static_graph import static_graph
 
+KINDS = ["fasterrcnn_light", "fasterrcnn_c4", "fasterrcnn_dc5", "maskrcnn_light", "yolov3_light"]
+SIZES = [(50, 97), (64, 64), (96, 33)]
+EVERY = bool(os.environ.get("RESNETS_EVERY_SIZE"))
+CASES = [(kind, size) for kind in KINDS for size in (SIZES if EVERY or kind == KINDS[0] else SIZES[:1])]
 BACKENDS = ["torch", pytest.param("openvino", marks=pytest.mark.skipif(not has_openvino(), reason="needs openvino"))]
 
 
@@ -56,10 +64,7 @@ def assert_same(found: dict[str, Tensor], expected: dict[str, Tensor]) -> None:
         torch.testing.assert_close(found["masks"], expected["masks"][nearest], rtol=0, atol=1e-3)
 
 
-@pytest.mark.parametrize("size", [(64, 64), (50, 97), (96, 33)])
-@pytest.mark.parametrize(
-    "kind", ["fasterrcnn_light", "fasterrcnn_c4", "fasterrcnn_dc5", "maskrcnn_light", "yolov3_light"]
-)
+@pytest.mark.parametrize(("kind", "size"), CASES)
 @pytest.mark.parametrize("backend", BACKENDS)
 @torch.no_grad()
 def test_any_number_of_images_of_any_size(
