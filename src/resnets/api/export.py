@@ -3,9 +3,13 @@
 from collections.abc import Iterable
 from pathlib import Path
 
+from resnets.errors import UserError
+from resnets.export import export_file, export_library_folder
 from resnets.export.certificate.certificate import Certificate
-from resnets.export.export_file import export
+from resnets.export.write_library_folder import LIBRARIES
 from resnets.tasks.trained_model import TrainedModel
+
+NORMALIZE = "normalize"
 
 
 def export_model(
@@ -13,7 +17,7 @@ def export_model(
     out: str | Path | None = None,
     *,
     format: str = "onnx",
-    preprocess: str = "normalize",
+    preprocess: str = NORMALIZE,
     heatmap: bool = False,
     images: str | Path | Iterable[str | Path] = (),
 ) -> Certificate:
@@ -24,8 +28,9 @@ def export_model(
 
     Args:
         model: a checkpoint, a run directory, a name of `resnets weights list`, or what `resnets.load` returned.
-        out: the file to write, .onnx or .pt2; for "openvino" a folder. None: beside the checkpoint.
-        format: "onnx", "openvino" or "torch", which is a .pt2 of torch.export.
+        out: the file to write, .onnx or .pt2; for the others a folder. None: beside the checkpoint.
+        format: "onnx", "openvino" or "torch", which is a .pt2 of torch.export; "huggingface" or "timm", a folder as
+            `resnets.convert` writes it, with `onnx/model.onnx` as transformers.js reads it.
         preprocess: how much of it is in the file. "full": it takes uint8 RGB (N, H, W, 3) of any size; "normalize": resized and
             cropped; "none": it takes the normalized float32 (N, C, H, W).
         heatmap: whether the class activation maps are a further output of a classifier.
@@ -41,4 +46,11 @@ def export_model(
         JobError: the outputs differ too much, or the disk is full.
     """
     paths = [images] if isinstance(images, (str, Path)) else list(images)
-    return export(model, out, to=format, preprocess=preprocess, heatmap=heatmap, images=list(map(str, paths)))
+    if format in LIBRARIES:
+        for name, value, default in (("preprocess", preprocess, NORMALIZE), ("heatmap", heatmap, False)):
+            if value != default:
+                raise UserError(f"`{name}` has no effect with `format={format}`: the library prepares the images.")
+        return export_library_folder.export(model, out, to=format, images=list(map(str, paths)))
+    return export_file.export(
+        model, out, to=format, preprocess=preprocess, heatmap=heatmap, images=list(map(str, paths))
+    )

@@ -15,6 +15,7 @@ from resnets.export.certificate import certificate, evidence, proof_images
 from resnets.export.certificate.certificate import Certificate
 from resnets.export.certificate.certify import certify
 from resnets.export.write_exported import FORMATS, TracedGraph, write_contents
+from resnets.export.write_library_folder import LIBRARIES
 from resnets.inference.exported.metadata import INPUTS
 from resnets.message_format import format_bytes, suggestion
 from resnets.progress import log
@@ -36,9 +37,9 @@ def export(
     images: Sequence[str],
 ) -> Certificate:
     """Write a model in the format `to`, and its certificate beside it; see `resnets.export_model`."""
-    _check_choice("format", to, FORMATS)
+    _check_choice("format", to, (*FORMATS, *LIBRARIES))
     _check_choice("preprocess", preprocess, tuple(INPUTS))
-    trained, file = _load(model)
+    trained, file = load(model)
     path = Path(out) if out is not None else output_path.default(file, output_path.ENDINGS[to])
     output_path.check(path, to, CERTIFICATE, certificate.is_certificate)
     checkpoint = checkpoints.read(file, task=None)
@@ -65,7 +66,7 @@ def export(
     return result
 
 
-def _load(model: TrainedModel | str | Path) -> tuple[TrainedModel, Path]:
+def load(model: TrainedModel | str | Path) -> tuple[TrainedModel, Path]:
     """The model and the file of its checkpoint, which has the same tensors."""
     file = find_weights.find_file(model.name if isinstance(model, TrainedModel) else model)
     local_file.check_not_exported(file)

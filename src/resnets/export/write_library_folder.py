@@ -7,10 +7,10 @@ output `logits`.
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 from torch import Tensor, nn
 
-from resnets import atomic_write
 from resnets.errors import UserError
 from resnets.export import graph, write_onnx
 from resnets.export.write_exported import TracedGraph
@@ -61,8 +61,8 @@ def traced_logits(checkpoint: Checkpoint, file: Path) -> TracedGraph:
     return TracedGraph(only, "none", graph.input_size(folded.preprocess), folded, file)
 
 
-def write(to: str, folder: Path, traced: TracedGraph) -> list[str]:
-    """Write the files of `resnets weights convert`, with the model card, and beside them the ONNX file.
+def write_tensors(to: str, folder: Path, traced: TracedGraph) -> list[str]:
+    """Write the files of `resnets weights convert`, with the model card.
 
     Args:
         to: "huggingface" or "timm".
@@ -75,8 +75,9 @@ def write(to: str, folder: Path, traced: TracedGraph) -> list[str]:
         UserError: the library does not have this network, or `folder` cannot be written to.
         JobError: the disk is full.
     """
-    lines = conversion.convert(traced.file, to=to, out=folder)
-    (folder / ONNX_FILE).parent.mkdir(exist_ok=True)
-    model = write_onnx.convert(traced.program, traced.graph.output_names, INPUT)
-    atomic_write.write_bytes(folder / ONNX_FILE, write_onnx.to_bytes(model, traced.metadata("onnx")))
-    return lines
+    return conversion.convert(traced.file, to=to, out=folder)
+
+
+def onnx_model(traced: TracedGraph) -> Any:
+    """The `onnx.ModelProto` of the logits, whose input is called as transformers.js calls it."""
+    return write_onnx.convert(traced.program, traced.graph.output_names, INPUT)

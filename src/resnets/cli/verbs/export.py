@@ -11,7 +11,9 @@ def export(
     checkpoint: Annotated[
         str, Argument(help="A checkpoint, a run directory, or a name of `weights list`.", metavar="CHECKPOINT")
     ],
-    to: Annotated[str, Option("--format", help="onnx, openvino (a folder) or torch (a .pt2).")] = "onnx",
+    to: Annotated[
+        str, Option("--format", help="onnx, torch (a .pt2), openvino, huggingface or timm (folders).")
+    ] = "onnx",
     out: Annotated[
         str | None, Option(*flags.OUT_DIR, help="File or folder to write.  [default: beside the checkpoint]")
     ] = None,

@@ -18,10 +18,10 @@ from tests.tiny_checkpoint import NAMES, colored_images
 
 import resnets
 from resnets.data.image.preprocess import Preprocess
-from resnets.errors import UserError
-from resnets.export import write_library_folder
+from resnets.errors import JobError, UserError
+from resnets.hashing import sha256
 from resnets.models import zoo
-from resnets.weights import checkpoint as checkpoints
+from resnets.weights.formats import fold_into_tensors
 
 SIDE, SHORTER = 64, 72  # pixels; an even number of them is cropped
 
@@ -47,9 +47,9 @@ def written(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     preprocess = Preprocess(size=(SIDE, SIDE), resize_to=SHORTER, color="bgr", scale=1.0, mean=mean, std=std)
     file = root / "model.safetensors"
     tiny_checkpoint.write(file, preprocess, spec=spec)
-    traced = write_library_folder.traced_logits(checkpoints.read(file), file)
-    lines = write_library_folder.write("huggingface", root / "folder", traced)
-    assert any("temperature 1.75 folded" in line for line in lines)
+    certificate = resnets.export_model(file, root / "folder", format="huggingface")
+    assert certificate.passed
+    assert certificate.path == root / "folder" / "onnx" / "model.onnx"
     return file, root / "folder"
 
 
@@ -111,8 +111,29 @@ def test_transformers_js_gives_the_same_probabilities(written: tuple[Path, Path]
         assert {each["label"]: each["score"] for each in answer} == pytest.approx(dict(prediction.top), abs=1e-4)
 
 
-def test_what_is_no_trained_classifier_is_refused(tmp_path: Path) -> None:
+def test_the_certificate_is_of_the_onnx_file_and_sees_a_lost_temperature(
+    written: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file, folder = written
+    content = json.loads((folder / "onnx" / "model.onnx.certificate.json").read_text())
+    assert content["sha256"] == {"model.onnx": sha256(folder / "onnx" / "model.onnx")}
+    assert {each["runtime"] for each in content["runtimes"]} == {"onnxruntime", "openvino"}
+    monkeypatch.setattr(fold_into_tensors, "with_temperature", lambda checkpoint: checkpoint)
+    with pytest.raises(JobError, match="is refused"):
+        resnets.export_model(file, tmp_path / "folder", format="huggingface")
+    assert [path.name for path in (tmp_path / "folder" / "onnx").iterdir() if path.suffix == ".onnx"] == []
+
+
+def test_what_cannot_be_a_folder_of_a_library_is_refused(written: tuple[Path, Path], tmp_path: Path) -> None:
     file = tmp_path / "model.safetensors"
-    checkpoint = tiny_checkpoint.write(file, head=checkpoints.UNTRAINED)
-    with pytest.raises(UserError, match="was not trained"):
-        write_library_folder.traced_logits(checkpoint, file)
+    tiny_checkpoint.write(file)
+    with pytest.raises(UserError, match="cannot compute what 'tiny' does"):
+        resnets.export_model(file, tmp_path / "folder", format="huggingface")
+    (tmp_path / "notes.txt").write_text("mine")
+    with pytest.raises(UserError, match="has other files, such as"):
+        resnets.export_model(written[0], tmp_path, format="timm")
+    for name in ("preprocess", "heatmap"):
+        with pytest.raises(UserError, match=f"`{name}` has no effect"):
+            resnets.export_model(
+                written[0], tmp_path / "a", format="timm", **{name: "none" if name[0] == "p" else True}
+            )
