@@ -1,12 +1,13 @@
 """Exported segmenters and YOLOv3 detectors predict what the checkpoint does.
 
-The segmenter has an input of any size. The detector has one size here: with any size, an export of it takes a minute, since torch
-reasons about the sizes of all its padded maps; tests/soak has it.
+The segmenter has an input of any size. The detector has one size here, and any with RESNETS_EVERY_SIZE (`make soak`): that takes a
+minute, since torch reasons about the sizes of all its padded maps.
 """
 
 from __future__ import annotations
 
 import dataclasses
+import os
 from pathlib import Path
 
 import numpy as np
@@ -32,7 +33,7 @@ from resnets.weights.checkpoint import Checkpoint
 
 NAMES = ("cat", "dog", "owl")
 ANY_SIZE = Preprocess(size=(96, 96), resize="fit", resize_to=None)
-ONE_SIZE = Preprocess(size=(96, 96), resize="pad")
+OF_DETECTOR = ANY_SIZE if os.environ.get("RESNETS_EVERY_SIZE") else Preprocess(size=(96, 96), resize="pad")
 IMAGES = colored_images(4)
 
 
@@ -68,7 +69,7 @@ def yolo(tmp_path_factory: pytest.TempPathFactory) -> Path:
             parameter.data *= 30
         elif name.endswith("prediction.bias"):
             parameter.data.fill_(2)
-    return save(tmp_path_factory.mktemp("yolo") / "model.safetensors", task, model, ONE_SIZE)
+    return save(tmp_path_factory.mktemp("yolo") / "model.safetensors", task, model, OF_DETECTOR)
 
 
 @pytest.fixture(scope="module")
@@ -112,4 +113,4 @@ def test_a_two_stage_detector_is_refused_in_one_line() -> None:
     settings, _ = detectors.get("fasterrcnn_light_tiny")
     task = Detection(NAMES, DetectionConfig(**dataclasses.asdict(settings)))
     with pytest.raises(UserError, match="not exported yet; YOLOv3 is"):
-        graph.build(task, task.build(zoo.get_spec("tiny")).eval(), ONE_SIZE, "normalize")
+        graph.build(task, task.build(zoo.get_spec("tiny")).eval(), OF_DETECTOR, "normalize")
