@@ -1,7 +1,7 @@
 """Exported segmenters and YOLOv3 detectors predict what the checkpoint does.
 
-The segmenter has an input of any size. The detector has one size here, and any with RESNETS_EVERY_SIZE (`make soak`): that takes a
-minute, since torch reasons about the sizes of all its padded maps.
+The segmenter has an input of any size. The detector has one size here, and any with RESNETS_EVERY_SIZE (`make soak`): that takes
+a minute, since torch reasons about the sizes of all its padded maps.
 """
 
 from __future__ import annotations
