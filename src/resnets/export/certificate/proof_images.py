@@ -11,7 +11,6 @@ from typing import Any
 
 import numpy as np
 from PIL import Image
-from sklearn.datasets import load_sample_images
 
 from resnets.data.split import lineage
 from resnets.errors import UserError
@@ -99,10 +98,13 @@ def _sha256(image: ImageInput) -> str:
 
 def photographs(count: int) -> list[np.ndarray]:
     """Crops of the two photographs of scikit-learn, at odd sizes, uint8 (H, W, 3)."""
+    from sklearn.datasets import load_sample_images  # not at the top: importing it takes a second
+
+    found = load_sample_images().images
     random = np.random.default_rng(0)
     crops = []
     for index in range(count):
-        photograph = load_sample_images().images[index % 2]
+        photograph = found[index % 2]
         height, width = 2 * random.integers(60, 200, 2) + 1
         top, left = (int(random.integers(0, side)) for side in np.subtract(photograph.shape[:2], (height, width)))
         crops.append(np.ascontiguousarray(photograph[top : top + height, left : left + width]))
