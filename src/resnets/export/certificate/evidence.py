@@ -26,7 +26,8 @@ class Resized:
 
     Attributes:
         batches: of one image each.
-        limits: of each output, `NOISE_FACTOR` times what noise of one gray level does to it.
+        limits: of each output, `NOISE_FACTOR` times what noise of one gray level does to it, or that of equal pixels
+            if it is more.
     """
 
     batches: list[ProofBatch]
@@ -80,4 +81,4 @@ def _resized(images: ProofImages, reference: Reference) -> Resized:
     for batch in progress_bar(batches, description="noise", unit="images"):
         frames = (batch.frames + random.integers(-1, 2, batch.frames.shape)).clip(0, 255).astype(np.uint8)
         noisy.append(Measured("", reference.outputs(frames), batch.expected))
-    return Resized(batches, {each.output: NOISE_FACTOR * each.value for each in differences(noisy)})
+    return Resized(batches, {each.output: max(NOISE_FACTOR * each.value, each.limit) for each in differences(noisy)})
