@@ -52,6 +52,7 @@ soak: .venv/.installed-dev
 	OMP_NUM_THREADS=1 $(BIN)/python tests/soak/coverage_of_groups.py
 	OMP_NUM_THREADS=1 $(BIN)/python tests/soak/fuzz_annotations.py --count 17000
 	OMP_NUM_THREADS=1 $(BIN)/python tests/soak/exports.py
+	OMP_NUM_THREADS=1 $(BIN)/python tests/soak/preprocess_graphs.py
 	OMP_NUM_THREADS=1 RESNETS_EVERY_SIZE=1 $(BIN)/pytest -n $(JOBS) tests/contracts/test_weights.py tests/contracts/test_zoo.py \
 	    tests/contracts/test_keras.py tests/contracts/test_converted.py tests/contracts/test_integration.py tests/keras/test_applications.py \
 	    tests/weights/formats/test_custom_keymap.py tests/weights/hub/test_bundled.py tests/data/check/test_check_mask_pixels.py tests/models tests/tasks/detection/test_static_graph.py \

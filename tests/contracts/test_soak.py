@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import pytest
+import torch
 
 from resnets.cli import main
+from resnets.export import preprocess_graph
 
 
 @pytest.mark.parametrize("job", ["sgd", "adamw", "he2015", "light", "yolov3"])
@@ -36,6 +38,23 @@ def test_faults_of_files_are_refused_and_an_honest_export_is_not(program):
     exports = program("exports")
     assert exports.run_faults(["torch"], ["a fixed batch", "missing weights"]) == 0
     assert exports.run_families(["torch"], ["tiny"]) == 0
+
+
+def test_the_preprocessings_of_graphs_are_those_of_pillow_without_a_runtime(program):
+    graphs = program("preprocess_graphs")
+
+    class Torch:
+        def __init__(self, preprocess):
+            self.module = preprocess_graph.build(preprocess, "full")
+
+        def run(self, images, outputs):
+            return [self.module(torch.from_numpy(images)).numpy()]
+
+    images = graphs.images_of(None, 0)[1:4]
+    for _, preprocess in graphs.preprocesses():
+        largest, share = graphs.compare(preprocess, Torch(preprocess), images)
+        assert largest <= 1.001
+        assert share <= graphs.LIMITS[preprocess.interpolation]
 
 
 def test_intervals_of_groups_cover_more_than_those_of_images(program):

@@ -5,9 +5,8 @@ the image, and the result is rounded to 8 bits after each axis, as in Pillow. ON
 antialiasing. Sizes and distances are integers until the last division, so that float32 is precise for images of any size, as
 long as the length of an axis times its length after the resize is below 2**30: OpenVINO computes with integers of 32 bits.
 
-A value is at most one gray level from Pillow's; it differs where the exact one is half-way between two levels. With "nearest",
-values are equal, except that where a position is exactly between two pixels, the right or lower one is taken, and at times the
-other one by Pillow, which adds up rounded steps. Without antialiasing nothing is rounded, as in `Preprocess`.
+A value is at most one gray level from Pillow's; it differs where the exact one is half-way between two levels. Without
+antialiasing nothing is rounded, as in `Preprocess`.
 """
 
 from __future__ import annotations
@@ -30,7 +29,7 @@ def build(preprocess: Preprocess, kind: str) -> nn.Module:
     """What turns images of the kind `kind` (see `resnets.inference.exported.metadata.INPUTS`) into the input of the network.
 
     Raises:
-        UserError: `kind` is "full", and the size of the input depends on the image.
+        UserError: `kind` is "full", and the input cannot be made in a graph; see `ResizeCrop`.
     """
     if kind == "none":
         return nn.Identity()
@@ -79,23 +78,20 @@ class Axis:
     def _wanted(self) -> Tensor:
         return torch.arange(self.count, device=self.positions.device) + self.first
 
-    def _centers(self) -> Tensor:
-        """Those of the pixels of the result, (count,), in units of half a resized pixel; for padding, that of the next pixel."""
-        return 2 * torch.minimum(self._wanted().clamp(min=0), self.resized - 1) + 1
+    def resized_pixels(self) -> Tensor:
+        """The resized pixel that each pixel of the result is, (count,); for padding, the next one."""
+        return torch.minimum(self._wanted().clamp(min=0), self.resized - 1)
 
     def is_inside(self) -> Tensor:
         """Which pixels of the result are not padding, (count,)."""
         wanted = self._wanted()
         return (wanted >= 0) & (wanted < self.resized)
 
-    def nearest(self) -> Tensor:
-        """The pixel of the image that each pixel of the result lies on, (count,)."""
-        return self.start + _divide(self._centers() * self.used, 2 * self.resized)
-
     def weights(self, interpolation: str, antialias: bool) -> Tensor:
         """The weight of each pixel of the image in each pixel of the result, (count, length)."""
-        sources = 2 * (self.positions - self.start) + 1
-        distances = sources * self.resized - self._centers()[:, None] * self.used  # times 2 resized * used
+        sources = 2 * (self.positions - self.start) + 1  # centers in units of half a pixel
+        centers = 2 * self.resized_pixels()[:, None] + 1
+        distances = sources * self.resized - centers * self.used
         scale = torch.maximum(self.resized, self.used) if antialias else self.resized
         values = _FILTERS[interpolation](torch.abs(distances).to(torch.float32) / (2 * scale).to(torch.float32))
         values = values * ((sources > 0) & (sources < 2 * self.used)).to(torch.float32)
@@ -106,7 +102,8 @@ class ResizeCrop(nn.Module):
     """uint8 RGB (N, H, W, 3) of any size -> (N, 3, height, width), resized and cropped by `Preprocess`, float32 from 0 to 255.
 
     Raises:
-        UserError: the size of the result depends on the image.
+        UserError: the size of the result depends on the image; or the interpolation is "nearest", for which Pillow adds up
+            rounded steps in float64, which OpenVINO does not have: a position between two pixels would be the other one.
     """
 
     def __init__(self, preprocess: Preprocess) -> None:
@@ -116,13 +113,18 @@ class ResizeCrop(nn.Module):
                 f"`preprocess=full` needs an input of one size for all images; here it depends on the image "
                 f"({preprocess.describe().partition(',')[0]}). Use `preprocess=normalize`, and resize before."
             )
+        if preprocess.interpolation == "nearest" and preprocess.resize != "none":
+            raise UserError(
+                "`preprocess=full` cannot resize by 'nearest' exactly as Pillow does. Use `preprocess=normalize`, and resize "
+                "before."
+            )
         self.preprocess = preprocess
 
     def forward(self, images: Tensor) -> Tensor:
         rows, columns = self.axes(images)
         pixels = images.permute(0, 3, 1, 2).to(torch.float32)
-        if self.preprocess.resize == "none" or self.preprocess.interpolation == "nearest":
-            pixels = pixels.index_select(3, columns.nearest()).index_select(2, rows.nearest())
+        if self.preprocess.resize == "none":
+            pixels = pixels.index_select(3, columns.resized_pixels()).index_select(2, rows.resized_pixels())
         else:
             pixels = self._resized(pixels, rows, columns)
         if self.preprocess.resize not in ("none", "pad"):
