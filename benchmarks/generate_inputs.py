@@ -195,6 +195,36 @@ def checkpoint(path: Path, name: str, *, num_classes: int) -> Path:
     return path
 
 
+def int8(folder: Path, name: str, images: Path, *, num_classes: int) -> Path:
+    """Write random weights of a network, whose norms fit the images, in int8 for OpenVINO, unless they exist.
+
+    Nothing proves such a file: random weights have no accuracy to lose.
+    """
+    import torch
+
+    from resnets.data.image.preprocess import Preprocess
+    from resnets.export.quantization import calibration_images, quantize, write_int8
+    from resnets.export.write_exported import write_contents
+    from resnets.inference.benchmark import calibrate_batch_norms_
+    from resnets.models import zoo
+    from resnets.tasks import load_model
+    from resnets.tasks.exported.exported_model import input_preprocess
+    from resnets.weights.checkpoint import Checkpoint, save
+
+    if not folder.exists():
+        preprocess, files = Preprocess.imagenet(224), sorted(images.rglob("*.jpg"))[:64]
+        torch.manual_seed(0)
+        net = zoo.build(name, num_classes=num_classes)
+        calibrate_batch_norms_(net, torch.stack([preprocess.load(file) for file in files[:16]]))
+        names = tuple(f"class_{number}" for number in range(num_classes))
+        weights = folder.with_suffix(".safetensors")
+        save(weights, Checkpoint(zoo.get_spec(name, num_classes=num_classes), preprocess, names, net.state_dict()))
+        traced = quantize.trace(weights, load_model.load(weights, "cpu", precision="fp32"))
+        pixels = calibration_images.load(files, input_preprocess(preprocess, traced.kind), traced.kind)
+        write_contents(folder, write_int8.contents(traced, "openvino", pixels))
+    return folder
+
+
 def trained(path: Path, name: str, images: Path, *, epochs: int) -> Path:
     """Write weights of a network of the zoo, trained on small raw images (0 to 255), unless they exist.
 

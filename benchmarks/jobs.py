@@ -25,6 +25,7 @@ def jobs(*, tiny: bool, flowers: Path | None, penn_fudan: Path | None = None) ->
     """All jobs by their names; `tiny` shrinks them until they only show that they run. Nothing is prepared yet."""
     size = TINY if tiny else FULL
     made = [_predict(size["predict"]), _transfer(None if tiny else flowers, size["train"], size["epochs"])]
+    made += [_predict_int8(size["predict"])]
     made += [_train(size["train"], size["steps"]), _cifar(size["cifar"]), _decode(size["large"])]
     made += [_memory(size["memory"])]
     made += _detection(size["scenes"], size["detector_steps"], size["small_scenes"], "tiny" if tiny else "full")
@@ -62,6 +63,24 @@ def _predict(count: int) -> Job:
                 with_script(PEERS_TORCH, "onnxruntime_tensors.py", ready, WORK / "resnet50.onnx"),
                 None, ("onnxruntime", "onnxscript", "torchvision"),
             ),
+        ),
+        prepare, first=True,
+    )  # fmt: skip
+
+
+def _predict_int8(count: int) -> Job:
+    folder, weights = WORK / f"photographs-{count}", WORK / "resnet50_int8_openvino"
+
+    def prepare() -> None:
+        generate_inputs.photographs(folder, count)
+        generate_inputs.int8(weights, "resnet50", folder, num_classes=5)
+
+    target = 10.0 if has_vnni() else 4.0
+    return Job(
+        "predict_int8", f"predict a folder of {count:,} JPEGs with resnet50 at 224 in int8, end to end", "images/s",
+        (
+            Contender("resnets, int8", with_script(OURS, "resnets_predict.py", folder, weights, WORK / "answers.csv")),
+            Contender("torchvision script, fp32", with_script(OURS, "torch_predict.py", folder, "torchvision"), target),
         ),
         prepare, first=True,
     )  # fmt: skip
@@ -302,6 +321,13 @@ def _penn_fudan(folder: Path) -> Job:
         ),
         prepare,
     )  # fmt: skip
+
+
+@functools.cache
+def has_vnni() -> bool:
+    from resnets.inference import hardware
+
+    return bool(hardware.cpu_flags() & {"avx_vnni", "avx512_vnni"})
 
 
 @functools.cache

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from tests import exported_files, shaded_shapes
 
 import resnets
 from resnets.api.bench import bench_rows
@@ -66,3 +67,37 @@ def test_the_usual_size_of_a_detector() -> None:
     del rows  # which would begin to measure
     with pytest.raises(UserError, match="There is no detector 'yolov3_tinny'"):
         bench_rows("yolov3_tinny", batch=1)
+
+
+def test_the_int8_file_that_passed_is_a_row_and_is_never_the_advice() -> None:
+    pytest.importorskip("nncf")
+    shaded_shapes.quantized()
+    file = shaded_shapes.checkpoint_file()
+    settings = {"backends": ["openvino"], "seconds": 0, "threads": 1, "device": "cpu", "batch": 2}
+    result = resnets.bench(file, precision="int8", **settings)
+    assert [str(row) for row in result.rows] == ["reference fp32", "openvino int8"]
+    agreement = result.rows[1].agreement
+    assert agreement is not None
+    assert agreement.images == 32
+    assert 0 < agreement.difference < 0.2
+    assert not result.rows[1].is_close
+    assert "precision=int8" not in result.advice[0]
+    assert [str(row) for row in resnets.bench(file, **settings).rows][-1] == "openvino int8"
+    with pytest.raises(UserError, match="resnets quantize"):
+        resnets.bench(exported_files.checkpoint_file(), precision="int8", **settings)
+
+
+def test_an_exported_file_is_measured_in_each_runtime() -> None:
+    settings = {"seconds": 0, "threads": 1, "batch": 2}
+    result = resnets.bench(exported_files.exported("onnx"), **settings)
+    assert [str(row) for row in result.rows] == ["onnxruntime fp32", "openvino fp32"]
+    agreement = result.rows[1].agreement
+    assert agreement is not None
+    assert agreement.difference < 1e-4
+    assert result.advice == []
+    result = resnets.bench(exported_files.exported("openvino"), **settings)
+    assert [str(row) for row in result.rows] == ["openvino fp32"]
+    with pytest.raises(UserError, match="is computed in fp32; received `precision=int8`"):
+        resnets.bench(exported_files.exported("openvino"), precision="int8", **settings)
+    with pytest.raises(UserError, match="is computed by openvino; received `backend=torch`"):
+        resnets.bench(exported_files.exported("openvino"), backends=["torch"], **settings)

@@ -13,6 +13,7 @@ BENCHMARKS = Path(__file__).resolve().parents[2] / "benchmarks"
 
 TARGETS = {  # the table of what is aimed at, on two cores
     "predict": {"torchvision script, fp32": 5, "Keras on TensorFlow, fp32": 2.5, "OpenVINO bf16 on ready tensors": 0.9},
+    "predict_int8": {"torchvision script, fp32": 10},
     "transfer": {"Keras on TensorFlow, fp32": 15},
     "train_resnet50": {"torchvision script, fp32": 2.6, "Keras on TensorFlow, fp32": 3.5},
     "train_cifar": {"torchvision-style script, fp32": 3},
@@ -28,12 +29,14 @@ TARGETS = {  # the table of what is aimed at, on two cores
 # What the aim is multiplied by on processors without bf16.
 WITHOUT_BF16 = dict.fromkeys(("detection_predict", "detection_evaluate", "detection_train", "penn_fudan"), 0.5)
 WITHOUT_BF16["segmentation_train"] = 0.75
+WITHOUT_BF16["predict_int8"] = 0.4  # and without VNNI
 
 
 @pytest.mark.parametrize(("tiny", "bf16"), [(False, False), (True, True)])
 def test_every_row_has_its_job_and_its_ratio(tiny, bf16, monkeypatch: pytest.MonkeyPatch):
     """Some are lower without bf16, with which the evaluation of a detector in bf16 is another job."""
     monkeypatch.setattr("jobs.has_bf16", lambda: bf16)
+    monkeypatch.setattr("jobs.has_vnni", lambda: bf16)
     wanted = {
         name: {peer: ratio if bf16 else ratio * WITHOUT_BF16.get(name, 1) for peer, ratio in ratios.items()}
         for name, ratios in TARGETS.items()

@@ -16,7 +16,8 @@ from resnets.models import zoo
 
 
 def measured(graph: StaticGraph, images: Tensor, *names: str) -> list[benchmark.Row]:
-    return list(benchmark.measure(graph, images, names=names, precisions=("fp32", "bf16"), batch=2, seconds=0.0))
+    cases = benchmark.cases_of(graph, images, names, ("fp32", "bf16"))
+    return list(benchmark.measure(graph, cases, batch=2, seconds=0.0))
 
 
 def test_the_reference_comes_first_and_agrees_with_itself(graph: StaticGraph, images: Tensor) -> None:
@@ -78,7 +79,7 @@ def test_names_of_backends() -> None:
 
 def test_a_batch_larger_than_the_images(graph: StaticGraph, images: Tensor) -> None:
     with pytest.raises(UserError, match="received 9"):
-        next(benchmark.measure(graph, images, names=(), precisions=("fp32",), batch=9, seconds=0.0))
+        next(benchmark.measure(graph, benchmark.cases_of(graph, images, (), ("fp32",)), batch=9, seconds=0.0))
 
 
 def test_batch_norms_of_random_weights_are_calibrated(images: Tensor) -> None:
@@ -98,7 +99,8 @@ def test_a_row_is_printed_before_the_next_backend_is_built(
     made: list[str] = []
     maker = backends.BUILDERS["torch"]
     monkeypatch.setitem(backends.BUILDERS, "torch", lambda graph, *how: made.append(how[0]) or maker(graph, *how))
-    rows = benchmark.measure(graph, images, names=("torch",), precisions=("fp32", "bf16"), batch=2, seconds=0.0)
+    cases = benchmark.cases_of(graph, images, ("torch",), ("fp32", "bf16"))
+    rows = benchmark.measure(graph, cases, batch=2, seconds=0.0)
     assert (str(next(rows)), made) == ("reference fp32", [])
     assert (str(next(rows)), made) == ("torch fp32", ["fp32"])
     assert "3 of 3" not in capsys.readouterr().err

@@ -59,7 +59,7 @@ def evaluate(
         workers: number of threads that read images; None for one per processor.
         device: as in `resnets.load`.
         backend: "auto" (the reference), "torch", "compile" or "openvino".
-        precision: "fp32" or "bf16".
+        precision: "fp32", "bf16" or "int8", the file that `resnets.quantize` wrote beside the checkpoint.
 
     Returns:
         The results: `.metrics` has `top1`, `top1_interval`, `ece` and others; `.to_dict()` is what `--json` prints.

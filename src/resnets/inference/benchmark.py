@@ -7,7 +7,7 @@ so that other load on the machine affects both.
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 import torch
@@ -90,35 +90,58 @@ def parse_backends(text: str, device: torch.device) -> list[str]:
     return names
 
 
-def measure(
-    graph: StaticGraph, images: Tensor, *, names: Sequence[str], precisions: Sequence[str], batch: int, seconds: float
-) -> Iterator[Row]:
-    """Measure the reference and each backend of `names` in each of `precisions`, and yield a row after each measurement.
+class Case(NamedTuple):
+    """What is measured in a row: what computes the outputs, and its inputs.
+
+    Attributes:
+        build: from a number of images that go through together to a function of such inputs.
+        images: its inputs, (n, C, h, w); those of all cases are made of the same images.
+    """
+
+    backend: str
+    precision: str
+    build: Callable[[int], Callable[[Tensor], Any]]
+    images: Tensor
+
+    def __str__(self) -> str:
+        return f"{self.backend} {self.precision}"
+
+
+def cases_of(graph: StaticGraph, images: Tensor, names: Sequence[str], precisions: Sequence[str]) -> list[Case]:
+    """The reference, then each backend of `names` in each of `precisions`; `graph` is of a model in eval mode."""
+
+    def case(name: str, precision: str) -> Case:
+        def build(batch: int) -> Backend:
+            return backends.build(name, graph, precision, (batch, *images.shape[1:]))
+
+        return Case(name, precision, build, images)
+
+    first = Case(REFERENCE, "fp32", lambda _: backends.reference(graph), images)
+    return [first, *(case(name, precision) for name in names for precision in precisions)]
+
+
+def measure(graph: StaticGraph, cases: Sequence[Case], *, batch: int, seconds: float) -> Iterator[Row]:
+    """Measure cases, and yield a row after each measurement; the first one is the reference for the others.
 
     Args:
-        graph: of a model in eval mode.
-        images: float32 (n, C, h, w), n >= batch; all of them are compared with the reference.
+        graph: by which outputs are compared, all images with the reference.
         seconds: time of measuring for each row, and half as much again for the reference. At least five batches of each are
             run. Building a backend takes additional time.
-
-    Returns:
-        A row for the reference, then one for each backend and precision.
 
     Raises:
         UserError: there are not enough images for a batch.
     """
-    if batch < 1 or batch > len(images):
-        raise UserError(f"`batch` must be 1 to {len(images)}; received {batch}.")
-    cases = [(REFERENCE, "fp32"), *((name, precision) for name in names for precision in precisions)]
+    num_images = len(cases[0].images)
+    if batch < 1 or batch > num_images:
+        raise UserError(f"`batch` must be 1 to {num_images}; received {batch}.")
     reference: _Measurement | None = None
     outputs: Any = None  # of the reference
-    for number, (name, precision) in enumerate(cases, start=1):
-        log(f"{number} of {len(cases)}: {name} {precision}, batch {batch}: building{BUILD_NOTES.get(name, '')} ...")
-        measured = _Measurement(graph, name, precision, images, batch)
+    for number, case in enumerate(cases, start=1):
+        log(f"{number} of {len(cases)}: {case}, batch {batch}: building{BUILD_NOTES.get(case.backend, '')} ...")
+        measured = _Measurement(graph, case, batch, is_reference=reference is None)
         reference_times: list[float] = []  # in the same rounds
-        if measured.backend is not None:
-            description = f"{name} {precision}, batch {batch}"
-            for _ in progress_bar(range(ROUNDS), description=description, total=ROUNDS, unit="rounds"):
+        if measured.compute is not None:
+            for _ in progress_bar(range(ROUNDS), description=f"{case}, batch {batch}", total=ROUNDS, unit="rounds"):
                 measured.round(seconds / ROUNDS)
                 if reference is not None:
                     reference_times.append(reference.round(seconds / ROUNDS / 2))
@@ -138,7 +161,9 @@ def time_calls(call: Callable[[], object], seconds: float) -> list[float]:
 
 
 def recommend(rows: Sequence[Row]) -> list[str]:
-    """Which backend to use, in a sentence for each batch size."""
+    """Which backend to use, in a sentence for each batch size; none for an exported file."""
+    if rows[0].backend != REFERENCE:
+        return []
     sizes = dict.fromkeys(row.batch for row in rows)
     return [_recommend([row for row in rows if row.batch == batch]) for batch in sizes]
 
@@ -183,13 +208,13 @@ def _ratio(row: Row) -> str:
 
 
 class _Measurement:
-    """A backend and the times of its batches."""
+    """A case and the times of its batches."""
 
-    def __init__(self, graph: StaticGraph, name: str, precision: str, images: Tensor, batch: int) -> None:
-        self.graph, self.name, self.precision, self.images, self.batch = graph, name, precision, images, batch
+    def __init__(self, graph: StaticGraph, case: Case, batch: int, *, is_reference: bool) -> None:
+        self.graph, self.case, self.batch = graph, case, batch
         self.times: list[float] = []
         self.rounds: list[float] = []  # the median time of each
-        self.backend: Backend | None = None
+        self.compute: Callable[[Tensor], Any] | None = None
         self.failure = ""
         self.build_seconds = 0.0
         device = next(graph.model.parameters()).device
@@ -199,26 +224,24 @@ class _Measurement:
             before = torch.cuda.memory_allocated(device)
         start = time.perf_counter()
         try:
-            if name == REFERENCE:
-                self.backend = backends.reference(graph)
-            else:
-                self.backend = backends.build(name, graph, precision, (batch, *images.shape[1:]))
+            self.compute = case.build(batch)
             self.build_seconds = time.perf_counter() - start
             self.once()  # the first run initializes the backend
         except Exception as error:  # of any type: the others are still measured
-            if name == REFERENCE:
+            if is_reference:
                 raise
             lines = (line.strip() for line in str(error).splitlines() if line.strip())
             self.failure = next(lines, type(error).__name__)
-            self.backend = None
-            log(f"{name} {precision} cannot compute this network: {self.failure}")
+            self.compute = None
+            log(f"{case} cannot compute this network: {self.failure}")
         peak = torch.cuda.max_memory_allocated(device) - before if device.type == "cuda" else None
         self.memory_mib = None if peak is None else peak / 2**20
 
+    @torch.inference_mode()
     def once(self) -> None:
         """Compute one batch."""
-        assert self.backend is not None
-        map_tensors(self.backend(self.images[: self.batch]), Tensor, Tensor.cpu)  # waits for a GPU
+        assert self.compute is not None
+        map_tensors(self.compute(self.case.images[: self.batch]), Tensor, Tensor.cpu)  # waits for a GPU
 
     def round(self, seconds: float) -> float:
         """Compute batches for `seconds`, at least one; the median time of a batch in seconds."""
@@ -227,21 +250,23 @@ class _Measurement:
         self.rounds.append(float(np.median(times)))
         return self.rounds[-1]
 
+    @torch.inference_mode()
     def outputs(self) -> Any:
-        assert self.backend is not None
-        return concatenate([self.backend(chunk) for chunk in self.images.split(self.batch)])
+        assert self.compute is not None
+        return concatenate([self.compute(chunk) for chunk in self.case.images.split(self.batch)])
 
     @torch.inference_mode()
     def row(self, reference_outputs: Any, reference_times: Sequence[float]) -> Row:
-        if self.backend is None:
-            return Row(self.name, self.precision, self.batch, failure=self.failure)
+        backend, precision = self.case.backend, self.case.precision
+        if self.compute is None:
+            return Row(backend, precision, self.batch, failure=self.failure)
         median, reference_median = float(np.median(self.rounds)), float(np.median(reference_times))
         ratios = [reference / own for own, reference in zip(self.rounds, reference_times, strict=True)]
         agreement = self.graph.compare(self.outputs(), reference_outputs)
         p95, p99 = (float(seconds) * 1000 for seconds in np.percentile(self.times, [95, 99]))
         return Row(
-            self.name,
-            self.precision,
+            backend,
+            precision,
             self.batch,
             build_seconds=self.build_seconds,
             images_per_second=self.batch / median,
@@ -254,7 +279,7 @@ class _Measurement:
             runs=len(self.times),
             memory_mib=self.memory_mib,
             agreement=agreement,
-            is_close=agreement.difference <= self.graph.tolerance[self.precision],
+            is_close=agreement.difference <= self.graph.tolerance.get(precision, 0.0),  # int8 is never taken by itself
         )
 
 

@@ -69,6 +69,8 @@ def choose(
 
 def check(backend: str, precision: str, device: torch.device) -> None:
     """Raise UserError for a backend or a precision that is not available here."""
+    if precision == "int8":
+        raise UserError("`precision=int8` needs a checkpoint that was quantized: resnets quantize CHECKPOINT IMAGES")
     known = ("auto", *backends.PRECISIONS)
     if precision not in known:
         hint = suggestion(precision, known)

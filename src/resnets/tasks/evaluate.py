@@ -15,6 +15,7 @@ from resnets.data.datasets.dataset import Dataset, Sample
 from resnets.data.split import lineage
 from resnets.data.split.lineage import Lineage
 from resnets.errors import UserError
+from resnets.inference.exported.int8_files import INT8
 from resnets.progress import log
 from resnets.tasks import load_model
 from resnets.tasks.base import Measured, Task
@@ -145,6 +146,8 @@ def evaluate_checkpoints(
     if calibrate and (len(checkpoints) != 1 or options):
         received = f", without `{'` and `'.join(options)}`." if options else f"; received {len(checkpoints)}."
         raise UserError(f"`calibrate` fits one checkpoint to plain images{received}")
+    if calibrate and precision == INT8:
+        raise UserError("`calibrate` fits the checkpoint, so not with `precision=int8`. Then quantize it again.")
     evaluation_arguments.check_order(checkpoints, data)
     files = [find_weights.find_file(checkpoint) for checkpoint in checkpoints]
     if calibrate:

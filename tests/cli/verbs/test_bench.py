@@ -112,7 +112,13 @@ def test_what_was_measured_stays_when_it_is_broken_off(
             "--precision bf16 has no effect with --backends reference",
         ),
         ("bench tutorial_resnet50 --imgsz 8", "too small for this network"),
-        ("predict one.safetensors data --precision int8", "received 'int8'"),
+        ("predict one.safetensors data --precision int4", "received 'int4'"),
+        ("bench one.safetensors --precision int8", "resnets quantize one.safetensors IMAGES"),
+        ("predict one.safetensors data --precision int8", "resnets quantize one.safetensors IMAGES"),
+        (
+            "evaluate one.safetensors data --precision int8 --calibrate",
+            "--calibrate fits the checkpoint, so not with --precision int8",
+        ),
         ("evaluate one.safetensors data --backend opnvino", "Did you mean 'openvino'?"),
     ],
 )

@@ -79,12 +79,12 @@ def test_images_that_cannot_be_read_are_named(samples: list[Sample], tmp_path: P
     broken = tmp_path / "broken.png"
     broken.write_bytes(Path(samples[0].path).read_bytes()[:40])
     with pytest.raises(JobError, match=r"broken\.png"):
-        load([Sample(str(broken), ("a",))], Preprocess.plain(8, (0.0,) * 3, (1.0,) * 3), "normalize")
+        load([broken], Preprocess.plain(8, (0.0,) * 3, (1.0,) * 3), "normalize")
 
 
 def test_images_are_what_the_graph_receives(samples: list[Sample]) -> None:
     preprocess = Preprocess(size=(8, 6), resize="stretch", resize_to=None, scale=1.0, mean=(0.0,) * 3, std=(1.0,) * 3)
-    found = load(samples[:3], preprocess, "normalize")
+    found = load([sample.path for sample in samples[:3]], preprocess, "normalize")
     assert [each.shape for each in found] == [(1, 8, 6, 3)] * 3
     assert {each.dtype for each in found} == {np.dtype(np.uint8)}
     assert found[2][0, 0, 0].tolist() == [2, 0, 0]

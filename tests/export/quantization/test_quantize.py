@@ -5,7 +5,9 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -15,7 +17,7 @@ from tests.shaded_shapes import CLASSES, FAST_ENOUGH, NUM_TEST, SIDE
 import resnets
 from resnets.cli.main import main
 from resnets.errors import JobError, UserError
-from resnets.export.quantization import int8_gate, quantize, write_int8
+from resnets.export.quantization import calibration_images, int8_gate, quantize, write_int8
 from resnets.export.write_exported import write_contents
 from resnets.hashing import sha256
 from resnets.tasks import load_model
@@ -117,6 +119,7 @@ def test_too_few_images_prove_nothing_and_the_file_is_kept_as_refused(
     assert (gate["verdict"], gate["images"]["images"]) == ("not proved", 40)
     assert gate["file_sha256"] == sha256(tmp_path / "m.onnx.refused")
     assert gate["quantization"]["reduce_range"] is True
+    assert contents_again("onnx", gate["calibration"]) == {"": (tmp_path / "m.onnx.refused").read_bytes()}
     # It is an ordinary exported file all the same.
     (tmp_path / "m.onnx.refused").rename(tmp_path / "renamed.onnx")
     model = resnets.load(tmp_path / "renamed.onnx")
@@ -130,19 +133,28 @@ def test_of_two_too_slow_ones_none_passes() -> None:
         quantize.QuantizeResult(Path("x"), verdict, loss, gain, {}).check_passed()
 
 
-@pytest.mark.parametrize("to", ["openvino", "onnx"])
-def test_the_same_bytes_twice_and_convolutions_in_8_bits(to: str, tmp_path: Path) -> None:
+def contents_again(to: str, calibration: Mapping[str, Any]) -> dict[str, bytes]:
+    """The file of the checkpoint, made anew with the same images."""
     file = shaded_shapes.checkpoint_file()
     model = load_model.load(file, "cpu", precision="fp32")
-    traced = quantize.trace(file, model)
-    images = [
-        np.asarray(model.preprocess.read(path))[None]
-        for path in sorted(shaded_shapes.folder().glob("train/*/*.png"))[:250:50]
-    ]
-    first, again = (write_int8.contents(each, to, images) for each in (traced, quantize.trace(file, model)))
-    assert first == again
-    assert sum(map(len, first.values())) < 0.7 * file.stat().st_size  # in fp32 it would be larger than the checkpoint
-    assert not any(str(part).encode() in content for content in first.values() for part in (Path.home(), file.parent))
+    dataset = model.task.read(str(shaded_shapes.folder()), on_inaccessible="error", config=model.task.config)
+    chosen = calibration_images.choose(
+        dataset.subset("train"), CLASSES, count=calibration["asked"], seed=0, excluded=(), split="the train split"
+    )
+    assert chosen.to_dict() == calibration
+    pixels = calibration_images.load(
+        chosen.paths, exported_model.input_preprocess(model.preprocess, "normalize"), "normalize"
+    )
+    return write_int8.contents(quantize.trace(file, model), to, pixels)
+
+
+def test_the_same_bytes_twice_and_no_path_of_this_machine() -> None:
+    result = shaded_shapes.quantized()
+    again = contents_again("openvino", result.details["calibration"])
+    assert {path.name: path.read_bytes() for path in result.path.iterdir()} == again
+    assert len(again["model.bin"]) < 0.7 * shaded_shapes.checkpoint_file().stat().st_size
+    paths = (str(part).encode() for part in (Path.home(), result.path.parent))
+    assert not any(path in content for path in paths for content in again.values())
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,6 @@ from tests import shaded_shapes
 
 import resnets
 from resnets.errors import UserError
-from resnets.inference.exported import int8_files
 
 pytest.importorskip("nncf")
 
@@ -38,13 +37,11 @@ def edit(copies: Path, change: Callable[[dict[str, Any]], None]) -> None:
 def refusal(copies: Path) -> str:
     with pytest.raises(UserError) as error:
         resnets.load(copies, precision="int8")
-    assert not int8_files.exists(copies, copies.parent)
     assert f"resnets quantize {copies} IMAGES" in str(error.value)
     return str(error.value)
 
 
 def test_the_unchanged_copies_are_taken(copies: Path) -> None:
-    assert int8_files.exists(copies, copies.parent)
     assert resnets.load(copies, precision="int8").name == str(copies.with_name("model_int8_openvino"))
 
 

@@ -26,12 +26,15 @@ RANDOM = "The weights are random; measure a trained checkpoint to see how much i
 
 def bench(
     model: Annotated[
-        str, Argument(help="A checkpoint, a run directory, or a network of `resnets models`.", metavar="MODEL")
+        str,
+        Argument(
+            help="A checkpoint, a run directory, a network of `resnets models`, or an exported file.", metavar="MODEL"
+        ),
     ],
     backends: Annotated[
         str, Option(help="List such as torch,compile,openvino.  [default: all that are installed]")
     ] = "",
-    precision: Annotated[str, Option(help="all, fp32 or bf16.")] = "all",
+    precision: Annotated[str, Option(help="all, fp32, bf16 or int8.")] = "all",
     batch: Annotated[str, Option(*flags.BATCH, help="Batch size, or a list such as 1,16.")] = "16",
     imgsz: Annotated[int | None, Option(*flags.IMGSZ, help="Image size in pixels.  [default: the model's own]")] = None,
     seconds: Annotated[float, Option(help="Seconds to measure each row, without building the backend.")] = 3.0,

@@ -30,7 +30,7 @@ def embed(
     ] = None,
     device: Annotated[str, machine(help="auto, cpu, cuda, 0, mps.")] = "auto",
     backend: Annotated[str, machine(help="auto, torch, compile or openvino.")] = "auto",
-    precision: Annotated[str, machine(help="auto, bf16 or fp32 (the reference).")] = "auto",
+    precision: Annotated[str, machine(help="auto, bf16, fp32 (the reference) or int8.")] = "auto",
 ) -> None:
     """Turn images into vectors: one for each image, by a model of any task. `search` finds the nearest ones.
 

@@ -63,7 +63,7 @@ def predict(
     ] = None,
     device: Annotated[str, Option(help="auto, cpu, cuda, 0, mps.")] = "auto",
     backend: Annotated[str, Option(help="auto, torch, compile or openvino.")] = "auto",
-    precision: Annotated[str, Option(help="auto, bf16 or fp32 (the reference).")] = "auto",
+    precision: Annotated[str, Option(help="auto, bf16, fp32 (the reference) or int8.")] = "auto",
 ) -> None:
     """Predict images: print a line for each, write a table, draw what is found, or copy images into a folder per class.
 

@@ -5,9 +5,10 @@ from __future__ import annotations
 import hashlib
 import random
 from collections import Counter
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -42,6 +43,10 @@ class CalibrationImages:
     asked: int
     split: str
     seed: int
+
+    @property
+    def paths(self) -> list[str]:
+        return [sample.path for sample in self.samples]
 
     @property
     def sha256(self) -> str:
@@ -137,7 +142,7 @@ def _in_turn(iterators: list[Iterator[Sample]]) -> Iterator[Sample]:
                 yield sample
 
 
-def load(samples: Sequence[Sample], preprocess: Preprocess, kind: str, workers: int | None = None) -> list[np.ndarray]:
+def load(paths: Sequence[str | Path], preprocess: Preprocess, kind: str) -> list[np.ndarray]:
     """Each image as a graph with the input `kind` receives it, with a first dimension of 1.
 
     Args:
@@ -146,8 +151,11 @@ def load(samples: Sequence[Sample], preprocess: Preprocess, kind: str, workers: 
     Raises:
         JobError: an image cannot be read.
     """
-    read: Callable[[Sample], np.ndarray] = lambda sample: as_input(preprocess.load(sample.path)[None], kind)  # noqa: E731
+
+    def read(path: str | Path) -> np.ndarray:
+        return as_input(preprocess.load(path)[None], kind)
+
     try:
-        return list(ordered_map(read, samples, workers=workers, ahead=AHEAD))
+        return list(ordered_map(read, paths, workers=None, ahead=AHEAD))
     except ImageError as error:
         raise JobError(str(error)) from error

@@ -105,7 +105,7 @@ def quantize(
     gate_images = _gate_images(file, model, images if validation is None else validation, validation is not None)
     calibration = _calibration_images(file, model, images, gate_images, count=count, seed=seed)
     traced = trace(file, model)
-    pixels = calibration_images.load(calibration.samples, input_preprocess(model.preprocess, INPUT), INPUT)
+    pixels = calibration_images.load(calibration.paths, input_preprocess(model.preprocess, INPUT), INPUT)
     log(f"quantizing {model.spec.name if model.spec else 'the network'}, and writing it as {to} ...")
     contents = write_int8.contents(traced, to, pixels)
     written = ExportedFile(path, to, tuple(contents.values()), traced.metadata(to, int8_files.INT8))

@@ -60,15 +60,6 @@ def find(checkpoint: Path, folder: Path) -> ExportedFile:
     raise UserError(f"{reason} Write one and prove it: resnets quantize {shlex.quote(str(checkpoint))} IMAGES")
 
 
-def exists(checkpoint: Path, folder: Path) -> bool:
-    """Whether `find` finds a file."""
-    try:
-        find(checkpoint, folder)
-    except UserError:
-        return False
-    return True
-
-
 def _proved(path: Path, to: str, checkpoint_sha256: str) -> ExportedFile:
     note = path.with_name(path.name + GATE)
     gate = read_gate(note)

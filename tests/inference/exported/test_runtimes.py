@@ -1,0 +1,39 @@
+"""Large batches are divided among streams, and give the outputs of single images."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+import pytest
+import torch
+from tests import exported_files
+from tests.tiny_checkpoint import SIZE
+
+from resnets.inference.exported import read_exported
+from resnets.inference.exported.runtimes import OpenVino, open_runtime
+
+
+@pytest.fixture
+def two_threads() -> Iterator[None]:
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.mark.usefixtures("two_threads")
+def test_a_batch_in_streams_has_the_outputs_of_each_image() -> None:
+    runtime = open_runtime(read_exported.read(exported_files.exported("openvino"), "openvino"))
+    assert isinstance(runtime, OpenVino)
+    images = np.random.default_rng(0).integers(0, 256, (32, *SIZE, 3)).astype(np.uint8)
+    names = ["probabilities", "features"]
+    single = [np.concatenate(each) for each in zip(*(runtime.run(image[None], names) for image in images), strict=True)]
+    assert runtime.in_streams == {}
+    for count in (32, 16, 3):  # again with fewer requests, and with none
+        for found, expected in zip(runtime.run(images[:count], names), single, strict=True):
+            assert found.shape == expected[:count].shape
+            assert np.abs(found - expected[:count]).max() < 1e-5
+    assert list(runtime.in_streams) == [2]
+    strided = np.ascontiguousarray(images.transpose(0, 2, 1, 3)).transpose(0, 2, 1, 3)
+    assert np.abs(runtime.run(strided, names)[0] - single[0]).max() < 1e-5
