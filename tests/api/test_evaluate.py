@@ -36,6 +36,11 @@ def test_compare_returns_what_the_command_prints(folder: Path, capsys: pytest.Ca
     assert results.comparison is not None
     assert results.comparison.count == 12
     assert Path("results/comparison.json").is_file()
+    first, a, b, sentence = str(results).splitlines()
+    assert first == "12 images of 'data', split all"
+    assert a.startswith("a.safetensors: accuracy ")
+    assert b.startswith("b.safetensors: accuracy ")
+    assert sentence == results.comparison.in_words("a.safetensors", "b.safetensors")
 
 
 @pytest.mark.parametrize("crops", [0, 5])

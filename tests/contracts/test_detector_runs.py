@@ -36,7 +36,6 @@ MODELS = ["fasterrcnn_light_tiny", "yolov3_light_tiny"]
 SMALL = ["speed.threads=1", "ema.decay=0", "task.neck_channels=16"]
 OF_REGIONS = [
     *("task.box_head_dim=32", "task.proposals=32", "task.train_proposals=32", "task.proposal_samples=32"),
-    "task.mask_channels=16",
 ]
 COLORS = {"blue": (40, 60, 230), "red": (230, 40, 40)}
 
@@ -83,6 +82,7 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def build(data: Path, model: str, *overrides: str, weights: str = "none", **values: Any) -> TrainContext:
     values = {"batch": 4, "workers": 0, "device": "cpu", "precision": "fp32", "seed": 1, **values}
     small = SMALL if model.startswith("yolov3") else SMALL + OF_REGIONS
+    small = [*small, "task.mask_channels=16"] if model.startswith("maskrcnn") else small
     return build_context(prepare_run(*build_recipe(str(data), model, weights, None, values, [*small, *overrides])))
 
 

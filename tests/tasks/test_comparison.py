@@ -73,6 +73,15 @@ def test_images_that_a_model_has_seen_decide_nothing() -> None:
     assert compare_scores(np.zeros(10), np.ones(10), np.arange(10), Exposure(None)).better == "b"
 
 
+def test_images_that_selected_both_models_are_no_new_images() -> None:
+    found = compare_scores(np.zeros(10), np.ones(10), np.arange(10), Exposure(0, 10), Exposure(0, 10))
+    assert found.better is None
+    assert found.in_words("old", "new") == (
+        "mean score of new minus that of old +1 [1, 1] on 10 images. Each of these images was used to select the epochs of both "
+        "old and new: which is better on new images is shown by images that neither has seen."
+    )
+
+
 def test_json() -> None:
     found = compare_scores(np.zeros(3), np.ones(3), np.arange(3), Exposure(None)).to_dict()
     assert json.loads(json.dumps(found)) == found

@@ -6,9 +6,11 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 from resnets.errors import UserError
 from resnets.tasks.evaluate import evaluate_checkpoints
+from resnets.tasks.segmentation.task import Segmentation
 from resnets.weights import checkpoint as checkpoints
 
 
@@ -24,6 +26,35 @@ def test_a_model_without_class_names_is_refused(world, tmp_path: Path) -> None:
     checkpoints.save(unnamed, replace(checkpoints.read(world.checkpoint), class_names=()))
     with pytest.raises(UserError, match=r"unnamed\.safetensors' has no names for its 3 outputs.*--class-names FILE"):
         evaluate_checkpoints([unnamed], world.data, device="cpu")
+
+
+def test_the_model_is_named_where_the_data_have_other_classes(world, tmp_path: Path) -> None:
+    other = tmp_path / "other.safetensors"
+    checkpoints.save(other, replace(checkpoints.read(world.checkpoint), class_names=("red", "green", "violet")))
+    with pytest.raises(
+        UserError, match=r"The model '.*other\.safetensors' does not fit the data: '.*' has images of 'blue'"
+    ):
+        evaluate_checkpoints([other], world.data, device="cpu")
+
+
+def test_the_task_is_named_where_the_data_are_for_another_one(world, tmp_path: Path) -> None:
+    masks = tmp_path / "masks"
+    for folder in ("images", "masks"):
+        (masks / folder).mkdir(parents=True)
+        Image.new("L", (32, 32)).save(masks / folder / "a.png")
+    with pytest.raises(
+        UserError, match=r"is a model of the task classification, and the data '.*masks' are for segmentation"
+    ):
+        evaluate_checkpoints([world.checkpoint], masks, device="cpu")
+    segmenter = tmp_path / "segmenter.safetensors"
+    config = {"architecture": "light"}
+    stored = replace(checkpoints.read(world.checkpoint), task="segmentation", config=config, fitted={})
+    net = Segmentation(stored.class_names).build(stored.spec)
+    checkpoints.save(segmenter, replace(stored, tensors=net.state_dict()))
+    with pytest.raises(
+        UserError, match=r"is a model of the task segmentation, and the data '.*' are for classification"
+    ):
+        evaluate_checkpoints([segmenter], world.data, device="cpu")
 
 
 def test_what_is_fitted_is_stored_with_its_origin(world, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import pytest
 
+from resnets.tasks.segmentation.task import Segmentation
 from resnets.training import console
 from resnets.training.state import TrainState
 
@@ -38,3 +39,12 @@ def test_a_remark_is_made_once_after_a_tenth_of_the_steps(
 ) -> None:
     state = TrainState(rows=[{"step": step} for step in steps])
     assert console._is_first_after_a_tenth(state, total_steps) == expected
+
+
+def test_why_there_is_no_interval_stands_once() -> None:
+    miou = {"miou": 0.5, "num_classes_measured": 2, "num_classes": 2, "pixel_accuracy": 0.5, "count": 4}
+    metrics = miou | {"interval_note": "no interval: there are 4 images", "in_sample": False, "split": "test"}
+    line = console.format_result(Segmentation(("a", "b")), metrics | {"selected": dict(metrics)}, 3)
+    assert line.count("mIoU 50.0 %") == 2
+    assert line.count("no interval") == 1
+    assert line.endswith("(no interval: there are 4 images)")

@@ -86,6 +86,11 @@ class ScoreComparison:
         ends = self.interval and f" [{self.interval[0]:.4g}, {self.interval[1]:.4g}]"
         text = f"{self.metric} of {b} minus that of {a} {self.difference:+.4g}{ends or ''} on {self.count} images"
         text += f" ({self.note})" if self.note else ""
+        if self.exposure_a.selected_on == self.exposure_b.selected_on == self.count:
+            return (
+                f"{text}. Each of these images was used to select the epochs of both {a} and {b}: which is better on new "
+                "images is shown by images that neither has seen."
+            )
         if self.in_sample:
             seen = f"{self.exposure_a.in_words(a)}; {self.exposure_b.in_words(b)}"
             return f"This does not show which is better: {text}, of which some were seen before: {seen}."

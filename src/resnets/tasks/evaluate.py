@@ -17,7 +17,7 @@ from resnets.data.split.lineage import Lineage
 from resnets.errors import UserError
 from resnets.inference.exported.int8_files import INT8
 from resnets.progress import log
-from resnets.tasks import load_model
+from resnets.tasks import load_model, registry
 from resnets.tasks.base import Measured, Task
 from resnets.tasks.comparison import Comparison, Exposure
 from resnets.tasks.inputs import evaluation_arguments, evaluation_split
@@ -61,7 +61,7 @@ class EvaluatedModel:
         }
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Evaluation:
     """The results of one model or, where two are compared, of both.
 
@@ -82,6 +82,16 @@ class Evaluation:
     in_sample: bool = False
     not_used: str = ""
     notices: tuple[str, ...] = ()
+
+    def __repr__(self) -> str:
+        """The headline of each model and, of two, the comparison in a sentence."""
+        names = [", ".join(model.checkpoints) for model in self.models]
+        lines = [
+            f"{name}: {model.task.headline(model.metrics)}" for name, model in zip(names, self.models, strict=True)
+        ]
+        if self.comparison is not None:
+            lines.append(self.comparison.in_words(*names))
+        return "\n".join([f"{self.metrics['count']:,} images of '{self.data}', split {self.split.name}", *lines])
 
     @property
     def metrics(self) -> dict[str, Any]:
@@ -158,7 +168,7 @@ def evaluate_checkpoints(
     task = models[0].task
     for group in groups:
         task.check_evaluation(group, options)
-    dataset = task.bind(task.read(data, on_inaccessible=on_bad, config=task.config))
+    dataset = _read(task, files[0], data, on_bad)
     provenance = [model.provenance for model in models]
     origins = list(zip(files, provenance, strict=True))
     lineages = list(zip(map(str, checkpoints), (lineage.lineage_of(*each) for each in origins), strict=True))
@@ -189,6 +199,32 @@ def evaluate_checkpoints(
         in_sample=bool(in_sample),
         notices=(*notices, *in_sample),
     )
+
+
+def _read(task: Task, file: Path, data: str, on_bad: str) -> Dataset:
+    """The dataset with the classes of the model in `file`; the errors of data that do not fit it name it, and its task."""
+    try:
+        dataset = task.read(data, on_inaccessible=on_bad, config=task.config)
+    except UserError as error:
+        _check_task(task, file, data, error)
+        raise
+    try:
+        return task.bind(dataset)
+    except UserError as error:
+        _check_task(task, file, data, error)
+        raise UserError(f"The model '{file}' does not fit the data: {error}") from error
+
+
+def _check_task(task: Task, file: Path, data: str, error: UserError) -> None:
+    """Raise UserError if the data are laid out for another task, which explains any other `error`."""
+    path = Path(data).expanduser()
+    tasks = [each for each in registry.of_data(path) if path.exists() and each.recognizes(path)]
+    # Folders of masks or of annotations are class folders to a task whose targets do not change with the image.
+    if tasks and (type(task) not in tasks or (tasks[0].spatial_targets and not task.spatial_targets)):
+        raise UserError(
+            f"'{file}' is a model of the task {task.name}, and the data '{data}' are for {tasks[0].name}. Evaluate it on data "
+            f"for {task.name}, or give a model of the task {tasks[0].name}."
+        ) from error
 
 
 def check_models(files: Sequence[Path], models: Sequence[TrainedModel], data: str) -> None:

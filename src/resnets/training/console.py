@@ -78,6 +78,8 @@ def format_result(task: Task, metrics: Mapping[str, Any], epoch: int) -> str:
     selected = metrics if metrics["in_sample"] else metrics.get("selected")
     line = f"best: epoch {epoch}"
     if selected:
+        if selected is not metrics:  # why there is no interval stands at the other images
+            selected = {key: value for key, value in selected.items() if key != "interval_note"}
         line += f", {task.headline(selected)} on the {selected['count']:,} val images used to select it"
     if metrics["split"] == "test":
         return f"{line}; on the {metrics['count']:,} test images, not used for selection: {headline}"

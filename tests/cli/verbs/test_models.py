@@ -7,7 +7,7 @@ import json
 import pytest
 
 from resnets.cli.main import main
-from resnets.models import zoo
+from resnets.models import model_names, zoo
 from resnets.models.detection import zoo as detectors
 from resnets.models.detection.prefixes import PREFIXES
 
@@ -92,3 +92,11 @@ def test_detectors_are_a_short_section_and_are_listed_by_a_pattern(capsys: pytes
     assert "torchvision's maskrcnn_resnet50_fpn_v2" in shown(capsys, "maskrcnn_resnet50*")
     (found,) = json.loads(shown(capsys, "yolov3_light_tiny", "--json"))
     assert found == {"name": "yolov3_light_tiny", "architecture": "yolov3", "layout": "fpn", "backbone": "tiny"}
+
+
+def test_how_many_there_are_stands_before_many_rows(capsys: pytest.CaptureFixture[str]) -> None:
+    lines = shown(capsys, "light").splitlines()
+    count = len(model_names.list_built_on_networks("light"))
+    assert lines[0] == f"{count:,} models; `resnets models 'fasterrcnn_light_resnet5*'` lists fewer:"
+    assert lines[4].split() == ["light_NAME", str(len(zoo.entries()))]
+    assert shown(capsys, "fasterrcnn_light_resnet5*").startswith("Name")

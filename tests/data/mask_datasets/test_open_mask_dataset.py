@@ -22,7 +22,7 @@ from resnets.errors import UserError
 def test_0_and_255_are_refused_with_the_setting_that_answers(tmp_path: Path) -> None:
     values = pattern(0, 255)
     save_pair(tmp_path, "a", values)
-    with pytest.raises(UserError, match=r"only 0 and 255.*`task\.mask_values=0=background,255=person`"):
+    with pytest.raises(UserError, match=r"only 0 and 255.*`task\.mask_values=0=background,1=person,255=ignore`"):
         open_mask_dataset.read(tmp_path)
     with pytest.raises(UserError, match="only 0 and 255"):  # it is no image that could be left out
         open_mask_dataset.read(tmp_path, on_inaccessible="skip")

@@ -37,6 +37,14 @@ def weights(config: DetectionConfig) -> Checkpoint:
     return Checkpoint(zoo.get_spec("tiny"), Preprocess(), ("cat",), {}, task="detection", config=values)
 
 
+def test_channels_of_a_mask_head_that_there_is_not_are_refused() -> None:
+    with pytest.raises(UserError, match=r"`task.mask_channels=64` has no effect on architecture='fasterrcnn'"):
+        planned(dataset((60, 90), 12.0), replace(LIGHT, mask_channels=64))
+    stored = replace(LIGHT, mask_channels=64)
+    assert planned(dataset((60, 90), 12.0), stored, parent=weights(stored))["data.imgsz"] == 96
+    assert planned(dataset((60, 90), 12.0), replace(LIGHT, mask_channels=96))["data.imgsz"] == 96
+
+
 def test_small_images_keep_their_size_and_get_small_anchors() -> None:
     values = planned(dataset((60, 90), 12.0))
     assert (values["data.imgsz"], values["data.batch"], values["data.resize"]) == (96, 10, "fit")

@@ -37,6 +37,22 @@ def test_a_folder_gives_its_images_at_any_depth(there: Path) -> None:
     assert find_images(["a"], NOTHING) == ["a/1.jpg", "a/2.PNG", "a/deep/er/3.webp"]
 
 
+def test_masks_beside_the_images_are_said_to_be_predicted(there: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for name in ("cells/images/1.jpg", "cells/masks/1.png"):
+        (there / name).parent.mkdir(parents=True)
+        (there / name).touch()
+    assert find_images(["cells"], NOTHING) == ["cells/images/1.jpg", "cells/masks/1.png"]
+    expected = "'cells' has masks beside its images, which are predicted, too; the images alone are in 'cells/images'"
+    assert expected in capsys.readouterr().err.splitlines()
+    assert find_images(["cells/images", "a"], NOTHING)[0] == "cells/images/1.jpg"
+    assert "masks" not in capsys.readouterr().err
+
+
+def test_a_misspelled_folder_is_suggested(there: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert find_images(["empti", "unlike", "\0"], NOTHING) == ["empti", "unlike", "\0"]
+    assert capsys.readouterr().err == "'empti' does not exist. Did you mean 'empty'?\n"
+
+
 def test_a_run_directory_is_not_a_folder_of_images(there: Path) -> None:
     (there / "run" / "weights").mkdir(parents=True)
     (there / "run" / "recipe.toml").touch()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from typing import TYPE_CHECKING, Annotated
 
 from typer import Argument, Option
@@ -15,6 +16,8 @@ if TYPE_CHECKING:
     from rich.table import Table
 
     from resnets.models.zoo import Entry
+
+MANY = 40  # rows of a table, above which their number stands first
 
 
 def models(
@@ -45,6 +48,8 @@ def models(
         return
     console = Console(width=output.console_width(), highlight=False)
     if names:
+        for line in _count_built(names) if len(names) > MANY else ():
+            console.print(line, markup=False)
         console.print(_table_of_built(names))
         return
     console.print(_table(entries, console.width))
@@ -83,6 +88,17 @@ def _values_of_built(name: str) -> dict[str, str]:
         return {"name": name, "architecture": settings.architecture, "backbone": backbone.name}
     detector, backbone = detectors.get(name)
     return {"name": name, "architecture": detector.architecture, "layout": detector.layout, "backbone": backbone.name}
+
+
+def _count_built(names: list[str]) -> list[str]:
+    """How many of many names each kind has, and how to list fewer."""
+    from resnets.models.detection import prefixes as detectors
+    from resnets.models.segmentation import prefixes as segmenters
+
+    kinds = Counter(detectors.prefix_of(name) or segmenters.prefix_of(name) or "" for name in names)
+    first = next(iter(kinds))
+    lines = [f"{len(names):,} models; `resnets models '{first}resnet5*'` lists fewer:"]
+    return lines + [f"  {f'{prefix}NAME':22} {count:,}" for prefix, count in kinds.items()] + [""]
 
 
 def _table_of_built(names: list[str]) -> Table:

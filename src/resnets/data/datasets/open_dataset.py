@@ -1,6 +1,8 @@
 """Open a dataset by its location: class folders, a manifest, shards, or the name of a built-in dataset."""
 
+import os
 import re
+from collections.abc import Sequence
 from pathlib import Path
 
 from resnets.data.datasets import builtin, read_multilabel, read_shards, walk_folders
@@ -61,7 +63,7 @@ def _read(location: str | Path) -> Dataset:
         raise UserError(f"'{path}' holds shards, {missing}. Write them again.")
     if kind == "nothing":
         if str(location) not in builtin.NAMES:
-            raise UserError(_not_found_message(path))
+            raise UserError(describe_missing(path))
         path, kind = builtin.cached_folder(str(location)), "folder"
     if call_with_timeout(read_multilabel.is_multilabel, path):
         return read_multilabel.read(path)
@@ -116,14 +118,26 @@ def _wrong_file_message(path: Path) -> str:
     return f"'{path}' is not data: it is a file '{suffix or path.name}'. Give {kinds}."
 
 
-def _not_found_message(path: Path) -> str:
+def suggest_path(path: Path, others: Sequence[str] = ()) -> str:
+    """` Did you mean 'x'?` for what stands where a path that does not exist leads to, or for one of the `others`; or ""."""
+    _, missing, names = _neighbors(path)
+    return suggestion(missing, [*names, *others])
+
+
+def _neighbors(path: Path) -> tuple[Path, str, list[str]]:
+    """The folder in which the first part of a path is missing, that part, and what is there."""
     absolute = path.absolute()
-    above = next(folder for folder in absolute.parents if folder.is_dir())
+    above = next(folder for folder in absolute.parents if os.path.isdir(folder))  # no error for any name
     try:
         names = sorted(entry.name for entry in above.iterdir() if not entry.name.startswith("."))
     except OSError:
         names = []
-    missing = absolute.relative_to(above).parts[0]
-    hint = suggestion(missing, [*names, *builtin.NAMES])
+    return above, absolute.relative_to(above).parts[0], names
+
+
+def describe_missing(path: Path) -> str:
+    """The message for data that do not exist, with what is there instead."""
+    above, _, names = _neighbors(path)
+    hint = suggest_path(path, builtin.NAMES)
     shown = format_list(names, SHOWN_NEIGHBORS, quote=False) or "nothing"
-    return f"No data at '{path}': {absolute} does not exist.{hint} In {above} there is: {shown}."
+    return f"No data at '{path}': {path.absolute()} does not exist.{hint} In {above} there is: {shown}."

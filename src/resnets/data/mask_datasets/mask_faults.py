@@ -6,7 +6,7 @@ MANY_UNLABELED = 0.5  # of an image
 SPECK_PIXELS = 10  # a smaller region
 CROP_SIDE = 256  # pixels of the crop for which the classes are counted
 
-_SAY = "say what the values mean, such as `task.mask_values=0=background,255=person`"
+_SAY = "say what the values mean, such as `task.mask_values=0=background,1=person,255=ignore`"
 # What is done about each kind of fault. Those of `ERRORS` are refused.
 ERRORS = {
     "no-mask": "with `on_bad=skip`, the image is left out",

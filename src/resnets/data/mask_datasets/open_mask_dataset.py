@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
 
-from resnets.data.datasets import builtin, walk_folders
+from resnets.data.datasets import builtin, open_dataset, walk_folders
 from resnets.data.datasets.dataset import Dataset, Sample, labels_of
 from resnets.data.loading.thread_pool import call_with_timeout
 from resnets.data.mask_datasets import (
@@ -205,7 +205,7 @@ def _refuse(dataset: Dataset, errors: Sequence[AnnotationFault]) -> None:
 
 def _unknown_message(path: Path) -> str:
     if not path.exists():
-        return f"No data at '{path}': {path.absolute()} does not exist."
+        return open_dataset.describe_missing(path)
     layouts = (
         "folders 'images' and 'masks' with files of the same names, Pascal VOC's or Cityscapes' folders, a table with the "
         "columns path and mask, or outlines of objects, such as COCO's"

@@ -47,6 +47,11 @@ def recognizes(path: Path) -> bool:
     return path.is_dir() and any(True for place in _places(path) for each in _pairs(place)[0] if each.mask)
 
 
+def image_folders(path: Path) -> list[Path]:
+    """The folders of images that have folders of masks beside them."""
+    return [place.images for place in _places(path)]
+
+
 def read(path: Path) -> MaskLayout:
     """Read the folders `images` and `masks`, also in folders for train, val and test or with these inside; or a folder of
     images for each split beside that of its masks, such as `train` and `trainannot`.

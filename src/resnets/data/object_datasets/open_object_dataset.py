@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from types import ModuleType
 
-from resnets.data.datasets import builtin, generate_shapes, walk_folders
+from resnets.data.datasets import builtin, generate_shapes, open_dataset, walk_folders
 from resnets.data.datasets.dataset import Dataset, UnusedFiles, text_order_note
 from resnets.data.datasets.read_multilabel import CLASSES_FILE
 from resnets.data.loading.thread_pool import call_with_timeout
@@ -142,6 +142,6 @@ def _list_unused_images(dataset: Dataset, left_out: Sequence[str]) -> None:
 
 def _unknown_message(path: Path) -> str:
     if not path.exists():
-        return f"No data at '{path}': {path.absolute()} does not exist."
+        return open_dataset.describe_missing(path)
     formats = "COCO's JSON, YOLO's data.yaml, Pascal VOC's XML, a table with the columns path, label, x1, y1, x2 and y2, or masks"
     return f"'{path}' has no boxes in a known format: {formats}."

@@ -11,6 +11,7 @@ from resnets.data.datasets.dataset import Dataset, Sample
 from resnets.data.image.preprocess import Preprocess
 from resnets.errors import UserError
 from resnets.message_format import pluralize
+from resnets.models.detection.prefixes import PREFIXES
 from resnets.models.detection.settings import DetectorSettings
 from resnets.models.detection.yolo.anchors import COCO_ANCHORS, fit_anchors
 from resnets.recipes.recipe import Recipe
@@ -49,6 +50,7 @@ def plan(dataset: Dataset, recipe: Recipe, parent: Checkpoint | None) -> dict[st
             f"model such as {fitting[0]}_resnet50 as `model`, or leave out `recipe`."
         )
     config.detector()
+    _check_mask_head(config, parent)
     samples = [sample for sample in dataset.subset("train") or dataset.samples if sample.target is not None]
     check_masks(config, dataset.samples)
     sizes = np.array([image_size(sample) for sample in samples])  # (N, 2)
@@ -80,6 +82,16 @@ def plan(dataset: Dataset, recipe: Recipe, parent: Checkpoint | None) -> dict[st
     if not anchors and "task.anchor_sizes" not in RECIPE_VALUES.get(recipe.name, {}):
         anchors = _anchors(config, boxes, side)
     return values | _norms(recipe) | anchors | _limits(config, samples)
+
+
+def _check_mask_head(config: DetectionConfig, parent: Checkpoint | None) -> None:
+    """Raise UserError for channels of a mask head that a Faster R-CNN does not have; the names of detectors set some for both."""
+    usual: set[object] = {each.mask_channels for each in PREFIXES.values()}
+    usual |= {parent.config.get("mask_channels")} if parent is not None else set()
+    if config.architecture == "fasterrcnn" and config.mask_channels not in usual:
+        raise UserError(
+            f"`task.mask_channels={config.mask_channels}` has no effect on architecture='fasterrcnn'. Leave it out."
+        )
 
 
 def check_masks(config: DetectionConfig, samples: Sequence[Sample]) -> None:

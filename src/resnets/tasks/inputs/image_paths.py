@@ -7,10 +7,12 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TextIO
 
-from resnets.data.datasets import walk_folders
+from resnets.data.datasets import open_dataset, walk_folders
 from resnets.data.datasets.dataset import UnusedFiles
 from resnets.data.image.formats import is_image_head
+from resnets.data.mask_datasets import read_mask_folders
 from resnets.errors import UserError
+from resnets.message_format import format_list
 from resnets.progress import log
 from resnets.weights import local_file
 
@@ -58,6 +60,9 @@ def _expand(path: str, stdin: TextIO, unused: UnusedFiles) -> Iterator[str]:
             f"'{path}' is the run directory of a model, not a folder of images. `ensemble` adds a second model."
         )
     elif os.path.isdir(path):
+        if read_mask_folders.recognizes(Path(path)):
+            folders = format_list(read_mask_folders.image_folders(Path(path)))
+            log(f"'{path}' has masks beside its images, which are predicted, too; the images alone are in {folders}")
         for image in walk_folders.walk_images(Path(path), unused):
             yield os.path.join(path, image.relative_to(path))
     elif _URL.match(path) and not os.path.lexists(path):
@@ -67,6 +72,8 @@ def _expand(path: str, stdin: TextIO, unused: UnusedFiles) -> Iterator[str]:
             if not os.path.isdir(match):
                 yield match
     else:
+        if not os.path.lexists(path) and (hint := open_dataset.suggest_path(Path(path))):
+            log(f"'{path}' does not exist.{hint}")
         yield path
 
 

@@ -8,12 +8,14 @@ import numpy as np
 from PIL import Image
 
 from resnets import atomic_write
+from resnets.progress import log
 
 _QUALITY = 92  # of JPEG files
 
 
 def choose_files(folder: Path, taken: set[str] | None = None) -> Callable[[str, str], Path]:
-    """A function of the path of an image and a suffix: a file in `folder` that no other image has.
+    """A function of the path of an image and a suffix: a file in `folder` that no other image has. Where another image has the
+    same name, that of the file gets a number, and is logged.
 
     Args:
         taken: names that no image gets.
@@ -27,6 +29,8 @@ def choose_files(folder: Path, taken: set[str] | None = None) -> Callable[[str, 
         names = (f"{stem if number == 1 else f'{stem}-{number}'}{suffix}" for number in itertools.count(1))
         name = next(name for name in names if name not in used)
         used.add(name)
+        if name != f"{stem}{suffix}":
+            log(f"'{path}' is written as '{folder / name}', since another file has its name")
         return folder / name
 
     return choose

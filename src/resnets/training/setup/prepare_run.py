@@ -71,7 +71,8 @@ def prepare_run(builder: RecipeBuilder, task_class: type[Task], initial: Initial
     autoconfig.complete(builder, dataset_info(dataset, spec, model, parent))
     num_train, num_val = (len(dataset.subset(split)) if split in dataset.splits else 0 for split in ("train", "val"))
     conflicts.check_sizes(builder, num_train, num_val, ranks.world_size())
-    log(f"{builder.recipe.model.name} on {builder.recipe.data.location}, recipe {builder.recipe.name}; chosen for you:")
+    name = _full_name(builder, task_class, parent)
+    log(f"{name} on {builder.recipe.data.location}, recipe {builder.recipe.name}; chosen for you:")
     prepared = finish_plan(builder.recipe, task, dataset, initial, spec, model)
     autoconfig.log_choices(builder)
     log_warnings(prepared)
@@ -80,6 +81,13 @@ def prepare_run(builder: RecipeBuilder, task_class: type[Task], initial: Initial
     if parent is not None:
         _log_seen(past, dataset)
     return prepared
+
+
+def _full_name(builder: RecipeBuilder, task_class: type[Task], parent: Checkpoint | None) -> str | None:
+    """The name of the model with the prefix that the task chose, where the user named only its network."""
+    name = builder.recipe.model.name
+    chosen = task_class.model_settings(name or "", parent).get("model.name")
+    return name if chosen is None or builder.is_given("task.architecture") else chosen.value
 
 
 def finish_plan(
