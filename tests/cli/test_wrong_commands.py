@@ -199,7 +199,7 @@ WRONG = [
     Wrong("predict insects.safetensors insects --sort-into a_file", "a_file"),
     Wrong("predict pickle.pth insects", "pickle.pth"),
     # exports
-    Wrong("export insects.safetensors --format onx", "--format is one of onnx, openvino, torch; received 'onx'"),
+    Wrong("export insects.safetensors --format onx", "huggingface, timm; received 'onx'"),
     Wrong("export insects.safetensors --preprocess all", "--preprocess is one of"),
     Wrong("export insects.safetensors --out a_file", "ends in .onnx; received --out a_file"),
     Wrong("export insects.safetensors --format openvino --out insects", "'insects' exists and was not exported"),
