@@ -6,6 +6,7 @@ import sys
 import keras
 import numpy as np
 import pytest
+from PIL import Image
 
 import resnets.keras
 
@@ -19,7 +20,8 @@ def test_it_trains_the_head_on_the_weights_of_a_file(images, example, tmp_path):
     assert "val_accuracy" in printed
     assert "predicted " in printed.splitlines()[-1]
     for name in ("samples.png", "accuracy.png"):
-        assert (tmp_path / "flowers" / name).stat().st_size > 1000
+        with Image.open(tmp_path / "flowers" / name) as image:
+            image.load()
     model = keras.saving.load_model(tmp_path / "flowers" / "flowers.keras")
     assert model.output_shape == (None, 3)
     assert len(model.trainable_weights) == 4  # of two dense layers
