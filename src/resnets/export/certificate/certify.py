@@ -95,7 +95,7 @@ def _measure(runtime: Runtime, batches: Sequence[ProofBatch], description: str) 
 
 def _of_resized(runtime: Runtime, resizer: Runtime, resized: Resized) -> tuple[Difference, ...]:
     """Of images that the file resizes: of the outputs, and of gray levels after the resize."""
-    names = list(resized.limits)
+    names = list(resized.limits[0])
     outputs, levels = [], []
     for batch in progress_bar(resized.batches, description=f"{runtime.name} resized", unit="images"):
         height, width = batch.inputs.shape[1:3]

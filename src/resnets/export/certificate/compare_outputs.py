@@ -62,24 +62,35 @@ class Measured:
     expected: Outputs
 
 
-def differences(batches: Sequence[Measured], limits: Mapping[str, float] | None = None) -> tuple[Difference, ...]:
-    """The largest difference of each output over all images of all batches.
+def differences(
+    batches: Sequence[Measured], limits: Sequence[Mapping[str, float]] | None = None
+) -> tuple[Difference, ...]:
+    """The difference of each output that is the largest part of its limit, over all images of all batches.
 
     Args:
-        limits: of each output; None for those above.
+        limits: of each batch and output; None for those above.
     """
-    return tuple(_difference(name, batches, limits) for name in batches[0].expected)
+    found = []
+    for name in batches[0].expected:
+        values = relative(name, batches)
+        allowed = [limit(name)] * len(batches) if limits is None else [each[name] for each in limits]
+        worst = int(np.argmax(np.divide(values, allowed)))
+        found.append(Difference(name, values[worst], allowed[worst], batches[worst].where))
+    return tuple(found)
 
 
-def _difference(name: str, batches: Sequence[Measured], limits: Mapping[str, float] | None) -> Difference:
+def limit(name: str) -> float:
+    """That of an output."""
+    return PROBABILITY_LIMIT if name == PROBABILITIES else RELATIVE_LIMIT
+
+
+def relative(name: str, batches: Sequence[Measured]) -> list[float]:
+    """The largest difference of an output in each batch, as `Difference.value`."""
     scale = 1.0
     if name != PROBABILITIES:
         scale = max(float(np.abs(batch.expected[name]).max(initial=0)) for batch in batches)
-    limit = limits[name] if limits else PROBABILITY_LIMIT if name == PROBABILITIES else RELATIVE_LIMIT
     values = [_largest(batch.found.get(name), batch.expected[name]) for batch in batches]
-    worst = int(np.argmax(values))
-    value = values[worst] / scale if scale else values[worst] and math.inf
-    return Difference(name, value, limit, batches[worst].where)
+    return [value / scale if scale else value and math.inf for value in values]
 
 
 def gray_levels(images: Sequence[Measured]) -> tuple[Difference, ...]:

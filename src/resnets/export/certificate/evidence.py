@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from resnets.export.certificate import proof_batches
-from resnets.export.certificate.compare_outputs import Measured, differences
+from resnets.export.certificate.compare_outputs import Measured, limit, relative
 from resnets.export.certificate.proof_batches import ProofBatch
 from resnets.export.certificate.proof_images import ProofImages
 from resnets.export.certificate.reference import Reference
@@ -26,12 +25,12 @@ class Resized:
 
     Attributes:
         batches: of one image each.
-        limits: of each output, `NOISE_FACTOR` times what noise of one gray level does to it, or that of equal pixels
+        limits: of each batch and output, `NOISE_FACTOR` times what noise of one gray level does to it, or that of equal pixels
             if it is more.
     """
 
     batches: list[ProofBatch]
-    limits: Mapping[str, float]
+    limits: list[dict[str, float]]
 
 
 @dataclass(frozen=True)
@@ -81,4 +80,9 @@ def _resized(images: ProofImages, reference: Reference) -> Resized:
     for batch in progress_bar(batches, description="noise", unit="images"):
         frames = (batch.frames + random.integers(-1, 2, batch.frames.shape)).clip(0, 255).astype(np.uint8)
         noisy.append(Measured("", reference.outputs(frames), batch.expected))
-    return Resized(batches, {each.output: max(NOISE_FACTOR * each.value, each.limit) for each in differences(noisy)})
+    changes = {name: relative(name, noisy) for name in reference.output_names}
+    limits = [
+        {name: max(NOISE_FACTOR * values[index], limit(name)) for name, values in changes.items()}
+        for index in range(len(batches))
+    ]
+    return Resized(batches, limits)
