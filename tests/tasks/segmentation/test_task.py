@@ -22,6 +22,7 @@ from resnets.tasks.segmentation.task import Segmentation
 from resnets.tasks.segmentation.training import losses
 from resnets.tasks.trained_model import TrainedModel
 from resnets.training.configuration.build_recipe import build_recipe
+from resnets.training.setup.prepare_run import prepare_run
 
 SIZES = [(48, 64), (64, 64), (31, 47), (64, 64), (97, 131)]
 Read = Callable[[Sequence[tuple[int, int]]], Dataset]
@@ -174,6 +175,15 @@ def test_recipes_have_values_for_the_task(write_data: Callable[..., Path]) -> No
     assert "cifar_resnet20" not in without_model.origins["model.weights"]  # a classifier of 32 pixels
     tuned = Segmentation.recipe_values["finetune"]
     assert tuned["freeze.backbone_lr_factor"] == 0.1
+
+
+@pytest.mark.parametrize(("given", "shown"), [("tiny", "light_tiny"), ("unet_tiny", "unet_tiny")])
+def test_the_plan_begins_with_the_whole_name_of_the_model(
+    given: str, shown: str, write_data: Callable[..., Path], capsys: pytest.CaptureFixture[str]
+) -> None:
+    data = str(write_data([(64, 64)] * 10))
+    prepare_run(*build_recipe(data, given, "none", None, {"workers": 0}, [], task="segmentation"))
+    assert f"{shown} on {data}, recipe scratch" in capsys.readouterr().err.splitlines()[1]
 
 
 def test_a_training_image_is_drawn_with_its_classes(task: Segmentation) -> None:
