@@ -35,7 +35,8 @@ PAGES = [README, *OTHERS, *sorted((ROOT / "docs").glob("*.md"))]
 EVERY = bool(os.environ.get("RESNETS_EVERY_SIZE"))  # in `make soak`
 MOST_EPOCHS = 10
 RUN = ("bash", "python")
-SHOWN = ("text", "toml", "csv", "json", "make")  # what is printed, or stands in a file; nothing to run
+# What is printed, or stands in a file; nothing to run. tests/export/test_export_library_folder.py runs JavaScript, where Node is.
+SHOWN = ("text", "toml", "csv", "json", "make", "javascript")
 FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 MARK = re.compile(r"<!-- not run: (\S.*?) -->\s*\Z")
 SHELL_SIGNS = set("|<>&;$`*?#")

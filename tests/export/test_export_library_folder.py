@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import re
 import shutil
 import subprocess
 from dataclasses import replace
@@ -25,15 +27,7 @@ from resnets.weights.formats import fold_into_tensors
 
 SIDE, SHORTER = 64, 72  # pixels; an even number of them is cropped
 
-SCRIPT = """
-const { pipeline, env } = require('@huggingface/transformers');
-env.allowRemoteModels = false;
-env.localModelPath = process.argv[2];
-(async () => {
-  const classify = await pipeline('image-classification', 'folder', { dtype: 'fp32' });
-  for (const file of process.argv.slice(3)) console.log(JSON.stringify(await classify(file, { top_k: 4 })));
-})();
-"""
+GUIDE = Path(__file__).parents[2] / "docs" / "ship.md"  # has the script
 
 
 @pytest.fixture(scope="module")
@@ -90,25 +84,20 @@ def test_the_onnx_file_is_a_checkpoint_as_well(written: tuple[Path, Path], tmp_p
 
 
 def test_transformers_js_gives_the_same_probabilities(written: tuple[Path, Path], tmp_path: Path) -> None:
-    node = shutil.which("node")
-    script = tmp_path / "classify.cjs"
-    script.write_text(SCRIPT)
-    has_library = (
-        node
-        and not subprocess.run(
-            [node, "-e", "require.resolve('@huggingface/transformers')"], capture_output=True, cwd=tmp_path, check=False
-        ).returncode
-    )
-    if not node or not has_library:
-        pytest.skip("needs node, and transformers.js where NODE_PATH finds it (npm install @huggingface/transformers)")
+    node, modules = shutil.which("node"), Path(os.environ.get("NODE_PATH", ""))
+    if not node or not (modules / "@huggingface" / "transformers").is_dir():
+        pytest.skip("needs node, and NODE_PATH, a folder node_modules with @huggingface/transformers")
     file, folder = written
-    paths = images(tmp_path)
-    run = subprocess.run(
-        [node, str(script), f"{folder.parent}/", *map(str, paths)], capture_output=True, text=True, check=True
-    )
-    answers = [json.loads(line) for line in run.stdout.splitlines()]
-    for answer, prediction in zip(answers, resnets.load(file, "cpu").predict(paths), strict=True):
-        assert {each["label"]: each["score"] for each in answer} == pytest.approx(dict(prediction.top), abs=1e-4)
+    (script,) = re.findall(r"```javascript\n(.*?)```", GUIDE.read_text(), re.DOTALL)
+    (tmp_path / "classify.mjs").write_text(script)
+    (tmp_path / "node_modules").symlink_to(modules)  # an import does not look at NODE_PATH
+    (tmp_path / "for-the-web").symlink_to(folder)
+    with Image.open(images(tmp_path)[1]) as image:
+        image.save(tmp_path / "image.jpg")
+    run = subprocess.run([node, "classify.mjs"], cwd=tmp_path, capture_output=True, text=True, check=True)
+    scores = [float(score) for score in re.findall(r"score: ([\d.e-]+)", run.stdout)]
+    (prediction,) = resnets.load(file, "cpu").predict(tmp_path / "image.jpg")
+    assert scores == pytest.approx([probability for _, probability in prediction.top], abs=1e-4)
 
 
 def test_the_certificate_is_of_the_onnx_file_and_sees_a_lost_temperature(
