@@ -80,7 +80,7 @@ def replace_folder(path: str | Path) -> Iterator[Path]:
         new = temporary / "new"
         new.mkdir()
         yield new
-        for written in new.iterdir():
+        for written in filter(Path.is_file, new.rglob("*")):
             with written.open("rb+") as file:
                 os.fsync(file.fileno())
         if path.exists():

@@ -108,9 +108,13 @@ def test_the_certificate_is_of_the_onnx_file_and_sees_a_lost_temperature(
     assert content["sha256"] == {"model.onnx": sha256(folder / "onnx" / "model.onnx")}
     assert {each["runtime"] for each in content["runtimes"]} == {"onnxruntime", "openvino"}
     monkeypatch.setattr(fold_into_tensors, "with_temperature", lambda checkpoint: checkpoint)
+    shutil.copytree(folder, tmp_path / "folder")
+    before = {path: path.read_bytes() for path in (tmp_path / "folder").rglob("*.*")}
     with pytest.raises(JobError, match="is refused"):
         resnets.export_model(file, tmp_path / "folder", format="huggingface")
-    assert [path.name for path in (tmp_path / "folder" / "onnx").iterdir() if path.suffix == ".onnx"] == []
+    assert {path: path.read_bytes() for path in (tmp_path / "folder").rglob("*.*")} == before
+    refused = json.loads((tmp_path / "folder.refused" / "onnx" / "model.onnx.certificate.json").read_text())
+    assert refused["verdict"] == "refused"
 
 
 def test_what_cannot_be_a_folder_of_a_library_is_refused(written: tuple[Path, Path], tmp_path: Path) -> None:
@@ -118,6 +122,10 @@ def test_what_cannot_be_a_folder_of_a_library_is_refused(written: tuple[Path, Pa
     tiny_checkpoint.write(file)
     with pytest.raises(UserError, match="cannot compute what 'tiny' does"):
         resnets.export_model(file, tmp_path / "folder", format="huggingface")
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "config.json").write_text("{}")
+    with pytest.raises(UserError, match="was not exported by resnets"):
+        resnets.export_model(written[0], tmp_path / "mine", format="timm")
     (tmp_path / "notes.txt").write_text("mine")
     with pytest.raises(UserError, match="has other files, such as"):
         resnets.export_model(written[0], tmp_path, format="timm")

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import shutil
+import tempfile
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -18,40 +20,55 @@ from resnets.export.certificate.certify import certify
 from resnets.export.certificate.evidence import Evidence
 from resnets.export.export_file import CERTIFICATE
 from resnets.export.graph import LOGITS
+from resnets.export.write_library_folder import ONNX_FILE
+from resnets.hashing import sha256
+from resnets.inference.exported import read_exported
 from resnets.progress import log
 from resnets.tasks.trained_model import TrainedModel
 from resnets.weights import checkpoint as checkpoints
 from resnets.weights.checkpoint import Checkpoint
 from resnets.weights.formats import huggingface_preprocess, model_card
 
-OWN_FILES = {"config.json", "model.safetensors", huggingface_preprocess.PROCESSOR, model_card.FILE, "onnx"}
+OWN_FILES = {
+    *("config.json", "model.safetensors", huggingface_preprocess.PROCESSOR, model_card.FILE),
+    *(str(ONNX_FILE), f"{ONNX_FILE}{CERTIFICATE}"),
+}
 
 
 def export(model: TrainedModel | str | Path, out: str | Path | None, *, to: str, images: Sequence[str]) -> Certificate:
     """Write the folder, and the certificate beside its ONNX file; see `resnets.export_model`."""
     trained, file = export_file.load(model)
+    digest = sha256(file)
     folder = Path(out) if out is not None else output_path.default(file, f"_{to}")
-    _check_folder(folder)
+    for target in (folder, output_path.beside(folder, output_path.REFUSED)):
+        _check_folder(target)
     checkpoint = checkpoints.read(file, task=None)
     traced = write_library_folder.traced_logits(checkpoint, file)
-    chosen = proof_images.choose(images, file, checkpoint)
-    found = _as_of_folder(evidence.collect(trained, (LOGITS,), chosen, "none"), checkpoint, traced.checkpoint)
-    lines = write_library_folder.write_tensors(to, folder, traced)
-    log(f"tracing {checkpoint.spec.name}, and writing it as onnx ...")
-    contents = {"": write_onnx.to_bytes(write_library_folder.onnx_model(traced), traced.metadata("onnx"))}
-    path = folder / write_library_folder.ONNX_FILE
-    result = certify(path, "onnx", contents, traced.metadata("onnx"), file.name, found)
+    with tempfile.TemporaryDirectory(prefix="resnets-") as temporary:
+        new = Path(temporary, folder.name)
+        lines = write_library_folder.write_tensors(to, new, traced)
+        chosen = proof_images.choose(images, file, checkpoint)
+        found = _as_of_folder(evidence.collect(trained, (LOGITS,), chosen, "none"), checkpoint, traced.checkpoint)
+        log(f"tracing {checkpoint.spec.name}, and writing it as onnx ...")
+        metadata = traced.metadata("onnx")
+        content = write_onnx.to_bytes(write_library_folder.onnx_model(traced), metadata)
+        result = certify(folder / ONNX_FILE, "onnx", {"": content}, metadata, file.name, found)
+        if metadata["checkpoint_sha256"] != digest or sha256(file) != digest:  # by a training that goes on
+            raise UserError(f"'{file}' was changed while it was read. Export it when its training has ended.")
+        if not result.passed:
+            folder = output_path.beside(folder, output_path.REFUSED)
+            result = result.written_to(folder / ONNX_FILE)
+        (new / ONNX_FILE).parent.mkdir()
+        (new / ONNX_FILE).write_bytes(content)
+        note = output_path.beside(new / ONNX_FILE, CERTIFICATE)
+        note.write_text(json.dumps(result.to_dict(), indent=1) + "\n")
+        with atomic_write.replace_folder(folder) as whole:
+            shutil.copytree(new, whole, dirs_exist_ok=True)
     if not result.passed:
-        path = output_path.beside(path, output_path.REFUSED)
-        result = result.written_to(path)
-    path.parent.mkdir(exist_ok=True)
-    atomic_write.write_text(output_path.beside(path, CERTIFICATE), json.dumps(result.to_dict(), indent=1) + "\n")
-    atomic_write.write_bytes(path, contents[""])
-    if not result.passed:
-        raise JobError(f"The ONNX file is refused and kept as '{path}': {result.reason}.")
+        raise JobError(f"The ONNX file is refused, and the folder kept as '{folder}': {result.reason}.")
     for line in lines:
-        log(line)
-    log(f"written: '{path}' and its certificate '{path.name}{CERTIFICATE}'")
+        log(line.replace(str(new), str(folder)))
+    log(f"written: '{folder / ONNX_FILE}' and its certificate '{ONNX_FILE.name}{CERTIFICATE}'")
     return result
 
 
@@ -66,9 +83,15 @@ def _as_of_folder(found: Evidence, checkpoint: Checkpoint, folded: Checkpoint) -
 
 
 def _check_folder(folder: Path) -> None:
-    """Raise UserError where the folder would get among files of another kind."""
+    """Raise UserError where there is anything that is no folder of resnets, which is replaced as a whole."""
     if folder.is_file():
         raise UserError(f"A model of transformers or timm is a folder; '{folder}' is a file.")
-    if folder.is_dir() and (others := sorted({each.name for each in folder.iterdir()} - OWN_FILES)):
-        raise UserError(f"'{folder}' has other files, such as '{others[0]}': choose another `out`.")
-    atomic_write.check_folder_writable(folder)
+    if folder.is_dir() and any(folder.iterdir()):
+        names = {each.relative_to(folder).as_posix() for each in folder.rglob("*") if not each.is_dir()}
+        if others := sorted(names - OWN_FILES):
+            raise UserError(f"'{folder}' has other files, such as '{others[0]}': choose another `out`.")
+        try:
+            read_exported.read(folder / ONNX_FILE, "onnx")
+        except UserError:
+            raise UserError(f"'{folder}' was not exported by resnets: choose another `out`, or remove it.") from None
+    atomic_write.check_folder_writable(folder.parent)
