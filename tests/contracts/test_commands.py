@@ -87,7 +87,7 @@ def test_one_flag_takes_the_same_kind_of_value_everywhere() -> None:
                 kinds.setdefault(parameter.opts[0], {}).setdefault(kind, []).append(name)
     # `predict` writes heat maps into a folder, `export` makes them an output of the file: the same thing in two places.
     both = {name: kind for kind, names in kinds.pop("--heatmap").items() for name in names}
-    assert both == {"predict": "value", "export": "flag"}
+    assert both == {"resnets predict": "value", "resnets export": "flag"}
     differing = {flag: found for flag, found in kinds.items() if len(found) > 1}
     assert differing == {}
 
