@@ -63,7 +63,7 @@ def check_not_exported(path: str | Path) -> None:
     """Raise UserError for an exported model where tensors are needed by their names."""
     if exported_format(path):
         raise UserError(
-            f"'{path}' is an exported model, which only predicts: `predict`, `evaluate`, `bench` and `resnets.load` take it. "
+            f"'{path}' is an exported model, which predicts and is evaluated, but has no tensors by name. "
             f"Name the checkpoint that it was exported from, a {SUFFIX} file."
         )
 

@@ -16,6 +16,7 @@ from resnets.tasks.heatmaps.heatmap import Heatmap, largest_value
 
 OF_MISTAKES, OF_CLASSES = "heatmaps_of_mistakes.png", "heatmaps_of_classes.png"
 MAX_MISTAKES, MAX_CLASSES = 8, 24
+MIN_CELLS = 9  # of a map; fewer show hardly any place
 _BATCH = 8
 _MOST_COLUMNS = 6
 _EXPLANATION = (
@@ -40,7 +41,7 @@ def draw(model: Any, examples: Sequence[Example], out: Path, heading: str) -> li
         out: the image file.
 
     Returns:
-        `out`, or nothing where there are no examples, no model that has heat maps, or only maps of one cell.
+        `out`, or nothing where there are no examples, no model that has heat maps, or only maps of fewer cells than `MIN_CELLS`.
 
     Raises:
         JobError: the folder cannot be written to.
@@ -52,8 +53,8 @@ def draw(model: Any, examples: Sequence[Example], out: Path, heading: str) -> li
     predictions = list(
         with_heatmaps(model, paths, lambda prediction: wanted[prediction.path], batch=_BATCH, workers=None)
     )
-    if all(each.values.size == 1 for prediction in predictions for each in prediction.heatmaps):
-        return []  # a map of one cell shows no place
+    if all(each.values.size < MIN_CELLS for prediction in predictions for each in prediction.heatmaps):
+        return []
     in_group = 1 + max(len(example.maps) for example in examples)
     tiles: list[Tile] = []
     for example, prediction in zip(examples, predictions, strict=True):
