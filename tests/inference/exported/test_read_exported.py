@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -95,3 +96,27 @@ def test_no_metadata_has_a_type_of_its_own(tmp_path: Path) -> None:
 
         assert "not those of resnets" in refusal(changed_onnx(tmp_path, replace))
     assert zipfile.is_zipfile(exported_files.exported("torch"))
+
+
+@pytest.mark.parametrize("name", ["model.xml", "model.bin"])
+def test_only_ordinary_files_of_limited_size_are_read(name: str, tmp_path: Path) -> None:
+    path = exported_files.copy("openvino", tmp_path / "folder") / name
+    makers: list[Callable[[], object]] = [lambda: path.symlink_to("/dev/zero"), lambda: os.mkfifo(path)]
+    for make in makers:
+        path.unlink()
+        make()
+        assert f"'{name}' is not an ordinary file" in refusal(path.parent, "openvino")
+    path.unlink()
+    path.touch()
+    os.truncate(path, 2**31)
+    assert "2,147,483,648 bytes; files beyond 2 GB are not read" in refusal(path.parent, "openvino")
+
+
+def test_xml_that_is_something_else_is_refused_before_the_runtime_sees_it(tmp_path: Path) -> None:
+    folder = exported_files.copy("openvino", tmp_path / "folder")
+    xml, own = folder / "model.xml", (folder / "model.xml").read_bytes()
+    # The runtime would read the first two: OpenVINO recognizes ONNX by its content, and skips a document type.
+    doctype = own.replace(b"<net", b"<!DOCTYPE net><net", 1)
+    for content in (exported_files.exported("onnx").read_bytes(), doctype, b"\n" + own, b""):
+        xml.write_bytes(content)
+        assert "damaged, or no model of OpenVINO" in refusal(folder, "openvino")

@@ -78,8 +78,8 @@ def _proved(path: Path, to: str, checkpoint_sha256: str) -> ExportedFile:
 def read_gate(note: Path) -> Mapping[str, Any] | None:
     """The content of the JSON file beside an int8 file; None if there is none, or it is something else."""
     try:
-        values = json.loads(note.read_text("utf-8"))
-    except (OSError, ValueError, RecursionError):
+        values = json.loads(read_exported.read_bytes(note))
+    except (OSError, UserError, ValueError, RecursionError):
         return None
     return values if isinstance(values, dict) and {"verdict", "file_sha256"} <= values.keys() else None
 

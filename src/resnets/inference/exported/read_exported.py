@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import stat
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +20,9 @@ from resnets.inference.import_openvino import has_openvino, import_openvino
 ONNX, OPENVINO = "onnx", "openvino"
 XML, WEIGHTS = "model.xml", "model.bin"  # in the folder of OpenVINO
 MAX_BYTES = 2**31 - 1  # of an ONNX file: the limit of protobuf
+# How OpenVINO writes XML. Its runtime recognizes a model by the content, whatever the name, and opens other files that a
+# model of ONNX or TensorFlow names; none of these begins so.
+_XML_START = re.compile(rb"(<\?xml[^<>]*\?>\s*)?<net[\s>]")
 
 
 @dataclass(frozen=True, eq=False)
@@ -50,10 +55,10 @@ def read(path: Path, kind: str) -> ExportedFile:
     """
     try:
         if kind == ONNX:
-            content: tuple[bytes, ...] = (_bytes(path),)
+            content: tuple[bytes, ...] = (read_bytes(path),)
             text = _onnx_metadata(content[0])
         else:
-            content = (_bytes(path / XML), _bytes(path / WEIGHTS))
+            content = (read_bytes(path / XML), read_bytes(path / WEIGHTS))
             text = _openvino_metadata(content)
         return ExportedFile(path, kind, content, metadata.decode(text))
     except OSError as error:
@@ -63,10 +68,20 @@ def read(path: Path, kind: str) -> ExportedFile:
         raise UserError(f"'{path}' {text}" if text[0].islower() else f"'{path}': {text}") from None
 
 
-def _bytes(path: Path) -> bytes:
-    if path.is_file() and path.stat().st_size > MAX_BYTES:
-        raise UserError(f"has {path.stat().st_size:,} bytes; files beyond 2 GB are not read.")
-    return path.read_bytes()
+def read_bytes(path: Path) -> bytes:
+    """The content of an ordinary file, or of a link to one.
+
+    Raises:
+        OSError: it cannot be read.
+        UserError: it is something else, such as a device without an end, or too large; the message is the end of a sentence.
+    """
+    information = path.stat()
+    if not stat.S_ISREG(information.st_mode):
+        raise UserError(f"cannot be read: '{path.name}' is not an ordinary file.")
+    if information.st_size > MAX_BYTES:
+        raise UserError(f"has {information.st_size:,} bytes; files beyond 2 GB are not read.")
+    with path.open("rb") as file:
+        return file.read(information.st_size)
 
 
 def _onnx_metadata(content: bytes) -> str | None:
@@ -103,7 +118,10 @@ def _openvino_metadata(content: tuple[bytes, ...]) -> str | None:
 def _openvino_model(content: tuple[bytes, ...]) -> Any:
     openvino = import_openvino()
     xml, weights = content
+    damaged = UserError("is damaged, or no model of OpenVINO. Copy or export it again.")
+    if not _XML_START.match(xml) or b"<!" in xml:  # such as <!DOCTYPE
+        raise damaged
     try:
         return openvino_cache.core().read_model(xml, openvino.Tensor(np.frombuffer(weights, np.uint8)))
     except RuntimeError:
-        raise UserError("is damaged, or no model of OpenVINO. Copy or export it again.") from None
+        raise damaged from None
