@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
@@ -19,12 +20,14 @@ from torch import nn
 from resnets.data.image.preprocess import Preprocess
 from resnets.errors import JobError
 from resnets.export import graph
+from resnets.export.certificate import certify as certificate_module
 from resnets.export.certificate import proof_images
 from resnets.export.certificate.certify import certify, check_gate, prove
 from resnets.export.certificate.evidence import Evidence, collect
 from resnets.export.certificate.proof_batches import make
-from resnets.export.certificate.proof_runtimes import Candidate
+from resnets.export.certificate.proof_runtimes import Candidate, candidates
 from resnets.export.certificate.reference import Reference
+from resnets.inference.exported import runtimes
 from resnets.inference.exported.metadata import FEATURES, LOGITS, PROBABILITIES
 from resnets.tasks import load_model
 
@@ -152,6 +155,34 @@ def test_every_image_of_each_batch_in_each_layout_is_compared(made: Made, eviden
     assert prove(candidate(OneImageOnly(honest)), evidence).failing == "the batch of the file is 1"
 
 
+def test_a_moved_bias_is_of_the_model_and_of_no_masked_class(made: Made) -> None:
+    masked = load_model.load(made.file, "cpu", precision="fp32")
+    bias: Any = masked.model.head.fc.bias
+    bias.data[0] = -1e6
+    evidence = collect(masked, NAMES, IMAGES, "normalize")
+    frames = evidence.batches[1].frames[:1]
+    (moved,) = evidence.reference.sabotaged([frames])["a moved bias"]
+    difference = moved[LOGITS] - evidence.reference.outputs(frames)[LOGITS]
+    assert sorted(difference[0].round(4)) == pytest.approx([0, 0, 0, 0.05], abs=1e-4)
+    assert difference[0, 0] == 0
+    assert bias[0] == -1e6
+    assert [each.name for each in check_gate(evidence)] == ["BGR", "/ 256", "a moved bias"]
+    rolled = GraphRuntime(_RolledClasses(sabotages.graph_with("", replace(made, model=masked))))
+    assert "logits" in prove(candidate(rolled), evidence).failing
+
+
+class _RolledClasses(nn.Module):
+    """The logits of all classes but the first one are those of another class."""
+
+    def __init__(self, inner: nn.Module) -> None:
+        super().__init__()
+        self.inner = inner
+
+    def forward(self, images: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        probabilities, logits, features = self.inner(images)
+        return probabilities, torch.cat([logits[:, :1], logits[:, 1:].roll(1, 1)], 1), features
+
+
 def test_a_comparison_that_notices_no_fault_is_an_error(made: Made, evidence: Evidence) -> None:
     blind = load_model.load(made.file, "cpu")
     for parameter in blind.model.parameters():
@@ -183,3 +214,13 @@ def test_the_certificate_of_an_exported_file(to: str) -> None:
     hints = {each["runtime"]: each["hints"] for each in content["runtimes"] if each["decides"]}
     assert hints.get("openvino", {}) == ({} if to == "torch" else {"INFERENCE_PRECISION_HINT": "f32"})
     assert "prove less" in " ".join(found.lines())
+    unseen = replace(found, runtimes=tuple(replace(each, not_seen="not installed") for each in found.runtimes))
+    assert (unseen.passed, unseen.to_dict()["verdict"]) == (False, "refused")
+
+
+def test_without_a_runtime_nothing_is_proved(evidence: Evidence, monkeypatch: pytest.MonkeyPatch) -> None:
+    for module in (certificate_module, runtimes):
+        monkeypatch.setattr(module, "is_installed", lambda name: False)
+    assert [each.name for each in candidates("onnx", {"": b""}, {"outputs": NAMES})] == ["onnxruntime", "openvino"]
+    with pytest.raises(JobError, match=re.escape("pip install 'resnets[onnx,openvino]'")):
+        certify(Path("x"), "onnx", {"": b""}, {}, "model.safetensors", evidence)

@@ -117,8 +117,10 @@ class Certificate:
     @property
     def reason(self) -> str:
         """Why the file is refused, in one line; empty if it passed."""
-        failed = (each for each in self.runtimes if each.decides and each.failing)
-        return next((f"{each}: {each.failing}" for each in failed), "")
+        deciding = [each for each in self.runtimes if each.decides and not each.not_seen]
+        if not deciding:
+            return "no runtime computed it, so nothing is proved"
+        return next((f"{each}: {each.failing}" for each in deciding if each.failing), "")
 
     @property
     def passed(self) -> bool:

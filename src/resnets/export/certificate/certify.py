@@ -14,13 +14,20 @@ import torch
 from resnets.errors import JobError
 from resnets.export.certificate import compare_predictions
 from resnets.export.certificate.certificate import Certificate, RuntimeProof, Sabotage
-from resnets.export.certificate.compare_outputs import Difference, Measured, differences, gray_levels, same_labels
+from resnets.export.certificate.compare_outputs import (
+    Difference,
+    Measured,
+    differences,
+    gray_levels,
+    same_labels,
+    with_softmax,
+)
 from resnets.export.certificate.evidence import Evidence, Resized
 from resnets.export.certificate.proof_batches import ProofBatch
 from resnets.export.certificate.proof_runtimes import Candidate, Contents, candidates
 from resnets.export.graph import PIXELS
 from resnets.inference import hardware
-from resnets.inference.exported.runtimes import EXTRAS, Runtime, first_line, is_installed
+from resnets.inference.exported.runtimes import EXTRAS, OF_FORMAT, Runtime, first_line, is_installed
 from resnets.progress import progress_bar
 
 SABOTAGED = 4  # images on which the comparison is tried with faults: the first, and the last, which are generated
@@ -37,8 +44,10 @@ def certify(
         resizer: the first part of a file that resizes, in the same format.
 
     Raises:
-        JobError: the comparison does not notice a fault that was made on purpose.
+        JobError: no runtime that reads the format is installed, or the comparison does not notice a fault that was made on
+            purpose.
     """
+    _check_installed(to)
     return Certificate(
         path=path,
         format=to,
@@ -52,6 +61,16 @@ def certify(
         sabotages=check_gate(evidence),
         versions=metadata["versions"],
     )
+
+
+def _check_installed(to: str) -> None:
+    names = OF_FORMAT.get(to, ())
+    if names and not any(map(is_installed, names)):
+        extras = ",".join(dict.fromkeys(EXTRAS[name] for name in names))
+        raise JobError(
+            f"No program that reads {to} is installed ({' or '.join(names)}), so nothing would be proved: "
+            f"pip install 'resnets[{extras}]'"
+        )
 
 
 def prove(candidate: Candidate, evidence: Evidence) -> RuntimeProof:
@@ -89,7 +108,7 @@ def _measure(runtime: Runtime, batches: Sequence[ProofBatch], description: str) 
     measured = []
     for batch, where, inputs in progress_bar(cases, description=description, unit="batches"):
         found = dict(zip(names, runtime.run(inputs, names), strict=True))
-        measured.append(Measured(where, found, batch.expected))
+        measured.append(Measured(where, with_softmax(found), with_softmax(batch.expected)))
     return measured
 
 
@@ -125,11 +144,10 @@ def check_gate(evidence: Evidence) -> tuple[Sabotage, ...]:
     reference, batches = evidence.reference, evidence.batches
     frames = [batches[0].frames[:1], *np.split(batches[-1].frames[-SABOTAGED + 1 :], SABOTAGED - 1)]
     expected = [reference.outputs(each) for each in frames]
-    faulty = [reference.sabotaged(each) for each in frames]
     refused = []
-    for fault in faulty[0]:
+    for fault, faulty in reference.sabotaged(frames).items():
         pairs = zip(faulty, expected, strict=True)
-        found = differences([Measured("", each[fault], right) for each, right in pairs])
+        found = differences([Measured("", with_softmax(wrong), with_softmax(right)) for wrong, right in pairs])
         worst: Difference = max(found, key=lambda each: each.value / each.limit)
         if worst.within_limit:
             raise JobError(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,9 +13,14 @@ from resnets.inference.exported.metadata import LOGITS, PROBABILITIES
 
 Outputs = Mapping[str, np.ndarray]  # by name, each with the images as first dimension
 
-# Of the largest number of an output. Honest exports were seen at 1e-6, the smallest of 17 faults (tests/sabotages.py) at 1.4e-3.
+# Of the largest number of an output, or of a class of the logits. Honest exports were seen at 1e-6, the smallest of 17 faults
+# (tests/sabotages.py) at 1.4e-3.
 RELATIVE_LIMIT = 1e-4
 PROBABILITY_LIMIT = 1e-3  # absolute
+SOFTMAX = "softmax of logits"
+# Fractions of the largest logits: numbers below the first are too small for the errors of float32 to be measured by them; the
+# second is as much of RELATIVE_LIMIT as these errors.
+SMALL_CLASS, ROUNDED = 0.1, 0.01
 # Of images that the file resizes, from Pillow's result.
 GRAY_LEVELS_LIMIT = 1
 CHANGED_LIMIT = 0.06
@@ -27,8 +32,8 @@ class Difference:
 
     Attributes:
         output: its name.
-        value: relative to the largest number of the output, or for probabilities absolute; infinite where numbers are missing or
-            the shape is another.
+        value: relative to the largest number of the output, for logits to that of their class, or for probabilities absolute;
+            infinite where numbers are missing or the shape is another.
         where: the batch in which it was seen.
     """
 
@@ -68,7 +73,8 @@ def differences(
     """The difference of each output that is the largest part of its limit, over all images of all batches.
 
     Args:
-        limits: of each batch and output; None for those above.
+        limits: of each batch and output; None for those above, and for labels that differ only where two classes are equal but
+            for rounding.
     """
     found = []
     for name in batches[0].expected:
@@ -76,27 +82,85 @@ def differences(
         allowed = [limit(name)] * len(batches) if limits is None else [each[name] for each in limits]
         worst = int(np.argmax(np.divide(values, allowed)))
         found.append(Difference(name, values[worst], allowed[worst], batches[worst].where))
-    return tuple(found)
+    return tuple(found) if limits is not None else (*found, *_of_labels(batches))
+
+
+def with_softmax(outputs: Outputs) -> Outputs:
+    """The outputs, and where they are the logits of images alone, their softmax, which a program makes of them."""
+    logits = outputs.get(LOGITS)
+    if logits is None or logits.ndim != 2 or len(outputs) > 1:
+        return outputs
+    powers = np.exp(logits.astype(np.float64) - logits.max(1, keepdims=True))
+    return {**outputs, SOFTMAX: powers / powers.sum(1, keepdims=True)}
 
 
 def limit(name: str) -> float:
     """That of an output."""
-    return PROBABILITY_LIMIT if name == PROBABILITIES else RELATIVE_LIMIT
+    return PROBABILITY_LIMIT if name in (PROBABILITIES, SOFTMAX) else RELATIVE_LIMIT
 
 
 def relative(name: str, batches: Sequence[Measured]) -> list[float]:
     """The largest difference of an output in each batch, as `Difference.value`."""
-    scale = 1.0
-    if name != PROBABILITIES:
-        scale = max(float(np.abs(batch.expected[name]).max(initial=0)) for batch in batches)
-    values = [_largest(batch.found.get(name), batch.expected[name]) for batch in batches]
-    return [value / scale if scale else value and math.inf for value in values]
+    scale = _scale(name, [batch.expected[name] for batch in batches])
+    return [_largest(batch.found.get(name), batch.expected[name], scale) for batch in batches]
+
+
+def _scale(name: str, expected: Sequence[np.ndarray]) -> np.ndarray:
+    """What the differences of an output are divided by; for logits (N, K, …) one number for each class, (K, 1, …).
+
+    A class that is masked by a bias of -1e6 says nothing of how exact the others are. So a class has the scale of its own
+    largest logit; if that is small, the one by which an ordinary class changes from image to image, or SMALL_CLASS of the
+    largest of an ordinary class.
+    """
+    if name in (PROBABILITIES, SOFTMAX):
+        return np.ones(1)
+    if name != LOGITS or expected[0].ndim < 2:
+        return np.array([max(float(np.abs(each).max(initial=0)) for each in expected)])
+    magnitudes, changes = _of_classes(expected)
+    scales = np.maximum(magnitudes, max(changes, SMALL_CLASS * _ordinary(magnitudes)))
+    return scales.reshape(-1, *(1,) * (expected[0].ndim - 2))
+
+
+def _of_classes(logits: Sequence[np.ndarray]) -> tuple[np.ndarray, float]:
+    """The largest magnitude of each class, and the range of the values of an ordinary one over all images."""
+    axes = (0, *range(2, logits[0].ndim))
+    highest = np.max([each.max(axes) for each in logits], 0).astype(np.float64)
+    lowest = np.min([each.min(axes) for each in logits], 0).astype(np.float64)
+    return np.maximum(np.abs(highest), np.abs(lowest)), _ordinary(highest - lowest)
+
+
+def _ordinary(values: np.ndarray) -> float:
+    """The median; of two values the lower."""
+    return float(np.quantile(values, 0.5, method="lower"))
+
+
+def _of_labels(batches: Sequence[Measured]) -> Iterator[Difference]:
+    """Where a label is another: by how much the logit of the right one is higher in the reference; nothing if all are the same.
+
+    The margin is relative to what an ordinary class changes by from image to image, so no large bias can hide it.
+    """
+    expected = [batch.expected.get(LOGITS, np.empty(0)) for batch in batches]
+    if expected[0].ndim != 2:
+        return
+    changes = _of_classes(expected)[1]
+    margins = []
+    for batch, right in zip(batches, expected, strict=True):
+        found = batch.found.get(LOGITS)
+        if found is None or found.shape != right.shape or not np.isfinite(found).all():
+            continue  # which `relative` tells
+        for row, label in zip(right.astype(np.float64), found.argmax(1), strict=True):
+            if margin := row.max() - row[label]:
+                scale = max(changes, ROUNDED * max(abs(row.max()), abs(row[label])))
+                margins.append((float(margin / scale), batch.where))
+    if margins:
+        value, where = max(margins)
+        yield Difference("margin of another label", value, 2 * RELATIVE_LIMIT, where)
 
 
 def gray_levels(images: Sequence[Measured]) -> tuple[Difference, ...]:
     """The largest difference of resized images in gray levels, and the part of their values that differ at all."""
     pairs = [(image.found[name], values) for image in images for name, values in image.expected.items()]
-    levels = [_largest(*pair) for pair in pairs]
+    levels = [_largest(*pair, np.ones(1)) for pair in pairs]
     worst = int(np.argmax(levels))
     changed = sum(int((found != expected).sum()) for found, expected in pairs) / sum(pair[1].size for pair in pairs)
     return (
@@ -105,10 +169,12 @@ def gray_levels(images: Sequence[Measured]) -> tuple[Difference, ...]:
     )
 
 
-def _largest(found: np.ndarray | None, expected: np.ndarray) -> float:
+def _largest(found: np.ndarray | None, expected: np.ndarray, scale: np.ndarray) -> float:
     if found is None or found.shape != expected.shape or not np.isfinite(found).all():
         return math.inf
-    return float(np.abs(found.astype(np.float64) - expected).max(initial=0))
+    distances = np.abs(found.astype(np.float64) - expected)
+    parts = np.divide(distances, scale, out=np.where(distances > 0, math.inf, 0.0), where=scale > 0)
+    return float(parts.max(initial=0))
 
 
 def same_labels(batches: Sequence[Measured]) -> int | None:

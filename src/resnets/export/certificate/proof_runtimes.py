@@ -73,7 +73,7 @@ def candidates(
             continue
         predict = partial(_predict, _file(to, contents, metadata), name)
         yield Candidate(name, open_file, F32_HINT if name == OPENVINO else {}, predict, part)
-        if name == OPENVINO:
+        if name == OPENVINO and runtimes.is_installed(name):
             hints: dict[str, str] = {}
             yield Candidate(name, partial(open_file, hints), hints, predict, part, default=True)
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -15,7 +17,9 @@ from resnets.inference.exported.metadata import FEATURES, LOGITS, MAPS, PROBABIL
 from resnets.models.resnet import ResNet
 from resnets.tasks.base import Task
 
-MIN_BIAS_CHANGE, BIAS_CHANGE = 0.05, 1e-3  # the second is a fraction of the largest logit
+MIN_BIAS_CHANGE, BIAS_CHANGE = 0.05, 1e-3  # the second is a fraction of the largest output of an ordinary class
+
+_Layer = nn.Linear | nn.Conv2d
 
 
 class Reference:
@@ -57,18 +61,38 @@ class Reference:
         probabilities = self.task.probabilities(logits)
         return outputs if probabilities is None else {PROBABILITIES: probabilities, **outputs}
 
-    def sabotaged(self, frames: np.ndarray) -> dict[str, Outputs]:
-        """The outputs with three faults that a comparison has to notice, by their names."""
+    def sabotaged(self, frames: Sequence[np.ndarray]) -> dict[str, list[Outputs]]:
+        """The outputs with three faults that a comparison has to notice, by their names, for batches of frames."""
         of_256 = replace(self.preprocess, scale=self.preprocess.scale * 256 / 255)
-        return {
-            "BGR": self.outputs(frames[..., ::-1]),
-            "/ 256": Reference(self.task, self.model, of_256, self.output_names).outputs(frames),
-            "a moved bias": self._with_moved_bias(self.outputs(frames)),
+        faulty = {
+            "/ 256": Reference(self.task, self.model, of_256, self.output_names),
+            "a moved bias": self._with_moved_bias(frames),
         }
+        bgr = {"BGR": [self.outputs(each[..., ::-1]) for each in frames]}
+        return bgr | {name: [other.outputs(each) for each in frames] for name, other in faulty.items()}
 
-    def _with_moved_bias(self, outputs: Outputs) -> Outputs:
-        """As if a bias of the last layer were another."""
-        name = LOGITS if LOGITS in outputs else self.output_names[0]
-        moved = outputs[name].copy()
-        moved[:, 0] += max(MIN_BIAS_CHANGE, BIAS_CHANGE * float(np.abs(moved).max(initial=0)))
-        return {**outputs, name: moved}
+    def _with_moved_bias(self, frames: Sequence[np.ndarray]) -> Reference:
+        """Another bias of one output of the last layer, in a copy of the model.
+
+        It is that of a class whose largest output is the median of all classes, so not that of a class that is masked.
+        """
+        moved = Reference(self.task, copy.deepcopy(self.model), self.preprocess, self.output_names)
+        seen: list[tuple[_Layer, Tensor]] = []
+        layers = [each for each in moved.model.modules() if isinstance(each, _Layer)]
+        hooks = [each.register_forward_hook(lambda layer, _, output: seen.append((layer, output))) for each in layers]
+        largest = []
+        try:
+            for each in frames:
+                moved.outputs(each)
+                layer, output = seen[-1]
+                axis = 1 if isinstance(layer, nn.Conv2d) else -1
+                largest.append(output.abs().movedim(axis, 0).flatten(1).amax(1))
+                seen.clear()
+        finally:
+            for hook in hooks:
+                hook.remove()
+        median, index = torch.stack(largest).amax(0).median(0)
+        bias = torch.zeros(len(largest[0])) if layer.bias is None else layer.bias.detach().clone()
+        bias[index] += max(MIN_BIAS_CHANGE, BIAS_CHANGE * float(median))
+        layer.bias = nn.Parameter(bias)
+        return moved
