@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 from resnets import __version__
-from resnets.hashing import sha256
 from resnets.weights import checkpoint as checkpoints
 from resnets.weights import provenance
 from resnets.weights.checkpoint import Checkpoint
@@ -21,6 +20,7 @@ def metadata(
     checkpoint: Checkpoint,
     file: Path,
     *,
+    sha256: str,
     kind: str,
     outputs: tuple[str, ...],
     size: tuple[int, int] | None,
@@ -31,6 +31,7 @@ def metadata(
 
     Args:
         file: the checkpoint that is exported.
+        sha256: that of the file.
         kind: of the input.
         outputs: their names, in order.
         size: height and width of the input; None where it may have any.
@@ -41,7 +42,7 @@ def metadata(
     header = without_paths(checkpoints.to_header(checkpoint)) | {"class_names": list(checkpoint.class_names)}
     return {
         "checkpoint": header,
-        "checkpoint_sha256": sha256(file),
+        "checkpoint_sha256": sha256,
         "input": kind,
         "precision": precision,
         "outputs": list(outputs),

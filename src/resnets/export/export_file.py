@@ -16,6 +16,7 @@ from resnets.export.certificate.certificate import Certificate
 from resnets.export.certificate.certify import certify
 from resnets.export.write_exported import FORMATS, TracedGraph, write_contents
 from resnets.export.write_library_folder import LIBRARIES
+from resnets.hashing import sha256
 from resnets.inference.exported.metadata import INPUTS
 from resnets.message_format import format_bytes, suggestion
 from resnets.progress import log
@@ -39,6 +40,7 @@ def export(
     """Write a model in the format `to`, and its certificate beside it; see `resnets.export_model`."""
     _check_choice("format", to, (*FORMATS, *LIBRARIES))
     _check_choice("preprocess", preprocess, tuple(INPUTS))
+    digest = sha256(_find(model))
     trained, file = load(model)
     path = Path(out) if out is not None else output_path.default(file, output_path.ENDINGS[to])
     output_path.check(path, to, CERTIFICATE, certificate.is_certificate)
@@ -47,6 +49,8 @@ def export(
     chosen = proof_images.choose(images, file, checkpoint)
     found = evidence.collect(trained, built.output_names, chosen, preprocess)
     traced = TracedGraph(built, preprocess, graph.input_size(trained.preprocess), checkpoint, file)
+    if traced.sha256 != digest:  # by a training that goes on
+        raise UserError(f"'{file}' was changed while it was read. Export it when its training has ended.")
     log(f"tracing {trained.spec.name if trained.spec else 'the network'}, and writing it as {to} ...")
     contents = traced.contents(to)
     resizer = None
@@ -56,8 +60,8 @@ def export(
     if not result.passed:
         path = output_path.beside(path, output_path.REFUSED)
         result = result.written_to(path)
+    write_contents(path, contents)  # first, so that no certificate says of an older file that it passed
     atomic_write.write_text(output_path.beside(path, CERTIFICATE), json.dumps(result.to_dict(), indent=1) + "\n")
-    write_contents(path, contents)
     if not result.passed:
         raise JobError(f"The export is refused and kept as '{path}': {result.reason}.")
     log(
@@ -67,13 +71,13 @@ def export(
 
 
 def load(model: TrainedModel | str | Path) -> tuple[TrainedModel, Path]:
-    """The model and the file of its checkpoint, which has the same tensors."""
-    file = find_weights.find_file(model.name if isinstance(model, TrainedModel) else model)
+    """The model and the file of its checkpoint, which has the same tensors, preprocessing and fitted values."""
+    file = _find(model)
     local_file.check_not_exported(file)
     loaded = load_model.load(file, "cpu", precision="fp32")
     loaded.name = str(model.name if isinstance(model, TrainedModel) else model)
     loaded.check_trained()
-    if isinstance(model, TrainedModel) and not _have_equal_tensors(model, loaded):
+    if isinstance(model, TrainedModel) and not _are_equal(model, loaded):
         raise UserError(
             f"The model was changed since it was loaded from '{model.name}': save it as a checkpoint first."
         )
@@ -84,7 +88,13 @@ def load(model: TrainedModel | str | Path) -> tuple[TrainedModel, Path]:
     return loaded, file
 
 
-def _have_equal_tensors(model: TrainedModel, other: TrainedModel) -> bool:
+def _find(model: TrainedModel | str | Path) -> Path:
+    return find_weights.find_file(model.name if isinstance(model, TrainedModel) else model)
+
+
+def _are_equal(model: TrainedModel, other: TrainedModel) -> bool:
+    if model.preprocess != other.preprocess or model.task != other.task:
+        return False
     first, second = model.model.state_dict(), other.model.state_dict()
     return first.keys() == second.keys() and all(torch.equal(first[name].cpu(), second[name]) for name in first)
 

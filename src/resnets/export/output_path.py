@@ -31,6 +31,8 @@ def check(path: Path, to: str, note_ending: str, is_note: Callable[[Path], bool]
         note_ending: of the name of the note beside it.
         is_note: whether a file that exists is such a note.
     """
+    if path.name in ("", ".."):
+        raise UserError(f"`out` is the name of what is written, not of a folder for it; received `out={path}`.")
     if to == "openvino":
         if path.suffix in (".xml", ".bin", *local_file.EXPORTED):
             raise UserError(f"`format=openvino` writes a folder; received `out={path}`.")

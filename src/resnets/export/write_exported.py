@@ -11,6 +11,7 @@ from resnets import atomic_write
 from resnets.export import describe, write_onnx, write_openvino, write_torch
 from resnets.export.graph import ExportedGraph, example_input
 from resnets.export.trace import trace
+from resnets.hashing import sha256
 from resnets.inference.exported.int8_files import INT8
 from resnets.weights.checkpoint import Checkpoint
 
@@ -39,6 +40,11 @@ class TracedGraph:
         """The `torch.export.ExportedProgram`."""
         return trace(self.graph, self._example, self.kind, self.size)
 
+    @cached_property
+    def sha256(self) -> str:
+        """That of the checkpoint's file."""
+        return sha256(self.file)
+
     @property
     def _example(self) -> Any:
         return example_input(self.size, self.checkpoint.spec.in_channels, self.kind)
@@ -46,13 +52,15 @@ class TracedGraph:
     def metadata(self, to: str, precision: str = "fp32") -> dict[str, Any]:
         """The metadata of a file of the format `to`."""
         quantizer = (describe.QUANTIZERS[to],) if precision == INT8 else ()
+        resizer = ("pillow",) if self.kind == "full" else ()  # whose version decides the order of the axes
         return describe.metadata(
             self.checkpoint,
             self.file,
+            sha256=self.sha256,
             kind=self.kind,
             outputs=self.graph.output_names,
             size=self.size,
-            packages=(*describe.PACKAGES[to], *quantizer),
+            packages=(*describe.PACKAGES[to], *quantizer, *resizer),
             precision=precision,
         )
 

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import hashlib
+import re
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Any
 
 import numpy as np
 from PIL import Image
 
+from resnets.data.image.open_image_file import DecodeError, open_image_file
 from resnets.data.split import lineage
 from resnets.errors import UserError
 from resnets.message_format import pluralize
@@ -46,7 +48,12 @@ class ProofImages:
 
     def to_dict(self) -> dict[str, Any]:
         counts = {"count": len(self.images), "real": self.real, "generated": len(self.images) - self.real}
-        return {**counts, "origin": self.origin, "yours": self.yours, "sha256": self.sha256}
+        return {**counts, "origin": _without_folders(self.origin), "yours": self.yours, "sha256": self.sha256}
+
+
+def _without_folders(text: str) -> str:
+    """The text with only the last part of each path in quotes, since folders are those of this machine."""
+    return re.sub(r"'([^']*[/\\][^']*)'", lambda found: f"'{PurePath(found[1]).name}'", text)
 
 
 def choose(paths: Sequence[str], file: Path, checkpoint: Checkpoint) -> ProofImages:
@@ -86,14 +93,16 @@ def _with_generated(real: Sequence[ImageInput], origin: str, *, yours: bool) -> 
 
 
 def _sha256(image: ImageInput) -> str:
-    """That of the file, or of the pixels of an image in memory or in a shard."""
+    """That of the bytes of its file, which may be in a shard, or of the pixels of an image in memory."""
     if isinstance(image, np.ndarray):
         return hashlib.sha256(f"{image.shape}".encode() + image.tobytes()).hexdigest()
-    path = Path(str(image))
     try:
-        return hashlib.sha256(path.read_bytes() if path.is_file() else str(image).encode()).hexdigest()
+        with open_image_file(str(image)) as file:
+            return hashlib.sha256(file.read()).hexdigest()
+    except DecodeError as error:
+        raise UserError(str(error)) from None
     except OSError as error:
-        raise UserError(f"'{path}' cannot be read: {error.strerror}.") from None
+        raise UserError(f"'{image}' cannot be read: {error.strerror}.") from None
 
 
 def photographs(count: int) -> list[np.ndarray]:
