@@ -6,6 +6,7 @@ import hashlib
 import json
 import shutil
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -14,6 +15,8 @@ from torch import Tensor
 
 import resnets
 from resnets.errors import JobError, UserError
+from resnets.export import export_file
+from resnets.export.certificate import proof_images
 from resnets.tasks import registry
 from resnets.tasks.classification.task import Classification
 
@@ -68,10 +71,50 @@ def test_wrong_arguments_are_one_line(checkpoint: Path, tmp_path: Path) -> None:
     assert "ends in .onnx; received" in refusal(checkpoint, tmp_path / "a.pt2")
     assert "writes a folder" in refusal(checkpoint, tmp_path / "a.xml", format="openvino")
     assert "exported model" in refusal(exported_files.exported("onnx"))
+    for out in (".", "..", tmp_path / "a" / ".."):
+        assert "`out` is the name of what is written" in refusal(checkpoint, out, format="openvino")
+
+
+def test_a_model_that_was_changed_since_it_was_loaded_is_refused(checkpoint: Path) -> None:
     model = resnets.load(checkpoint, "cpu")
-    next(model.model.parameters()).data.add_(1)
-    with pytest.raises(UserError, match="was changed since it was loaded"):
-        resnets.export_model(model, format="torch")
+    original = model.preprocess, model.task
+    for change in ("tensors", "preprocess", "fitted values"):
+        model.preprocess, model.task = original
+        if change == "tensors":
+            first = next(model.model.parameters())
+            first.data.add_(1)
+        elif change == "preprocess":
+            first.data.sub_(1)
+            model.preprocess = model.preprocess.with_size(33)
+        else:
+            model.task = model.task.with_fitted({})
+        with pytest.raises(UserError, match="was changed since it was loaded"):
+            resnets.export_model(model, format="torch")
+
+
+def test_a_checkpoint_that_is_replaced_during_the_export_is_refused(
+    checkpoint: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As by a training that goes on."""
+    choose = proof_images.choose
+
+    def replaced(*arguments: Any) -> proof_images.ProofImages:
+        tiny_checkpoint.write(checkpoint, recipe="another")
+        return choose(*arguments)
+
+    monkeypatch.setattr(proof_images, "choose", replaced)
+    assert "was changed while it was read" in refusal(checkpoint, format="torch")
+    assert [each.name for each in checkpoint.parent.iterdir()] == ["model.safetensors"]
+
+
+def test_a_file_is_written_before_its_certificate(checkpoint: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fails(path: Path, contents: Any) -> None:
+        raise JobError("the disk is full")
+
+    monkeypatch.setattr(export_file, "write_contents", fails)
+    with pytest.raises(JobError, match="the disk is full"):
+        resnets.export_model(checkpoint, format="torch")
+    assert [each.name for each in checkpoint.parent.iterdir()] == ["model.safetensors"]
 
 
 class DependsOnTheBatch(Classification):

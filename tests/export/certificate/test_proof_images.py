@@ -12,6 +12,7 @@ import pytest
 from PIL import Image
 from tests import exported_files, tiny_checkpoint
 
+from resnets.data.image.open_image_file import tar_address
 from resnets.errors import UserError
 from resnets.export.certificate import proof_images
 from resnets.hashing import sha256
@@ -61,6 +62,23 @@ def test_else_the_val_images_of_the_run_that_have_not_changed(tmp_path: Path) ->
     gone = proof_images.choose((), file, checkpoint)
     assert (gone.yours, gone.real) == (False, 16)
     assert "the val images of its run are not in" in gone.origin
+    assert str(tmp_path) in gone.origin
+    assert gone.to_dict()["origin"].endswith("(the val images of its run are not in 'data')")
+
+
+def test_an_image_in_a_shard_is_listed_by_its_content(tmp_path: Path) -> None:
+    (path,) = save_images(tmp_path / "one", 1)
+    content = path.read_bytes()
+    digests = []
+    for number, middle in enumerate((content, content, content[:-1] + b"x")):
+        tar = tmp_path / f"{number}.tar"
+        tar.write_bytes(b"before" + middle + b"after")
+        address = tar_address(str(tar), 6, len(content), "image.png")
+        digests.append(proof_images.with_generated([address], "", yours=True).sha256)
+    alone = proof_images.with_generated([str(path)], "", yours=True).sha256
+    assert digests[0] == digests[1] == alone != digests[2]
+    with pytest.raises(UserError, match="does not exist"):
+        proof_images.with_generated([str(tmp_path / "none.tar@6+9/image.png")], "", yours=True)
 
 
 def test_else_crops_of_photographs_at_odd_sizes() -> None:

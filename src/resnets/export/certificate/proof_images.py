@@ -68,17 +68,17 @@ def choose(paths: Sequence[str], file: Path, checkpoint: Checkpoint) -> ProofIma
     if paths:
         found = image_paths.find_images(paths, sys.stdin)
         chosen = _spread(found)
-        return _with_generated(chosen, f"{len(chosen)} of {pluralize(len(found), 'image')} that you named", yours=True)
+        return with_generated(chosen, f"{len(chosen)} of {pluralize(len(found), 'image')} that you named", yours=True)
     val, gap = lineage.unchanged_images(file, checkpoint.provenance, "val", MOST_REAL)
     if val:
-        return _with_generated(val, f"{pluralize(len(val), 'image')} of the val split of its run", yours=True)
+        return with_generated(val, f"{pluralize(len(val), 'image')} of the val split of its run", yours=True)
     return of_scikit_learn(f" ({gap})")
 
 
 def of_scikit_learn(why: str = "") -> ProofImages:
     """Images that prove less, since they are not those of the user."""
     origin = f"{MOST_REAL} crops of two photographs of scikit-learn{why}"
-    return _with_generated(photographs(MOST_REAL), origin, yours=False)
+    return with_generated(photographs(MOST_REAL), origin, yours=False)
 
 
 def _spread(values: Sequence[Any]) -> list[Any]:
@@ -86,7 +86,8 @@ def _spread(values: Sequence[Any]) -> list[Any]:
     return [values[index] for index in np.linspace(0, len(values) - 1, min(len(values), MOST_REAL)).round().astype(int)]
 
 
-def _with_generated(real: Sequence[ImageInput], origin: str, *, yours: bool) -> ProofImages:
+def with_generated(real: Sequence[ImageInput], origin: str, *, yours: bool) -> ProofImages:
+    """These, and generated ones. Raises UserError where one cannot be read."""
     images = (*real, *generated(COUNT - len(real)))
     digests = "\n".join(_sha256(image) for image in images)
     return ProofImages(images, len(real), origin, yours, hashlib.sha256(digests.encode()).hexdigest())

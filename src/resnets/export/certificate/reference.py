@@ -18,6 +18,7 @@ from resnets.models.resnet import ResNet
 from resnets.tasks.base import Task
 
 MIN_BIAS_CHANGE, BIAS_CHANGE = 0.05, 1e-3  # the second is a fraction of the largest output of an ordinary class
+POSITION_BIAS_CHANGE = 0.5  # of the last layer of a detector, whose first output is the position of a box within a cell
 
 _Layer = nn.Linear | nn.Conv2d
 
@@ -74,7 +75,8 @@ class Reference:
     def _with_moved_bias(self, frames: Sequence[np.ndarray]) -> Reference:
         """Another bias of one output of the last layer, in a copy of the model.
 
-        It is that of a class whose largest output is the median of all classes, so not that of a class that is masked.
+        It is that of a class whose largest output is the median of all classes, so not that of a class that is masked; without
+        logits, it is the first one.
         """
         moved = Reference(self.task, copy.deepcopy(self.model), self.preprocess, self.output_names)
         seen: list[tuple[_Layer, Tensor]] = []
@@ -93,6 +95,9 @@ class Reference:
                 hook.remove()
         median, index = torch.stack(largest).amax(0).median(0)
         bias = torch.zeros(len(largest[0])) if layer.bias is None else layer.bias.detach().clone()
-        bias[index] += max(MIN_BIAS_CHANGE, BIAS_CHANGE * float(median))
+        if LOGITS in self.output_names:
+            bias[index] += max(MIN_BIAS_CHANGE, BIAS_CHANGE * float(median))
+        else:
+            bias[0] += POSITION_BIAS_CHANGE
         layer.bias = nn.Parameter(bias)
         return moved
