@@ -21,7 +21,7 @@ from resnets.inference.exported.int8_files import PASSED
 from resnets.tasks.classification.confidence_intervals import paired_score
 from resnets.tasks.classification.prediction_set import Predictions
 
-FAST = Gain("openvino fp32", 16, 0.10, 0.05, (1.9, 2.0, 2.1))
+FAST = Gain("openvino fp32", 16, (1.9, 2.0, 2.1))
 
 
 def of(count: int, only_fp32: int, only_int8: int) -> AccuracyLoss:
@@ -90,7 +90,7 @@ def test_a_loss_above_the_limit_is_refused_whatever_the_number_of_images() -> No
 
 def test_an_int8_model_that_is_not_faster_is_refused() -> None:
     """As of S8S8 without VNNI: 1.19 times."""
-    slow = Gain("openvino fp32", 16, 0.119, 0.1, (1.15, 1.19, 1.22))
+    slow = Gain("openvino fp32", 16, (1.15, 1.19, 1.22))
     verdict = judge(of(10_000, 60, 66), slow, max_drop=0.5, min_gain=1.2)
     assert verdict == (
         REFUSED,
@@ -100,6 +100,20 @@ def test_an_int8_model_that_is_not_faster_is_refused() -> None:
     assert passed.name == PASSED
     assert "2.00 times [1.90, 2.10] as fast" in passed.reason
     assert judge(of(10_000, 260, 18), FAST, max_drop=0.5, min_gain=1.2).name == REFUSED
+
+
+def test_rounds_on_both_sides_of_the_limit_prove_no_speed() -> None:
+    """The median of the ratios is above, as on a machine that is busy in some of the rounds; one slow round is no matter."""
+    busy = Gain("openvino fp32", 16, (0.19, 0.5, 1.0, 1.3, 1.4, 2.0, 8.39))
+    assert busy.gain == 1.3
+    assert judge(of(10_000, 60, 66), busy, max_drop=0.5, min_gain=1.2) == (
+        NOT_PROVED,
+        "it is 1.30 times [0.19, 8.39] as fast as openvino fp32 in batches of 16; needed is 1.2 (`min_gain`), and a quarter of "
+        "the rounds is below: the machine is busy, run it again",
+    )
+    once = Gain("openvino fp32", 16, (0.19, 1.25, 1.25, 1.3, 1.4, 1.4, 1.4))
+    assert judge(of(10_000, 60, 66), once, max_drop=0.5, min_gain=1.2).passed
+    assert judge(of(10_000, 60, 66), busy, max_drop=0.5, min_gain=1.35).name == REFUSED
 
 
 def predictions(labels: list[int], true: list[int]) -> Predictions:

@@ -107,16 +107,18 @@ def test_too_few_images_prove_nothing_and_the_file_is_kept_as_refused(
         (few / name).mkdir(parents=True)
         for file in sorted((shaded_shapes.folder() / "test" / name).iterdir())[:20]:
             shutil.copy(file, few / name)
+        shutil.copy(file, few / name / "copy.png")
     words = ["--count", "20", "--format", "onnx", "--min-gain", str(FAST_ENOUGH), "--out", str(tmp_path / "m.onnx")]
     words = ["quantize", str(shaded_shapes.checkpoint_file()), str(shaded_shapes.folder()), *words]
     assert main([*words, "--validation", str(few)]) == 1
     printed = capsys.readouterr()
     assert "not proved: it loses" in printed.out
+    assert "gate: 40 images of the whole data (there is no split); 2 images left out as copies of others" in printed.err
     assert "more images are needed to prove it" in printed.err
     assert "--max-drop" in printed.err
     assert sorted(path.name for path in tmp_path.iterdir()) == ["few", "m.onnx.refused", "m.onnx.refused.gate.json"]
     gate = json.loads((tmp_path / "m.onnx.refused.gate.json").read_text())
-    assert (gate["verdict"], gate["images"]["images"]) == ("not proved", 40)
+    assert (gate["verdict"], gate["images"]["images"], gate["images"]["left_out_as_copies"]) == ("not proved", 40, 2)
     assert gate["file_sha256"] == sha256(tmp_path / "m.onnx.refused")
     assert gate["quantization"]["reduce_range"] is True
     assert contents_again("onnx", gate["calibration"]) == {"": (tmp_path / "m.onnx.refused").read_bytes()}
@@ -169,6 +171,7 @@ def test_the_same_bytes_twice_and_no_path_of_this_machine() -> None:
         ({"out": "{}"}, "exists and was not exported by resnets"),
         ({"checkpoint": "fasterrcnn_light_tiny.digit_scenes", "out": "x"}, "Only classifiers are quantized"),
         ({"checkpoint": "int8"}, "is an exported model"),
+        ({"checkpoint": "x" * 5000}, "cannot be read: File name too long"),
     ],
 )
 def test_what_cannot_be_done_is_said(arguments: dict[str, object], message: str, monkeypatch, tmp_path: Path) -> None:

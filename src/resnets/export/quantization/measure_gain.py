@@ -35,17 +35,15 @@ def measure_gain(model: TrainedModel, file: ExportedModel, paths: Sequence[str])
     after, pixels = file.runner.job(count, BATCH), _batch(file, paths)
     before.outputs(images)  # the first batch chooses and builds the backend
     after.outputs(pixels)
-    rounds = [
-        (
-            float(np.median(time_calls(lambda: before.outputs(images), SECONDS))),
-            float(np.median(time_calls(lambda: after.outputs(pixels), SECONDS))),
+    ratios = [
+        float(
+            np.median(time_calls(lambda: before.outputs(images), SECONDS))
+            / np.median(time_calls(lambda: after.outputs(pixels), SECONDS))
         )
         for _ in progress_bar(range(ROUNDS), description="measuring the speed", total=ROUNDS, unit="rounds")
     ]
-    seconds_before, seconds_after = (float(np.median(each)) for each in zip(*rounds, strict=True))
     (choice,) = before.used
-    ratios = tuple(first / second for first, second in rounds)
-    return Gain(str(choice), BATCH, seconds_before, seconds_after, ratios)
+    return Gain(str(choice), BATCH, tuple(ratios))
 
 
 def _batch(model: TrainedModel, paths: Sequence[str]) -> Tensor:

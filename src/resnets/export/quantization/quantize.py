@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +13,9 @@ from resnets.data.datasets.dataset import Dataset, Sample
 from resnets.data.split import lineage
 from resnets.errors import JobError, UserError
 from resnets.export import graph, output_path
-from resnets.export.quantization import calibration_images, int8_gate, write_int8
+from resnets.export.quantization import calibration_images, gate_images, int8_gate, write_int8
 from resnets.export.quantization.calibration_images import CalibrationImages
+from resnets.export.quantization.gate_images import GateImages
 from resnets.export.quantization.int8_gate import AccuracyLoss, Gain, Verdict
 from resnets.export.quantization.measure_gain import measure_gain
 from resnets.export.write_exported import TracedGraph, write_contents
@@ -29,7 +30,6 @@ from resnets.tasks.classification.task import Classification
 from resnets.tasks.exported import exported_model
 from resnets.tasks.exported.exported_model import ExportedModel, input_preprocess
 from resnets.tasks.inputs import evaluation_split
-from resnets.tasks.inputs.evaluation_split import ALL, EvaluationSplit
 from resnets.tasks.trained_model import TrainedModel
 from resnets.weights import checkpoint as checkpoints
 from resnets.weights import find_weights, local_file
@@ -94,29 +94,33 @@ def quantize(
     int8_gate.check_limits(max_drop, min_gain)
     if count < 1:
         raise UserError(f"`count` must be 1 or more; received {count}.")
-    local_file.check_not_exported(checkpoint)
     file = find_weights.find_file(checkpoint)
+    local_file.check_not_exported(file)
     path = Path(out) if out is not None else output_path.default(file, int8_files.ENDINGS[to])
     output_path.check(path, to, int8_files.GATE, lambda note: int8_files.read_gate(note) is not None)
     digest, model = sha256(file), load_model.load(file, "cpu", precision="fp32")
     if not isinstance(model.task, Classification):
         raise UserError(f"Only classifiers are quantized; '{file}' is a model of the task {model.task.name}.")
     evaluate.check_models([file], [model], str(images))
-    gate_images = _gate_images(file, model, images if validation is None else validation, validation is not None)
-    calibration = _calibration_images(file, model, images, gate_images, count=count, seed=seed)
+    location = images if validation is None else validation
+    gate = gate_images.choose(_read(model, location), location, file, model, is_validation=validation is not None)
+    log(gate.in_words())
+    for notice in gate.notices:
+        log(f"warning: {notice}")
+    calibration = _calibration_images(file, model, images, gate, count=count, seed=seed)
     traced = trace(file, model)
     pixels = calibration_images.load(calibration.paths, input_preprocess(model.preprocess, INPUT), INPUT)
     log(f"quantizing {model.spec.name if model.spec else 'the network'}, and writing it as {to} ...")
     contents = write_int8.contents(traced, to, pixels)
     written = ExportedFile(path, to, tuple(contents.values()), traced.metadata(to, int8_files.INT8))
-    loss, gain = measure(model, exported_model.of_file(written), gate_images.samples)
+    loss, gain = measure(model, exported_model.of_file(written), gate.samples)
     verdict = int8_gate.judge(loss, gain, max_drop=max_drop, min_gain=min_gain)
     if written.metadata["checkpoint_sha256"] != digest:  # by a training that goes on
         raise UserError(f"'{file}' was changed while it was read. Quantize it when its training has ended.")
     details = {
         "format": FORMAT, "verdict": verdict.name, "reason": verdict.reason, "max_drop": max_drop, "min_gain": min_gain,
         "loss": loss.to_dict(), "gain": gain.to_dict(), **_describe_file(written, file), "calibration": calibration.to_dict(),
-        "images": _describe_images(gate_images, file, model), "processor": int8_files.describe_processor(),
+        "images": gate.to_dict(), "processor": int8_files.describe_processor(),
     }  # fmt: skip
     result = QuantizeResult(
         path if verdict.passed else output_path.beside(path, output_path.REFUSED), verdict, loss, gain, details
@@ -140,32 +144,8 @@ def measure(model: TrainedModel, int8: ExportedModel, samples: Sequence[Sample])
     return int8_gate.measure_loss(before, after), measure_gain(model, int8, before.paths)
 
 
-def _gate_images(file: Path, model: TrainedModel, location: str | Path, is_validation: bool) -> EvaluationSplit:
-    """The images on which the loss is measured, with the hashes of their files: test, else val, of the data or of the run."""
-    chosen = evaluation_split.choose_split(_read(model, location), file, model.provenance)
-    if chosen.name == ALL and not is_validation:
-        raise UserError(
-            f"'{location}' has no test and no val split, and a loss is not measured on images of the calibration. Give the "
-            "images to measure it on by `validation`."
-        )
-    chosen = replace(chosen, samples=lineage.with_sha256(chosen.samples))
-    log(f"gate: {pluralize(len(chosen.samples), 'image')} of {_name(chosen)} ({chosen.reason})")
-    for notice in _notices(chosen, file, model):
-        log(f"warning: {notice}")
-    return chosen
-
-
-def _notices(chosen: EvaluationSplit, file: Path, model: TrainedModel) -> list[str]:
-    """What the weights have seen of the images of the gate."""
-    notices = evaluate.training_notices([(file.name, lineage.lineage_of(file, model.provenance))], chosen)
-    if selected := evaluation_split.num_selected_on(file, chosen.samples, model.provenance):
-        images = f"{selected:,} of the {len(chosen.samples):,} images of the gate"
-        notices.append(f"{evaluate.describe_selection(model.task, images)}; other images may lose more")
-    return notices
-
-
 def _calibration_images(
-    file: Path, model: TrainedModel, location: str | Path, gate_images: EvaluationSplit, *, count: int, seed: int
+    file: Path, model: TrainedModel, location: str | Path, gate: GateImages, *, count: int, seed: int
 ) -> CalibrationImages:
     """Images of train; where a dataset has no splits, any that the gate does not have."""
     chosen = evaluation_split.choose_split(_read(model, location), file, model.provenance, prefer=("train",))
@@ -174,8 +154,8 @@ def _calibration_images(
         model.class_names,
         count=count,
         seed=seed,
-        excluded={digest for digest in lineage.sha256_of_samples(gate_images.samples) if digest},
-        split=_name(chosen),
+        excluded={digest for digest in lineage.sha256_of_samples(gate.samples) if digest},
+        split=gate_images.split_name(chosen),
     )
     log(found.in_words())
     return found
@@ -183,10 +163,6 @@ def _calibration_images(
 
 def _read(model: TrainedModel, location: str | Path) -> Dataset:
     return model.task.bind(model.task.read(str(location), on_inaccessible="error", config=model.task.config))
-
-
-def _name(chosen: EvaluationSplit) -> str:
-    return "the whole data" if chosen.name == ALL else f"the {chosen.name} split"
 
 
 def _describe_file(written: ExportedFile, checkpoint: Path) -> dict[str, Any]:
@@ -198,10 +174,3 @@ def _describe_file(written: ExportedFile, checkpoint: Path) -> dict[str, Any]:
         "quantization": write_int8.settings(written.format),
         "versions": written.metadata["versions"],
     }
-
-
-def _describe_images(chosen: EvaluationSplit, file: Path, model: TrainedModel) -> dict[str, Any]:
-    """The images of the gate for JSON."""
-    values = {"images": len(chosen.samples), "split": chosen.name}
-    digest = calibration_images.list_sha256(chosen.samples)
-    return {**values, "sha256": digest, "notices": _notices(chosen, file, model)}
