@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import onnx
 import pytest
 from PIL import Image
 from tests import exported_files
@@ -84,3 +88,41 @@ def test_what_it_cannot_do_is_one_line() -> None:
         resnets.evaluate(exported_files.exported("onnx", "full"), "digits", scales=[64])
     with pytest.raises(resnets.UserError, match="exported from"):
         resnets.convert(folder, to="timm", out="never.safetensors")
+
+
+@pytest.mark.parametrize("backend", ["onnxruntime", "openvino"])
+def test_a_file_that_is_not_what_its_metadata_say_is_refused(backend: str, tmp_path: Path) -> None:
+    path = tmp_path / "lies.onnx"
+
+    def lie(change: Callable[[dict[str, Any]], object], name: str = "logits") -> str:
+        model = onnx.load(exported_files.exported("onnx"))
+        own = model.metadata_props[0]
+        assert own.key == "resnets"
+        values = json.loads(own.value)
+        change(values)
+        own.value = json.dumps(values)
+        names = [output.name for output in model.graph.output]
+        model.graph.output[names.index("logits")].name = name
+        for node in model.graph.node:
+            for values_of_node in (node.input, node.output):
+                values_of_node[:] = [name if each == "logits" else each for each in values_of_node]
+        path.write_bytes(model.SerializeToString())
+        message = refusal(path, backend=backend)
+        assert str(path) in message
+        assert "\n" not in message
+        return message
+
+    def name_classes(count: int) -> Callable[[dict[str, Any]], None]:
+        def change(values: dict[str, Any]) -> None:
+            values["checkpoint"]["class_names"] = list("abcde"[:count])
+            values["checkpoint"]["spec"]["num_classes"] = count
+
+        return change
+
+    for count in (3, 5):
+        expected = f"output 'logits' should have the shape (?, {count}) and has the shape (?, 4)"
+        assert expected in lie(name_classes(count))
+    assert "output 'logits' should have the shape (?, 4) and has none" in lie(lambda values: None, "other")
+    assert "output 'lost' should have none" in lie(lambda values: values.update(outputs=["logits", "lost"]))
+    assert "one of float32, and its graph has uint8" in lie(lambda values: values.update(input="none"))
+    assert "input should have the shape (?, 33, 61, 3)" in lie(lambda values: values.update(size=[33, 61]))

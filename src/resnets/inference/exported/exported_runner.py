@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -12,7 +12,7 @@ from torch import Tensor
 from resnets.errors import UserError
 from resnets.inference.choose_backend import Choice
 from resnets.inference.exported.read_exported import ExportedFile
-from resnets.inference.exported.runtimes import open_runtime
+from resnets.inference.exported.runtimes import Shape, first_line, open_runtime
 from resnets.inference.static_graph import to_float
 
 
@@ -22,23 +22,26 @@ class ExportedRunner:
     Args:
         file: as `read_exported.read` returns it.
         outputs: the names of the outputs that are needed.
+        shapes: of all outputs that the model may have, by name.
         finish: from these outputs, a tensor or a tuple of tensors, to those of the model.
         backend: the runtime, or "auto".
         precision: "auto", or that of the file.
 
     Raises:
-        UserError: the runtime or the precision is not that of the file, or cannot read it.
+        UserError: the runtime or the precision is not that of the file, or cannot read it; or its graph is not what its
+            metadata say.
     """
 
     def __init__(
         self,
         file: ExportedFile,
         outputs: list[str],
+        shapes: Mapping[str, Shape],
         finish: Callable[[Any], Any],
         backend: str = "auto",
         precision: str = "auto",
     ) -> None:
-        self.file, self.names, self.finish = file, outputs, finish
+        self.file, self.names, self.shapes, self.finish = file, outputs, shapes, finish
         own = str(file.metadata["precision"])
         # Evaluation asks for fp32 where nothing else is given, so an int8 file takes it as its own.
         if precision not in ("auto", "fp32", own):
@@ -46,6 +49,35 @@ class ExportedRunner:
         self.backend, self.precision = backend, precision
         self.runtime = open_runtime(file, backend)
         self.choice = Choice(self.runtime.name, own)
+        self._check_input()
+        found = self.runtime.signature.outputs
+        for output in dict.fromkeys([*outputs, *file.metadata["outputs"]]):
+            self.check_shape(f"output '{output}'", found.get(output), shapes.get(output))
+
+    def _check_input(self) -> None:
+        kind, size = self.file.metadata["input"], tuple(self.file.metadata["size"] or (None, None))
+        expected = ("float32", (None, None, *size)) if kind == "none" else ("uint8", (None, *size, 3))
+        inputs = self.runtime.signature.inputs
+        if [each for each, _ in inputs] != [expected[0]]:
+            raise UserError(
+                f"'{self.file.path}' has other inputs than its metadata say: one of {expected[0]}, and its graph has "
+                f"{', '.join(each for each, _ in inputs) or 'none'}. Export it again."
+            )
+        self.check_shape("input", inputs[0][1], expected[1])
+
+    def check_shape(self, what: str, found: Shape | None, expected: Shape | None) -> None:
+        """Raise UserError for an input or output of another shape than the metadata of the file say; None is none."""
+        if (
+            found is not None
+            and expected is not None
+            and len(found) == len(expected)
+            and all(None in pair or pair[0] == pair[1] for pair in zip(found, expected, strict=True))
+        ):
+            return
+        raise UserError(
+            f"'{self.file.path}' is not what its metadata say: its {what} should have {_text(expected)} and has "
+            f"{_text(found)}. Export it again."
+        )
 
     def with_outputs(self, outputs: list[str], finish: Callable[[Any], Any]) -> ExportedRunner:
         """The same with other outputs of the file; the runtime is shared.
@@ -86,9 +118,20 @@ class ExportedJob:
         """The outputs of the model for (N, C, h, w): normalized, or values of 0 to 255 where the file normalizes."""
         runner = self.runner
         runner.check_size(images.shape[-2], images.shape[-1])
-        found = runner.runtime.run(as_input(images, str(runner.file.metadata["input"])), runner.names)
+        pixels = as_input(images, str(runner.file.metadata["input"]))
+        try:
+            found = runner.runtime.run(pixels, runner.names)
+        except Exception as error:  # of several types of the libraries
+            name = runner.runtime.name
+            raise UserError(f"'{runner.file.path}' cannot be computed by {name}: {first_line(error)}") from error
+        for output, values in zip(runner.names, found, strict=True):
+            runner.check_shape(f"output '{output}'", values.shape, (len(images), *runner.shapes[output][1:]))
         tensors = tuple(torch.from_numpy(np.ascontiguousarray(each)) for each in found)
         return to_float(runner.finish(tensors[0] if len(tensors) == 1 else tensors))
+
+
+def _text(shape: Shape | None) -> str:
+    return f"the shape ({', '.join('?' if size is None else str(size) for size in shape)})" if shape else "none"
 
 
 def as_input(images: Tensor, kind: str) -> np.ndarray:

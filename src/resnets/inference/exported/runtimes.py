@@ -1,6 +1,7 @@
 """The runtimes that compute exported files: ONNX Runtime and OpenVINO, on the CPU, in the precision of the file."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 import numpy as np
@@ -17,7 +18,24 @@ from resnets.message_format import suggestion
 ONNXRUNTIME = "onnxruntime"
 OF_FORMAT = {ONNX: (ONNXRUNTIME, OPENVINO), OPENVINO: (OPENVINO,)}
 EXTRAS = {ONNXRUNTIME: "onnx", OPENVINO: "openvino"}
+_TYPES = {"tensor(uint8)": "uint8", "tensor(float)": "float32", "u8": "uint8", "f32": "float32"}
 F32_HINT = {"INFERENCE_PRECISION_HINT": "f32"}  # without it, OpenVINO computes in bf16 where the processor has it
+
+
+Shape = tuple[int | None, ...]  # None for a size that may vary
+
+
+@dataclass(frozen=True)
+class Signature:
+    """What the graph of a file takes and returns, as its runtime says.
+
+    Attributes:
+        inputs: type of the elements ("uint8", "float32" or another name) and shape of each.
+        outputs: their shapes by name.
+    """
+
+    inputs: Sequence[tuple[str, Shape]]
+    outputs: Mapping[str, Shape]
 
 
 class Runtime(Protocol):
@@ -51,6 +69,10 @@ class OnnxRuntime:
             self.session = onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
         except Exception as error:  # of several types of the library
             raise UserError(f"ONNX Runtime cannot read it: {first_line(error)}") from None
+        self.signature = Signature(
+            [(_TYPES.get(each.type, each.type), _known(each.shape)) for each in self.session.get_inputs()],
+            {each.name: _known(each.shape) for each in self.session.get_outputs()},
+        )
 
     def run(self, images: np.ndarray, outputs: Sequence[str]) -> list[np.ndarray]:
         """See `Runtime`."""
@@ -69,6 +91,10 @@ class OpenVino:
         self.compiled = self._compile()
         self.in_streams: dict[int, Any] = {}  # by their number, compiled when they are first used
         self.requests: dict[int, list[Any]] = {}
+        self.signature = Signature(
+            [(_TYPES.get(each.element_type.get_type_name(), ""), _openvino_shape(each)) for each in model.inputs],
+            {name: _openvino_shape(each) for each in model.outputs for name in each.get_names()},
+        )
         self.precision = str(self.compiled.get_property("INFERENCE_PRECISION_HINT").get_type_name())
 
     def _compile(self, **properties: Any) -> Any:
@@ -124,16 +150,19 @@ def is_installed(name: str) -> bool:
     return has_onnxruntime() if name == ONNXRUNTIME else has_openvino()
 
 
-def open_runtime(file: ExportedFile, name: str = "auto", hints: dict[str, str] | None = None) -> Runtime:
+def open_runtime(file: ExportedFile, name: str = "auto", hints: dict[str, str] | None = None) -> OnnxRuntime | OpenVino:
     """The runtime that computes `file`, ready to run. Raises as `choose`, and UserError for a graph that it cannot read.
 
     Args:
         hints: as those of `OpenVino`.
     """
     chosen = choose(file, name)
-    if chosen == ONNXRUNTIME:
-        return OnnxRuntime(file.content[0])
-    return OpenVino(file.openvino_model() if file.format == OPENVINO else read_onnx(file.content[0]), hints)
+    try:
+        if chosen == ONNXRUNTIME:
+            return OnnxRuntime(file.content[0])
+        return OpenVino(file.openvino_model() if file.format == OPENVINO else read_onnx(file.content[0]), hints)
+    except UserError as error:
+        raise UserError(f"'{file.path}': {error}") from None
 
 
 def read_onnx(content: bytes) -> Any:
@@ -142,6 +171,17 @@ def read_onnx(content: bytes) -> Any:
         return openvino_cache.core().read_model(content)
     except RuntimeError as error:
         raise UserError(f"OpenVINO cannot read it: {first_line(error)}") from None
+
+
+def _known(sizes: Iterable[Any]) -> Shape:
+    return tuple(size if isinstance(size, int) else None for size in sizes)
+
+
+def _openvino_shape(port: Any) -> Shape:
+    shape = port.get_partial_shape()
+    if shape.rank.is_dynamic:
+        return ()
+    return tuple(size.get_length() if size.is_static else None for size in shape)
 
 
 def first_line(error: Exception) -> str:

@@ -15,9 +15,11 @@ from resnets.data.image.preprocess import Preprocess
 from resnets.errors import UserError
 from resnets.inference.exported import int8_files, read_exported
 from resnets.inference.exported.exported_runner import ExportedRunner
-from resnets.inference.exported.metadata import FEATURES, LOGITS
+from resnets.inference.exported.metadata import FEATURES, LOGITS, MAPS, PROBABILITIES
 from resnets.inference.exported.read_exported import ExportedFile
+from resnets.inference.exported.runtimes import Shape
 from resnets.inference.model_runner import OutputsRunner
+from resnets.models.resnet import ResNet
 from resnets.tasks import registry
 from resnets.tasks.base import Task
 from resnets.tasks.embeddings import feature_extractor
@@ -110,9 +112,9 @@ def of_file(file: ExportedFile, backend: str = "auto", precision: str = "auto", 
     checkpoint = checkpoints.from_header(path, file.metadata["checkpoint"])
     task = registry.of_checkpoint(checkpoint)
     model = _structure(path, task, checkpoint)
-    outputs: list[str] = file.metadata["outputs"]
-    names = [LOGITS] if FEATURES in outputs else outputs
-    runner = ExportedRunner(file, names, _finish(task, model, names), backend, precision)
+    names = [LOGITS] if isinstance(model, ResNet) else list(task.output_names)
+    shapes = _output_shapes(task, model)
+    runner = ExportedRunner(file, names, shapes, _finish(task, model, names), backend, precision)
     return ExportedModel(file, checkpoint, task, model, runner)
 
 
@@ -142,6 +144,17 @@ def _structure(path: Path, task: Task, checkpoint: Checkpoint) -> nn.Module:
             return task.build(checkpoint.spec)
     except (ValueError, RuntimeError) as error:
         raise UserError(f"'{path}': its network '{checkpoint.spec.name}' cannot be built: {error}") from error
+
+
+def _output_shapes(task: Task, model: nn.Module) -> dict[str, Shape]:
+    """Those of all outputs that an exported file of the model may have, by name."""
+    if isinstance(model, ResNet):
+        count = task.num_outputs
+        vectors: dict[str, Shape] = dict.fromkeys((PROBABILITIES, LOGITS), (None, count))
+        return {**vectors, FEATURES: (None, None), MAPS: (None, count, None, None)}
+    count = len(task.class_names)
+    boxes: dict[str, Shape] = {"boxes": (None, None, 4), "scores": (None, None, count), "sizes": (None, 2)}
+    return {LOGITS: (None, count, None, None), **boxes}
 
 
 def _finish(task: Task, model: nn.Module, names: Sequence[str]) -> Callable[[Any], Any]:
