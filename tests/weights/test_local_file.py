@@ -23,6 +23,14 @@ def test_a_folder_of_another_library_is_told_from_a_run(tmp_path: Path) -> None:
     assert shlex.split(command)[3:6] == [str(folder), "--to", "resnets"]
 
 
+def test_what_is_made_of_a_checkpoint_is_beside_it_and_keeps_any_other_ending(tmp_path: Path) -> None:
+    assert local_file.export_path(tmp_path / "model.safetensors", "_int8.onnx") == tmp_path / "model_int8.onnx"
+    assert local_file.export_path(tmp_path / "model.ckpt", "_int8.onnx") == tmp_path / "model.ckpt_int8.onnx"
+    assert local_file.export_path(local_file.find("cifar_resnet20.cifar10"), ".onnx") == Path(
+        "cifar_resnet20.cifar10.onnx"
+    )
+
+
 def test_a_folder_of_runs_names_them(tmp_path: Path) -> None:
     for name in ("first", "second"):
         (tmp_path / name / "weights").mkdir(parents=True)

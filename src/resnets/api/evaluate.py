@@ -34,7 +34,7 @@ def evaluate(
     workers: int | None = None,
     device: str = "auto",
     backend: str = "auto",
-    precision: str = "fp32",
+    precision: str = "auto",
 ) -> Evaluation:
     """Evaluate a checkpoint on labeled images, with 95 % intervals, as a whole and class by class.
 
@@ -59,7 +59,8 @@ def evaluate(
         workers: number of threads that read images; None for one per processor.
         device: as in `resnets.load`.
         backend: "auto" (the reference), "torch", "compile" or "openvino".
-        precision: "fp32", "bf16" or "int8", the file that `resnets.quantize` wrote beside the checkpoint.
+        precision: "auto" (fp32, or that of an exported file), "fp32", "bf16" or "int8", the file
+            that `resnets.quantize` wrote beside the checkpoint.
 
     Returns:
         The results: `.metrics` has `top1`, `top1_interval`, `ece` and others; `.to_dict()` is what `--json` prints.
@@ -94,7 +95,7 @@ def compare(
     workers: int | None = None,
     device: str = "auto",
     backend: str = "auto",
-    precision: str = "fp32",
+    precision: str = "auto",
 ) -> Evaluation:
     """Compare two checkpoints on the same labeled images: which is better, and whether that may be chance.
 

@@ -42,7 +42,7 @@ def export(
     _check_choice("preprocess", preprocess, tuple(INPUTS))
     digest = sha256(_find(model))
     trained, file = load(model)
-    path = Path(out) if out is not None else output_path.default(file, output_path.ENDINGS[to])
+    path = Path(out) if out is not None else local_file.export_path(file, output_path.ENDINGS[to])
     output_path.check(path, to, CERTIFICATE, certificate.is_certificate)
     checkpoint = checkpoints.read(file, task=None)
     built = graph.build(trained.task, trained.model, trained.preprocess, preprocess, heatmap)

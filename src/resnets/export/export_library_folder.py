@@ -26,6 +26,7 @@ from resnets.inference.exported import read_exported
 from resnets.progress import log
 from resnets.tasks.trained_model import TrainedModel
 from resnets.weights import checkpoint as checkpoints
+from resnets.weights import local_file
 from resnets.weights.checkpoint import Checkpoint
 from resnets.weights.formats import huggingface_preprocess, model_card
 
@@ -39,7 +40,7 @@ def export(model: TrainedModel | str | Path, out: str | Path | None, *, to: str,
     """Write the folder, and the certificate beside its ONNX file; see `resnets.export_model`."""
     trained, file = export_file.load(model)
     digest = sha256(file)
-    folder = Path(out) if out is not None else output_path.default(file, f"_{to}")
+    folder = Path(out) if out is not None else local_file.export_path(file, f"_{to}")
     for target in (folder, output_path.beside(folder, output_path.REFUSED)):
         _check_folder(target)
     checkpoint = checkpoints.read(file, task=None)

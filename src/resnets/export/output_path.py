@@ -18,11 +18,6 @@ REFUSED = ".refused"  # after the name of what did not pass
 _OPENVINO_FILES = {read_exported.XML, read_exported.WEIGHTS}
 
 
-def default(file: Path, ending: str) -> Path:
-    """Beside the checkpoint; in the current folder for weights that have a name instead of a path."""
-    return local_file.folder_for_exports(file) / f"{file.name.removesuffix(local_file.SUFFIX)}{ending}"
-
-
 def check(path: Path, to: str, note_ending: str, is_note: Callable[[Path], bool]) -> None:
     """Raise UserError where an export cannot be written, or would replace anything that is no exported file.
 

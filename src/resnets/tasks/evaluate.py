@@ -25,7 +25,7 @@ from resnets.tasks.inputs.batching import check_options
 from resnets.tasks.inputs.evaluation_split import EvaluationSplit
 from resnets.tasks.trained_model import TrainedModel
 from resnets.weights import checkpoint as checkpoint_file
-from resnets.weights import find_weights
+from resnets.weights import find_weights, local_file
 from resnets.weights.hub import bundled
 
 
@@ -135,13 +135,14 @@ def evaluate_checkpoints(
     calibrate: bool = False,
     device: str = "auto",
     backend: str = "auto",
-    precision: str = "fp32",
+    precision: str = "auto",
     on_bad: str = "error",
     **options: Any,
 ) -> Evaluation:
     """Evaluate checkpoints on labeled images: several as an ensemble or, with `pairwise`, two against each other.
 
     Args:
+        precision: "auto" is that of an exported file, and fp32 of a checkpoint.
         calibrate: fit the one checkpoint anew to these images (its temperature or thresholds), and store that in its file.
         options: of the task, such as `crops` and `scales` of classification.
 
@@ -162,7 +163,7 @@ def evaluate_checkpoints(
     files = [find_weights.find_file(checkpoint) for checkpoint in checkpoints]
     if calibrate:
         check_not_bundled(files[0])
-    models = [load_model.load(file, device, backend=backend, precision=precision) for file in files]
+    models = [load_model.load(file, device, backend=backend, precision=_precision(file, precision)) for file in files]
     groups = [[each] for each in models] if pairwise else [models]
     check_models(files, models, data)
     task = models[0].task
@@ -199,6 +200,11 @@ def evaluate_checkpoints(
         in_sample=bool(in_sample),
         notices=(*notices, *in_sample),
     )
+
+
+def _precision(file: Path, precision: str) -> str:
+    """That of an exported file, and fp32 of a checkpoint, where none was asked for."""
+    return "fp32" if precision == "auto" and not local_file.exported_format(file) else precision
 
 
 def _read(task: Task, file: Path, data: str, on_bad: str) -> Dataset:

@@ -11,6 +11,7 @@ from resnets.errors import UserError
 from resnets.inference.device import resolve_device
 from resnets.inference.exported import int8_files
 from resnets.inference.exported.int8_files import INT8
+from resnets.progress import log
 from resnets.tasks import registry
 from resnets.tasks.base import Task
 from resnets.tasks.exported import exported_model
@@ -41,7 +42,9 @@ def load(path: str | Path, device: str = "auto", *, backend: str = "auto", preci
     if kind := local_file.exported_format(file):
         return exported_model.load(file, kind, device, backend=backend, precision=precision)
     if precision == INT8:
-        int8 = int8_files.find(file, local_file.folder_for_exports(file))
+        int8 = int8_files.find(file)
+        log(f"int8: '{int8.path}' {int8_files.passed_in_words(int8)}")
+        int8_files.warn_of_processor(int8)
         return exported_model.of_file(int8, backend, device=device)
     device = resolve_device(device)
     checkpoint = checkpoints.read(file, task=None)

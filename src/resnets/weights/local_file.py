@@ -68,10 +68,11 @@ def check_not_exported(path: str | Path) -> None:
         )
 
 
-def folder_for_exports(file: Path) -> Path:
-    """The folder of files that are made of a checkpoint: its own; the current one for weights that have a name."""
-    has_name = file == bundled.path_of(file.name.removesuffix(SUFFIX)) or file.is_relative_to(cache_dir())
-    return Path() if has_name else file.parent
+def export_path(file: Path, ending: str) -> Path:
+    """A file that is made of a checkpoint: beside it; in the current folder for weights that have a name instead of a path."""
+    name = file.name.removesuffix(SUFFIX)
+    has_name = file == bundled.path_of(name) or file.is_relative_to(cache_dir())
+    return (Path() if has_name else file.parent) / f"{name}{ending}"
 
 
 def is_run_dir(path: str | Path) -> bool:

@@ -102,6 +102,7 @@ def test_a_calibration_by_dark_noise_is_refused(tmp_path: Path) -> None:
 def test_too_few_images_prove_nothing_and_the_file_is_kept_as_refused(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    earlier = shaded_shapes.quantized()
     few = tmp_path / "few"
     for name in CLASSES:
         (few / name).mkdir(parents=True)
@@ -116,6 +117,8 @@ def test_too_few_images_prove_nothing_and_the_file_is_kept_as_refused(
     assert "gate: 40 images of the whole data (there is no split); 2 images left out as copies of others" in printed.err
     assert "more images are needed to prove it" in printed.err
     assert "--max-drop" in printed.err
+    limits = f"--max-drop 0.5 and --min-gain {FAST_ENOUGH:g} and was {earlier.gain.gain:.2f} times as fast"
+    assert f"warning: --precision int8 still takes '{earlier.path}', which passed with {limits} before" in printed.err
     assert sorted(path.name for path in tmp_path.iterdir()) == ["few", "m.onnx.refused", "m.onnx.refused.gate.json"]
     gate = json.loads((tmp_path / "m.onnx.refused.gate.json").read_text())
     assert (gate["verdict"], gate["images"]["images"], gate["images"]["left_out_as_copies"]) == ("not proved", 40, 2)

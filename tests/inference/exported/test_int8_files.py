@@ -13,6 +13,8 @@ from tests import shaded_shapes
 
 import resnets
 from resnets.errors import UserError
+from resnets.inference.exported import int8_files
+from resnets.weights import local_file
 
 pytest.importorskip("nncf")
 
@@ -41,8 +43,41 @@ def refusal(copies: Path) -> str:
     return str(error.value)
 
 
-def test_the_unchanged_copies_are_taken(copies: Path) -> None:
-    assert resnets.load(copies, precision="int8").name == str(copies.with_name("model_int8_openvino"))
+def test_the_unchanged_copies_are_taken(copies: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path, gain = copies.with_name("model_int8_openvino"), shaded_shapes.quantized().gain.gain
+    assert resnets.load(copies, precision="int8").name == str(path)
+    limits = "`max_drop=0.5` and `min_gain=1e-06`"
+    assert f"int8: '{path}' passed with {limits} and was {gain:.2f} times as fast\n" in capsys.readouterr().err
+    edit(copies, lambda values: values.update(max_drop=[], min_gain=10**400, gain=None))
+    resnets.load(copies, precision="int8")
+    assert "`max_drop=unknown` and `min_gain=unknown` and was unknown times" in capsys.readouterr().err
+
+
+def test_of_a_checkpoint_with_another_ending_it_has_the_name_that_quantize_gives(copies: Path) -> None:
+    path = local_file.export_path(copies.rename(copies.with_name("model.ckpt")), int8_files.ENDINGS["openvino"])
+    for ending in ("", int8_files.GATE):
+        copies.with_name(f"model_int8_openvino{ending}").rename(f"{path}{ending}")
+    assert resnets.load(copies.with_name("model.ckpt"), precision="int8").name == str(path)
+
+
+def test_it_is_evaluated_in_int8_and_refused_where_fp32_is_asked_for(copies: Path) -> None:
+    file = copies.with_name("model_int8_openvino")
+    for name in shaded_shapes.CLASSES:
+        shutil.copytree(
+            shaded_shapes.folder() / "train" / name,
+            copies.with_name("data") / "test" / name,
+            ignore=lambda folder, names: sorted(names)[2:],
+        )
+    found = resnets.evaluate(file, copies.with_name("data"))
+    assert (found.metrics["count"], found.to_dict()["precision"]) == (4, "int8")
+    for call in (
+        lambda: resnets.load(file, precision="fp32"),
+        lambda: resnets.evaluate(file, copies.with_name("data"), precision="fp32"),
+    ):
+        with pytest.raises(
+            UserError, match="is an exported file, which is computed in int8; received `precision=fp32`"
+        ):
+            call()
 
 
 def test_without_an_int8_file_the_command_is_named(copies: Path) -> None:
@@ -72,8 +107,9 @@ def test_of_other_weights_it_is_not_taken(copies: Path) -> None:
 
 
 def test_the_hash_of_the_checkpoint_is_in_the_file_and_in_the_proof(copies: Path) -> None:
-    edit(copies, lambda values: values.update(checkpoint_sha256="0" * 64))
-    assert "made of other weights" in refusal(copies)
+    for value in ("0" * 64, [], None):
+        edit(copies, lambda values, value=value: values.update(checkpoint_sha256=value))
+        assert "made of other weights" in refusal(copies)
 
 
 def test_a_file_that_was_changed_is_not_taken(copies: Path) -> None:

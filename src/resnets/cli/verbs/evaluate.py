@@ -62,7 +62,7 @@ def evaluate(
     ] = None,
     device: Annotated[str, machine(help="auto, cpu, cuda, 0, mps.")] = "auto",
     backend: Annotated[str, machine(help="auto (the reference), torch, compile or openvino.")] = "auto",
-    precision: Annotated[str, machine(help="fp32, bf16 or int8.")] = "fp32",
+    precision: Annotated[str, machine(help="auto (fp32; of an exported file, its own), fp32, bf16 or int8.")] = "auto",
 ) -> None:
     """Evaluate checkpoints on labeled images: metrics with 95 % intervals, as a whole and class by class.
 

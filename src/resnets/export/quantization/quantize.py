@@ -96,7 +96,7 @@ def quantize(
         raise UserError(f"`count` must be 1 or more; received {count}.")
     file = find_weights.find_file(checkpoint)
     local_file.check_not_exported(file)
-    path = Path(out) if out is not None else output_path.default(file, int8_files.ENDINGS[to])
+    path = Path(out) if out is not None else local_file.export_path(file, int8_files.ENDINGS[to])
     output_path.check(path, to, int8_files.GATE, lambda note: int8_files.read_gate(note) is not None)
     digest, model = sha256(file), load_model.load(file, "cpu", precision="fp32")
     if not isinstance(model.task, Classification):
@@ -127,7 +127,21 @@ def quantize(
     )
     write_contents(result.path, contents)
     atomic_write.write_text(result.gate_path, json.dumps(details, indent=1) + "\n")
+    if not verdict.passed:
+        _warn_of_earlier(file)
     return result
+
+
+def _warn_of_earlier(checkpoint: Path) -> None:
+    """Log a warning where `precision="int8"` takes a file of the checkpoint that passed before."""
+    try:
+        earlier = int8_files.find(checkpoint)
+    except UserError:
+        return
+    log(
+        f"warning: `precision=int8` still takes '{earlier.path}', which {int8_files.passed_in_words(earlier)} before. Remove it "
+        "if it is not to be used"
+    )
 
 
 def trace(file: Path, model: TrainedModel) -> TracedGraph:

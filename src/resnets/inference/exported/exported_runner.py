@@ -43,9 +43,11 @@ class ExportedRunner:
     ) -> None:
         self.file, self.names, self.shapes, self.finish = file, outputs, shapes, finish
         own = str(file.metadata["precision"])
-        # Evaluation asks for fp32 where nothing else is given, so an int8 file takes it as its own.
-        if precision not in ("auto", "fp32", own):
-            raise UserError(f"'{file.path}' is computed in {own}; received `precision={precision}`.")
+        if precision not in ("auto", own):
+            raise UserError(
+                f"'{file.path}' is an exported file, which is computed in {own}; received `precision={precision}`. For another "
+                "one use the checkpoint."
+            )
         self.backend, self.precision = backend, precision
         self.runtime = open_runtime(file, backend)
         self.choice = Choice(self.runtime.name, own)

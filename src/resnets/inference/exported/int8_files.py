@@ -21,6 +21,7 @@ from resnets.inference import hardware
 from resnets.inference.exported import read_exported
 from resnets.inference.exported.read_exported import ONNX, OPENVINO, ExportedFile
 from resnets.progress import log
+from resnets.weights import local_file
 
 INT8 = "int8"  # the precision in the metadata
 PASSED = "passed"  # the verdict of a file that may be used in place of its checkpoint
@@ -36,43 +37,55 @@ def content_sha256(file: ExportedFile) -> str:
     return digest.hexdigest()
 
 
-def find(checkpoint: Path, folder: Path) -> ExportedFile:
+def find(checkpoint: Path) -> ExportedFile:
     """The int8 file of a checkpoint that passed the gate and belongs to these very weights.
-
-    Args:
-        folder: where it is.
 
     Raises:
         UserError: there is none; the message says why, and which command writes one.
     """
     reasons = []
     for to, ending in ENDINGS.items():
-        path = folder / f"{checkpoint.stem}{ending}"
+        path = local_file.export_path(checkpoint, ending)
         if path.exists():
             try:
-                file = _proved(path, to, sha256(checkpoint))
+                return _proved(path, to, sha256(checkpoint))
             except UserError as error:
                 reasons.append(str(error))
-            else:
-                warn_of_processor(file)
-                return file
     reason = reasons[0] if reasons else f"'{checkpoint}' has no int8 file beside it."
     raise UserError(f"{reason} Write one and prove it: resnets quantize {shlex.quote(str(checkpoint))} IMAGES")
 
 
 def _proved(path: Path, to: str, checkpoint_sha256: str) -> ExportedFile:
-    note = path.with_name(path.name + GATE)
+    note = _gate_path(path)
     gate = read_gate(note)
     if gate is None:
         raise UserError(f"'{path}' is not used: there is no proof of it, '{note.name}', beside it.")
     if gate["verdict"] != PASSED:
         raise UserError(f"'{path}' is not used: it did not pass, as '{note.name}' says.")
     file = read_exported.read(path, to)
-    if {file.metadata["checkpoint_sha256"], gate.get("checkpoint_sha256")} != {checkpoint_sha256}:
+    if not file.metadata["checkpoint_sha256"] == gate.get("checkpoint_sha256") == checkpoint_sha256:
         raise UserError(f"'{path}' is not used: it was made of other weights than those of the checkpoint.")
     if file.metadata["precision"] != INT8 or gate["file_sha256"] != content_sha256(file):
         raise UserError(f"'{path}' is not used: it is not the file that '{note.name}' was written for.")
     return file
+
+
+def passed_in_words(file: ExportedFile) -> str:
+    """`passed with max_drop=0.5 and min_gain=1.2 and was 1.31 times as fast`, of a file that `find` returned."""
+    gate = read_gate(_gate_path(file.path)) or {}
+    gain = gate.get("gain")
+    limits = f"`max_drop={_number(gate.get('max_drop'), 'g')}` and `min_gain={_number(gate.get('min_gain'), 'g')}`"
+    times = _number(gain.get("gain") if isinstance(gain, dict) else None, ".2f")
+    return f"passed with {limits} and was {times} times as fast"
+
+
+def _number(value: object, form: str) -> str:
+    return format(value, form) if isinstance(value, (int, float)) and abs(value) < 1e9 else "unknown"
+
+
+def _gate_path(path: Path) -> Path:
+    """The JSON file beside an int8 file."""
+    return path.with_name(path.name + GATE)
 
 
 def read_gate(note: Path) -> Mapping[str, Any] | None:
@@ -91,7 +104,7 @@ def describe_processor() -> dict[str, Any]:
 
 def warn_of_processor(file: ExportedFile) -> None:
     """Log a warning where a file was proved on a processor with instructions that this one lacks."""
-    gate = read_gate(file.path.with_name(file.path.name + GATE))
+    gate = read_gate(_gate_path(file.path))
     processor = gate.get("processor") if gate else None
     flags = processor.get("flags") if isinstance(processor, dict) else None
     if not isinstance(flags, list):
