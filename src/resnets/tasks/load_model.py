@@ -42,7 +42,7 @@ def load(path: str | Path, device: str = "auto", *, backend: str = "auto", preci
     if kind := local_file.exported_format(file):
         return exported_model.load(file, kind, device, backend=backend, precision=precision)
     if precision == INT8:
-        int8 = int8_files.find(file)
+        int8 = int8_files.find(file, local_file.export_paths(file, int8_files.ENDINGS))
         log(f"int8: '{int8.path}' {int8_files.passed_in_words(int8)}")
         int8_files.warn_of_processor(int8)
         return exported_model.of_file(int8, backend, device=device)

@@ -4,6 +4,7 @@ import os
 import re
 import shlex
 import stat
+from collections.abc import Mapping
 from pathlib import Path
 
 from resnets.cache_dir import cache_dir
@@ -73,6 +74,11 @@ def export_path(file: Path, ending: str) -> Path:
     name = file.name.removesuffix(SUFFIX)
     has_name = file == bundled.path_of(name) or file.is_relative_to(cache_dir())
     return (Path() if has_name else file.parent) / f"{name}{ending}"
+
+
+def export_paths(file: Path, endings: Mapping[str, str]) -> dict[str, Path]:
+    """`export_path` with each ending, by the keys of the endings."""
+    return {key: export_path(file, ending) for key, ending in endings.items()}
 
 
 def is_run_dir(path: str | Path) -> bool:

@@ -135,7 +135,7 @@ def quantize(
 def _warn_of_earlier(checkpoint: Path) -> None:
     """Log a warning where `precision="int8"` takes a file of the checkpoint that passed before."""
     try:
-        earlier = int8_files.find(checkpoint)
+        earlier = int8_files.find(checkpoint, local_file.export_paths(checkpoint, int8_files.ENDINGS))
     except UserError:
         return
     log(

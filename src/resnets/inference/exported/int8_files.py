@@ -21,7 +21,6 @@ from resnets.inference import hardware
 from resnets.inference.exported import read_exported
 from resnets.inference.exported.read_exported import ONNX, OPENVINO, ExportedFile
 from resnets.progress import log
-from resnets.weights import local_file
 
 INT8 = "int8"  # the precision in the metadata
 PASSED = "passed"  # the verdict of a file that may be used in place of its checkpoint
@@ -37,15 +36,17 @@ def content_sha256(file: ExportedFile) -> str:
     return digest.hexdigest()
 
 
-def find(checkpoint: Path) -> ExportedFile:
+def find(checkpoint: Path, candidates: Mapping[str, Path]) -> ExportedFile:
     """The int8 file of a checkpoint that passed the gate and belongs to these very weights.
+
+    Args:
+        candidates: where such a file would be, by its format.
 
     Raises:
         UserError: there is none; the message says why, and which command writes one.
     """
     reasons = []
-    for to, ending in ENDINGS.items():
-        path = local_file.export_path(checkpoint, ending)
+    for to, path in candidates.items():
         if path.exists():
             try:
                 return _proved(path, to, sha256(checkpoint))
