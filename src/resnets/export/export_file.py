@@ -40,7 +40,7 @@ def export(
     """Write a model in the format `to`, and its certificate beside it; see `resnets.export_model`."""
     _check_choice("format", to, (*FORMATS, *LIBRARIES))
     _check_choice("preprocess", preprocess, tuple(INPUTS))
-    digest = sha256(_find(model))
+    digest = sha256(find(model))
     trained, file = load(model)
     path = Path(out) if out is not None else local_file.export_path(file, output_path.ENDINGS[to])
     output_path.check(path, to, CERTIFICATE, certificate.is_certificate)
@@ -72,7 +72,7 @@ def export(
 
 def load(model: TrainedModel | str | Path) -> tuple[TrainedModel, Path]:
     """The model and the file of its checkpoint, which has the same tensors, preprocessing and fitted values."""
-    file = _find(model)
+    file = find(model)
     local_file.check_not_exported(file)
     loaded = load_model.load(file, "cpu", precision="fp32")
     loaded.name = str(model.name if isinstance(model, TrainedModel) else model)
@@ -88,7 +88,8 @@ def load(model: TrainedModel | str | Path) -> tuple[TrainedModel, Path]:
     return loaded, file
 
 
-def _find(model: TrainedModel | str | Path) -> Path:
+def find(model: TrainedModel | str | Path) -> Path:
+    """The file of its checkpoint."""
     return find_weights.find_file(model.name if isinstance(model, TrainedModel) else model)
 
 

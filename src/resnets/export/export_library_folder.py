@@ -26,7 +26,7 @@ from resnets.inference.exported import read_exported
 from resnets.progress import log
 from resnets.tasks.trained_model import TrainedModel
 from resnets.weights import checkpoint as checkpoints
-from resnets.weights import local_file
+from resnets.weights import conversion, local_file
 from resnets.weights.checkpoint import Checkpoint
 from resnets.weights.formats import huggingface_preprocess, model_card
 
@@ -38,8 +38,8 @@ OWN_FILES = {
 
 def export(model: TrainedModel | str | Path, out: str | Path | None, *, to: str, images: Sequence[str]) -> Certificate:
     """Write the folder, and the certificate beside its ONNX file; see `resnets.export_model`."""
+    digest = sha256(export_file.find(model))
     trained, file = export_file.load(model)
-    digest = sha256(file)
     folder = Path(out) if out is not None else local_file.export_path(file, f"_{to}")
     for target in (folder, output_path.beside(folder, output_path.REFUSED)):
         _check_folder(target)
@@ -47,14 +47,14 @@ def export(model: TrainedModel | str | Path, out: str | Path | None, *, to: str,
     traced = write_library_folder.traced_logits(checkpoint, file)
     with tempfile.TemporaryDirectory(prefix="resnets-") as temporary:
         new = Path(temporary, folder.name)
-        lines = write_library_folder.write_tensors(to, new, traced)
+        lines = conversion.convert(file, to=to, out=new)
         chosen = proof_images.choose(images, file, checkpoint)
         found = _as_of_folder(evidence.collect(trained, (LOGITS,), chosen, "none"), checkpoint, traced.checkpoint)
         log(f"tracing {checkpoint.spec.name}, and writing it as onnx ...")
         metadata = traced.metadata("onnx")
         content = write_onnx.to_bytes(write_library_folder.onnx_model(traced), metadata)
         result = certify(folder / ONNX_FILE, "onnx", {"": content}, metadata, file.name, found)
-        if metadata["checkpoint_sha256"] != digest or sha256(file) != digest:  # by a training that goes on
+        if metadata["checkpoint_sha256"] != digest:  # by a training that goes on
             raise UserError(f"'{file}' was changed while it was read. Export it when its training has ended.")
         if not result.passed:
             folder = output_path.beside(folder, output_path.REFUSED)

@@ -1,4 +1,4 @@
-"""Write a folder of Hugging Face's transformers or of timm that also has an ONNX file, for transformers.js.
+"""The ONNX file in a folder of Hugging Face's transformers or of timm, for transformers.js.
 
 transformers.js reads `config.json`, `preprocessor_config.json` and `onnx/model.onnx`, with the input `pixel_values` and the
 output `logits`.
@@ -16,7 +16,6 @@ from resnets.export import graph, write_onnx
 from resnets.export.write_exported import TracedGraph
 from resnets.models.resnet import ResNet
 from resnets.tasks import load_model
-from resnets.weights import conversion
 from resnets.weights.checkpoint import UNTRAINED, Checkpoint
 from resnets.weights.formats import fold_into_tensors
 
@@ -59,23 +58,6 @@ def traced_logits(checkpoint: Checkpoint, file: Path) -> TracedGraph:
     network = Logits(built.network, built.output_names.index(graph.LOGITS))
     only = graph.ExportedGraph(built.before, network, (graph.LOGITS,)).eval()
     return TracedGraph(only, "none", graph.input_size(folded.preprocess), folded, file)
-
-
-def write_tensors(to: str, folder: Path, traced: TracedGraph) -> list[str]:
-    """Write the files of `resnets weights convert`, with the model card.
-
-    Args:
-        to: "huggingface" or "timm".
-        traced: as `traced_logits` returns it.
-
-    Returns:
-        What was converted, a line each, as of `conversion.convert`.
-
-    Raises:
-        UserError: the library does not have this network, or `folder` cannot be written to.
-        JobError: the disk is full.
-    """
-    return conversion.convert(traced.file, to=to, out=folder)
 
 
 def onnx_model(traced: TracedGraph) -> Any:

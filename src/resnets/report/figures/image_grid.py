@@ -29,6 +29,11 @@ class Caption(NamedTuple):
     color: str = canvas.TEXT
 
 
+def file_caption(path: str) -> Caption:
+    """The name of a file with its folder, which is often its class."""
+    return Caption("/".join(Path(path).parts[-2:]), color=canvas.MUTED)
+
+
 class Tile(NamedTuple):
     """One image of a grid: a path, or uint8 (H, W, 3); lines below it; and the color of a bar under it, if any."""
 

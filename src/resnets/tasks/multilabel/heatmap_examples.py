@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 
 import numpy as np
 
 from resnets.data.datasets.dataset import Sample
 from resnets.report.figures import canvas
-from resnets.report.figures.image_grid import Caption
+from resnets.report.figures.image_grid import file_caption
 from resnets.tasks.heatmaps.report_figures import MAX_CLASSES, MAX_MISTAKES, Example
 from resnets.tasks.multilabel.metrics import Labels
 
@@ -28,7 +27,7 @@ def mistakes(
         logits = np.abs(labels.logits[k, wrong])
         chosen = wrong[np.argsort(-logits, kind="stable")[:MAX_LABELS]].tolist()
         maps = [(class_names[c], f"{'–' if labels.true[k, c] else '+'} {class_names[c]}", canvas.WRONG) for c in chosen]
-        found.append(Example(samples[k].path, [_file(samples[k])], maps))
+        found.append(Example(samples[k].path, [file_caption(samples[k].path)], maps))
     return found[:MAX_MISTAKES]
 
 
@@ -42,9 +41,5 @@ def of_classes(samples: Sequence[Sample], labels: Labels, class_names: Sequence[
         if len(images):
             k = images[np.argsort(labels.logits[images, index], kind="stable")[(len(images) - 1) // 2]]
             name = class_names[index]
-            found.append(Example(samples[k].path, [_file(samples[k])], [(name, name, canvas.RIGHT)]))
+            found.append(Example(samples[k].path, [file_caption(samples[k].path)], [(name, name, canvas.RIGHT)]))
     return found
-
-
-def _file(sample: Sample) -> Caption:
-    return Caption("/".join(Path(sample.path).parts[-2:]), color=canvas.MUTED)

@@ -1,11 +1,9 @@
 """The images whose heat maps are in the report of a classification run."""
 
-from pathlib import Path
-
 import numpy as np
 
 from resnets.report.figures import canvas
-from resnets.report.figures.image_grid import Caption
+from resnets.report.figures.image_grid import Caption, file_caption
 from resnets.report.number_formats import percent
 from resnets.tasks.classification.prediction_set import Predictions
 from resnets.tasks.classification.report.prediction_images import top_losses
@@ -19,7 +17,7 @@ def mistakes(labeled: Predictions) -> list[Example]:
     for k in [k for k in top_losses(labeled) if not labeled.correct[k]][:MAX_MISTAKES]:
         predicted, true = names[labeled.predicted[k]], names[labeled.true[k]]
         maps = [(predicted, f"✗ {predicted}", canvas.WRONG), (true, true, canvas.RIGHT)]
-        found.append(Example(labeled.paths[k], [_file(labeled, k)], maps))
+        found.append(Example(labeled.paths[k], [file_caption(labeled.paths[k])], maps))
     return found
 
 
@@ -34,10 +32,6 @@ def of_classes(labeled: Predictions) -> list[Example]:
         if not len(right):
             continue
         k = right[np.argsort(confidence[right], kind="stable")[(len(right) - 1) // 2]]
-        lines = [_file(labeled, k), Caption("confidence", percent(confidence[k], 0), canvas.MUTED)]
+        lines = [file_caption(labeled.paths[k]), Caption("confidence", percent(confidence[k], 0), canvas.MUTED)]
         found.append(Example(labeled.paths[k], lines, [(names[index], names[index], canvas.RIGHT)]))
     return found
-
-
-def _file(labeled: Predictions, k: int) -> Caption:
-    return Caption("/".join(Path(labeled.paths[k]).parts[-2:]), color=canvas.MUTED)

@@ -37,7 +37,7 @@ def draw_top_losses(labeled: Predictions, out: Path) -> Path:
 
 def _tile(predictions: Predictions, k: int, confidence: float, loss: float | None = None) -> Tile:
     path, names, probability = predictions.paths[k], predictions.class_names, percent(confidence, 0)
-    file = Caption("/".join(Path(path).parts[-2:]), color=canvas.MUTED)
+    file = image_grid.file_caption(path)
     if not predictions.labeled[k]:
         return Tile(path, [Caption(names[predictions.predicted[k]], probability), file])
     color, mark = (canvas.RIGHT, "✓") if predictions.correct[k] else (canvas.WRONG, "✗")
