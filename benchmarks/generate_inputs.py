@@ -203,8 +203,8 @@ def int8(folder: Path, name: str, images: Path, *, num_classes: int) -> Path:
     import torch
 
     from resnets.data.image.preprocess import Preprocess
-    from resnets.export.quantization import calibration_images, quantize, write_int8
-    from resnets.export.write_exported import write_contents
+    from resnets.export.quantization import calibration_images, quantize, to_int8
+    from resnets.export.traced_graph import write_contents
     from resnets.inference.benchmark import calibrate_batch_norms_
     from resnets.models import zoo
     from resnets.tasks import load_model
@@ -219,9 +219,9 @@ def int8(folder: Path, name: str, images: Path, *, num_classes: int) -> Path:
         names = tuple(f"class_{number}" for number in range(num_classes))
         weights = folder.with_suffix(".safetensors")
         save(weights, Checkpoint(zoo.get_spec(name, num_classes=num_classes), preprocess, names, net.state_dict()))
-        traced = quantize.trace(weights, load_model.load(weights, "cpu", precision="fp32"))
+        traced = quantize.graph_to_quantize(weights, load_model.load(weights, "cpu", precision="fp32"))
         pixels = calibration_images.load(files, input_preprocess(preprocess, traced.kind), traced.kind)
-        write_contents(folder, write_int8.contents(traced, "openvino", pixels))
+        write_contents(folder, to_int8.contents(traced, "openvino", pixels))
     return folder
 
 

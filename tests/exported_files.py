@@ -11,7 +11,7 @@ from tests import tiny_checkpoint
 
 from resnets.data.image.preprocess import Preprocess
 from resnets.export import graph
-from resnets.export.write_exported import TracedGraph
+from resnets.export.traced_graph import TracedGraph
 from resnets.tasks import load_model
 from resnets.weights import checkpoint as checkpoints
 

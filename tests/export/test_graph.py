@@ -10,7 +10,7 @@ from tests.narrow_networks import CLASSES, SIZE, images, network
 
 from resnets.data.image.preprocess import Preprocess
 from resnets.errors import UserError
-from resnets.export import graph, write_onnx
+from resnets.export import graph, to_onnx
 from resnets.export.trace import trace
 from resnets.models.resnet import ResNet
 from resnets.tasks.classification.task import Classification
@@ -27,7 +27,7 @@ def test_maps_in_onnx_runtime_are_those_of_captum(name: str) -> None:
     net, x = network(name), images()
     built = build(net)
     program = trace(built, x.float(), "none", SIZE)
-    session = onnxruntime.InferenceSession(write_onnx.convert(program, built.output_names).SerializeToString())
+    session = onnxruntime.InferenceSession(to_onnx.convert(program, built.output_names).SerializeToString())
     assert [output.name for output in session.get_outputs()] == ["probabilities", "logits", "features", "maps"]
     _, logits, _, maps = (torch.from_numpy(each).double() for each in session.run(None, {"images": x.float().numpy()}))
     last = list(net.children())[-3]  # before pooling and head

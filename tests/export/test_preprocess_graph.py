@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from resnets.data.image import resizing
 from resnets.data.image.preprocess import Preprocess
 from resnets.errors import UserError
-from resnets.export import preprocess_graph, write_onnx
+from resnets.export import preprocess_graph, to_onnx
 from resnets.export.graph import example_input
 from resnets.export.preprocess_graph import ResizeCrop
 from resnets.export.trace import trace
@@ -142,7 +142,7 @@ def test_in_onnx_runtime_and_openvino() -> None:
     preprocess = Preprocess(size=(45, 61), resize="pad", interpolation="bicubic", color="bgr", mean=mean)
     module = preprocess_graph.build(preprocess, "full")
     program = trace(module, example_input(None, 3, "full"), "full", None)
-    content = write_onnx.convert(program, ["pixels"]).SerializeToString()
+    content = to_onnx.convert(program, ["pixels"]).SerializeToString()
     runtime = OnnxRuntime(content)
     assert [each.shape for each in runtime.session.get_inputs()] == [["batch", "height", "width", 3]]
     runtimes = [runtime, OpenVino(read_onnx(content))]

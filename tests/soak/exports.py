@@ -20,7 +20,7 @@ from pathlib import Path
 import torch
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
-from tests import sabotages
+from tests import export_faults
 
 from resnets.data.image.preprocess import Preprocess
 from resnets.export import graph
@@ -28,8 +28,8 @@ from resnets.export.certificate import proof_images
 from resnets.export.certificate.certificate import RuntimeProof
 from resnets.export.certificate.certify import prove
 from resnets.export.certificate.evidence import Evidence, collect
-from resnets.export.certificate.proof_runtimes import candidates
-from resnets.export.write_exported import FORMATS, TracedGraph
+from resnets.export.certificate.proof_runtimes import runtime_choices
+from resnets.export.traced_graph import FORMATS, TracedGraph
 from resnets.inference.benchmark import calibrate_batch_norms_
 from resnets.inference.exported.metadata import FEATURES, LOGITS, PROBABILITIES
 from resnets.models import zoo
@@ -57,19 +57,19 @@ FAMILIES = (
 )  # fmt: skip
 
 
-def fault_proofs(fault: str, made: sabotages.Made, to: str, evidence: Evidence) -> Iterator[RuntimeProof]:
+def fault_proofs(fault: str, made: export_faults.Made, to: str, evidence: Evidence) -> Iterator[RuntimeProof]:
     """What each runtime that reads the format says of an export with a fault; "" for none."""
-    contents, metadata = sabotages.contents_with(fault, made, to)
-    for candidate in candidates(to, contents, metadata):
+    contents, metadata = export_faults.contents_with(fault, made, to)
+    for candidate in runtime_choices(to, contents, metadata):
         if not candidate.default:
             yield prove(candidate, evidence)
 
 
-def run_faults(formats: Sequence[str], faults: Sequence[str] = sabotages.ALL) -> int:
+def run_faults(formats: Sequence[str], faults: Sequence[str] = export_faults.ALL) -> int:
     """Export with each fault in each format, and return how many were accepted, or refused without a fault."""
     wrong = 0
     with tempfile.TemporaryDirectory() as folder:
-        made = sabotages.make(Path(folder))
+        made = export_faults.make(Path(folder))
         evidence = collect(made.model, (PROBABILITIES, LOGITS, FEATURES), IMAGES, "normalize")
         for fault in ("", *faults):
             for to in formats:
@@ -114,7 +114,7 @@ def family_proofs(name: str, formats: Sequence[str]) -> Iterator[tuple[str, Runt
         evidence = collect(trained, built.output_names, IMAGES, "normalize")
         traced = TracedGraph(built, "normalize", trained.preprocess.size, checkpoint, file)
         for to in formats:
-            for candidate in candidates(to, traced.contents(to), traced.metadata(to)):
+            for candidate in runtime_choices(to, traced.contents(to), traced.metadata(to)):
                 if not candidate.default:
                     yield to, prove(candidate, evidence)
 
@@ -125,7 +125,7 @@ def run_families(formats: Sequence[str], names: Sequence[str] = FAMILIES) -> int
     for name in names:
         for to, proof in family_proofs(name, formats):
             refused += bool(proof.failing)
-            print(f"{name}, {to}: {proof.line()}", flush=True)
+            print(f"{name}, {to}: {proof.in_words()}", flush=True)
     print(f"{len(names)} networks in {len(formats)} formats: {refused} refused", flush=True)
     return refused
 

@@ -21,7 +21,7 @@ import numpy as np
 import torch
 
 from resnets.data.image.preprocess import Preprocess
-from resnets.export import preprocess_graph, write_onnx, write_openvino
+from resnets.export import preprocess_graph, to_onnx, to_openvino
 from resnets.export.graph import example_input
 from resnets.export.trace import trace
 from resnets.inference.exported.read_exported import OPENVINO, WEIGHTS, XML, ExportedFile
@@ -65,9 +65,9 @@ def exported(preprocess: Preprocess) -> tuple[bytes, dict[str, bytes]]:
     """The ONNX file, and the files of OpenVINO."""
     metadata = {"checkpoint": {"class_names": [], "preprocess": preprocess.to_dict()}, "size": None}
     program = trace(preprocess_graph.build(preprocess, "full"), example_input(None, 3, "full"), "full", None)
-    model = write_openvino.convert(program, ["pixels"], (None, None, None, 3))
-    onnx_bytes = write_onnx.to_bytes(write_onnx.convert(program, ["pixels"]), metadata)
-    return onnx_bytes, write_openvino.to_bytes(model, metadata)
+    model = to_openvino.convert(program, ["pixels"], (None, None, None, 3))
+    onnx_bytes = to_onnx.to_bytes(to_onnx.convert(program, ["pixels"]), metadata)
+    return onnx_bytes, to_openvino.to_bytes(model, metadata)
 
 
 def runtimes(preprocess: Preprocess) -> dict[str, Runtime]:

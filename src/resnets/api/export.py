@@ -6,7 +6,7 @@ from pathlib import Path
 from resnets.errors import UserError
 from resnets.export import export_file, export_library_folder
 from resnets.export.certificate.certificate import Certificate
-from resnets.export.write_library_folder import LIBRARIES
+from resnets.export.library_onnx import LIBRARIES
 from resnets.tasks.trained_model import TrainedModel
 
 NORMALIZE = "normalize"
@@ -41,9 +41,10 @@ def export_model(
         The certificate: `.runtimes` has the differences, `.to_dict()` is the content of its file.
 
     Raises:
-        UserError: there is no such checkpoint, it cannot be exported yet, a package is missing, or there is something at `out`
-            that resnets did not export.
-        JobError: the outputs differ too much, or the disk is full.
+        UserError: there is no such checkpoint, it cannot be exported yet, a package that writes the format is missing, an image
+            cannot be read, or there is something at `out` that resnets did not export.
+        JobError: the outputs differ too much, no installed runtime reads the format, the comparison does not notice a fault that
+            was made on purpose, or the disk is full.
     """
     paths = [images] if isinstance(images, (str, Path)) else list(images)
     if format in LIBRARIES:

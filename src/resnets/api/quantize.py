@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from resnets.export.quantization import quantize as export
+from resnets.export.quantization import quantize as quantization
 from resnets.export.quantization.quantize import QuantizeResult
 
 
@@ -30,21 +30,22 @@ def quantize(
             measured on test, else on val.
         validation: another dataset on which the loss is measured.
         format: "openvino" (a folder, the fastest on x86) or "onnx" (one file, for other runtimes and processors, too).
-        max_drop: the largest loss of top-1 accuracy in points.
-        min_gain: the smallest ratio of the speeds.
+        max_drop: the largest loss of top-1 accuracy in percentage points.
+        min_gain: the smallest number of images per second in int8, divided by that of the backend that is chosen otherwise.
         count: number of images that set the ranges, the same number of each class.
         seed: of their choice.
         out: the file or folder to write; None for the one beside the checkpoint that `precision="int8"` takes.
 
     Returns:
-        The result: `.path`, `.verdict`, `.loss`, `.gain`; `.to_dict()` is what `--json` prints.
+        The result: `.path`, `.verdict`, `.loss`, `.gain`; `.to_dict()` is what the command prints as JSON. Nothing is raised
+        for a file that did not pass: see `.verdict.passed`, or call `.check_passed()`, which raises JobError.
 
     Raises:
         UserError: it is no trained classifier, there are no images for one of the two purposes, a package is not installed, an
             argument is out of range, or `out` cannot be written to.
         JobError: images cannot be read, or the disk is full.
     """
-    return export.quantize(
+    return quantization.quantize(
         checkpoint, images, validation=validation, to=format, max_drop=max_drop, min_gain=min_gain, count=count, seed=seed,
         out=out,
     )  # fmt: skip

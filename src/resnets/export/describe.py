@@ -21,7 +21,7 @@ def metadata(
     file: Path,
     *,
     sha256: str,
-    kind: str,
+    input_kind: str,
     outputs: tuple[str, ...],
     size: tuple[int, int] | None,
     packages: tuple[str, ...],
@@ -32,7 +32,7 @@ def metadata(
     Args:
         file: the checkpoint that is exported.
         sha256: that of the file.
-        kind: of the input.
+        input_kind: of the input.
         outputs: their names, in order.
         size: height and width of the input; None where it may have any.
         packages: those that write the file.
@@ -43,7 +43,7 @@ def metadata(
     return {
         "checkpoint": header,
         "checkpoint_sha256": sha256,
-        "input": kind,
+        "input": input_kind,
         "precision": precision,
         "outputs": list(outputs),
         "size": None if size is None else list(size),

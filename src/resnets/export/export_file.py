@@ -14,8 +14,8 @@ from resnets.export import graph, output_path
 from resnets.export.certificate import certificate, evidence, proof_images
 from resnets.export.certificate.certificate import Certificate
 from resnets.export.certificate.certify import certify
-from resnets.export.write_exported import FORMATS, TracedGraph, write_contents
-from resnets.export.write_library_folder import LIBRARIES
+from resnets.export.library_onnx import LIBRARIES
+from resnets.export.traced_graph import FORMATS, TracedGraph, write_contents
 from resnets.hashing import sha256
 from resnets.inference.exported.metadata import INPUTS
 from resnets.message_format import format_bytes, suggestion

@@ -13,14 +13,14 @@ import torch
 
 from resnets import atomic_write
 from resnets.errors import JobError, UserError
-from resnets.export import export_file, output_path, write_library_folder, write_onnx
+from resnets.export import export_file, library_onnx, output_path, to_onnx
 from resnets.export.certificate import evidence, proof_images
 from resnets.export.certificate.certificate import Certificate
 from resnets.export.certificate.certify import certify
 from resnets.export.certificate.evidence import Evidence
 from resnets.export.export_file import CERTIFICATE
 from resnets.export.graph import LOGITS
-from resnets.export.write_library_folder import ONNX_FILE
+from resnets.export.library_onnx import ONNX_FILE
 from resnets.hashing import sha256
 from resnets.inference.exported import read_exported
 from resnets.progress import log
@@ -44,7 +44,7 @@ def export(model: TrainedModel | str | Path, out: str | Path | None, *, to: str,
     for target in (folder, output_path.beside(folder, output_path.REFUSED)):
         _check_folder(target)
     checkpoint = checkpoints.read(file, task=None)
-    traced = write_library_folder.traced_logits(checkpoint, file)
+    traced = library_onnx.traced_logits(checkpoint, file)
     with tempfile.TemporaryDirectory(prefix="resnets-") as temporary:
         new = Path(temporary, folder.name)
         lines = conversion.convert(file, to=to, out=new)
@@ -52,7 +52,7 @@ def export(model: TrainedModel | str | Path, out: str | Path | None, *, to: str,
         found = _as_of_folder(evidence.collect(trained, (LOGITS,), chosen, "none"), checkpoint, traced.checkpoint)
         log(f"tracing {checkpoint.spec.name}, and writing it as onnx ...")
         metadata = traced.metadata("onnx")
-        content = write_onnx.to_bytes(write_library_folder.onnx_model(traced), metadata)
+        content = to_onnx.to_bytes(library_onnx.onnx_model(traced), metadata)
         result = certify(folder / ONNX_FILE, "onnx", {"": content}, metadata, file.name, found)
         if metadata["checkpoint_sha256"] != digest:  # by a training that goes on
             raise UserError(f"'{file}' was changed while it was read. Export it when its training has ended.")

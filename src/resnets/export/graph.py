@@ -42,7 +42,7 @@ class Classifier(nn.Module):
         return tuple(found[name] for name in self.output_names)
 
 
-class Dense(nn.Module):
+class StaticPart(nn.Module):
     """Normalized images -> what the static part of a model returns, as a tuple."""
 
     def __init__(self, static: nn.Module) -> None:
@@ -66,12 +66,14 @@ class ExportedGraph(nn.Module):
         return found
 
 
-def build(task: Task, model: nn.Module, preprocess: Preprocess, kind: str, heatmap: bool = False) -> ExportedGraph:
+def build(
+    task: Task, model: nn.Module, preprocess: Preprocess, input_kind: str, heatmap: bool = False
+) -> ExportedGraph:
     """The graph of a model, in float32 on the CPU, of copies of its modules.
 
     Args:
         model: in eval mode.
-        kind: as in `resnets.inference.exported.metadata.INPUTS`.
+        input_kind: as in `resnets.inference.exported.metadata.INPUTS`.
         heatmap: whether the class activation maps of all classes are a further output.
 
     Raises:
@@ -91,12 +93,12 @@ def build(task: Task, model: nn.Module, preprocess: Preprocess, kind: str, heatm
     else:
         if heatmap:
             raise UserError(f"`heatmap` is for classifiers; this is a model for {task.name}.")
-        if kind == "full":
+        if input_kind == "full":
             raise UserError(
                 f"`preprocess=full` is for classifiers; this is a model for {task.name}. Use `preprocess=normalize`."
             )
-        network, names = Dense(task.static_graph(model).static), task.output_names
-    before = preprocess_graph.build(preprocess, kind)
+        network, names = StaticPart(task.static_graph(model).static), task.output_names
+    before = preprocess_graph.build(preprocess, input_kind)
     # Contiguous weights: with channels_last, pooling becomes as_strided, which few runtimes have.
     graph = ExportedGraph(before, network, names).to(device="cpu", dtype=torch.float32)
     return graph.to(memory_format=torch.contiguous_format).eval().requires_grad_(False)
@@ -119,9 +121,9 @@ def input_size(preprocess: Preprocess) -> tuple[int, int] | None:
     return None if varies else preprocess.size
 
 
-def example_input(size: tuple[int, int] | None, channels: int, kind: str) -> Tensor:
+def example_input(size: tuple[int, int] | None, channels: int, input_kind: str) -> Tensor:
     """Two images, by which the graph is traced; all sizes that may vary are different."""
     height, width = size or (96, 160)
-    if kind == "none":
+    if input_kind == "none":
         return torch.zeros(2, channels, height, width)
     return torch.zeros(2, height, width, 3, dtype=torch.uint8)

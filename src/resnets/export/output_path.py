@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import os
 import shlex
-import zipfile
 from collections.abc import Callable
 from pathlib import Path
 
 from resnets import atomic_write
 from resnets.errors import UserError
-from resnets.inference.exported import metadata, read_exported
+from resnets.inference.exported import read_exported
 from resnets.weights import local_file
 
 ENDINGS = {"onnx": ".onnx", "openvino": "_openvino", "torch": ".pt2"}
@@ -56,16 +55,6 @@ def _is_exported(path: Path, to: str) -> bool:
         if to == "openvino":
             files = {each.name for each in path.iterdir()}
             return not files or (files == _OPENVINO_FILES and bool(read_exported.read(path, to)))
-        return bool(read_exported.read(path, to)) if to == "onnx" else _is_program(path)
+        return bool(read_exported.read(path, to)) if to == "onnx" else read_exported.is_resnets_pt2(path)
     except (OSError, UserError):
-        return False
-
-
-def _is_program(path: Path) -> bool:
-    """Whether it is a .pt2 with our metadata; nothing of it is loaded."""
-    try:
-        with zipfile.ZipFile(path) as archive:
-            name = next(each for each in archive.namelist() if each.endswith(f"extra/{metadata.KEY}"))
-            return bool(metadata.decode(archive.read(name).decode()))
-    except (zipfile.BadZipFile, StopIteration, UnicodeDecodeError):
         return False

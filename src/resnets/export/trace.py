@@ -10,17 +10,17 @@ from torch import Tensor, nn
 AXES = {"normalize": (1, 2), "full": (1, 2), "none": (2, 3)}  # height and width, by the kind of the input
 
 
-def trace(graph: nn.Module, example: Tensor, kind: str, size: tuple[int, int] | None) -> Any:
+def trace(graph: nn.Module, example: Tensor, input_kind: str, size: tuple[int, int] | None) -> Any:
     """The graph as a `torch.export.ExportedProgram` that holds no path of this machine.
 
     Args:
         example: two images or more; a size of 1 would be taken for a constant.
-        kind: of the input, as in `resnets.inference.exported.metadata.INPUTS`.
+        input_kind: of the input, as in `resnets.inference.exported.metadata.INPUTS`.
         size: height and width of the input, or None for any.
     """
     shapes: dict[int, Any] = {0: torch.export.Dim("batch", min=1)}
-    if size is None or kind == "full":
-        shapes |= dict.fromkeys(AXES[kind], torch.export.Dim.DYNAMIC)
+    if size is None or input_kind == "full":
+        shapes |= dict.fromkeys(AXES[input_kind], torch.export.Dim.DYNAMIC)
     with torch.no_grad():
         program = torch.export.export(graph, (example,), dynamic_shapes=(shapes,))
     for module in program.graph_module.modules():

@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from tests import exported_files, sabotages
-from tests.sabotages import Made
+from tests import export_faults, exported_files
+from tests.export_faults import Made
 from tests.tiny_checkpoint import SIZE
 from torch import nn
 
@@ -22,10 +22,10 @@ from resnets.errors import JobError
 from resnets.export import graph
 from resnets.export.certificate import certify as certificate_module
 from resnets.export.certificate import proof_images
-from resnets.export.certificate.certify import certify, check_gate, prove
+from resnets.export.certificate.certify import certify, check_comparison, prove
 from resnets.export.certificate.evidence import Evidence, collect
 from resnets.export.certificate.proof_batches import make
-from resnets.export.certificate.proof_runtimes import Candidate, candidates
+from resnets.export.certificate.proof_runtimes import RuntimeChoice, runtime_choices
 from resnets.export.certificate.reference import Reference
 from resnets.inference.exported import runtimes
 from resnets.inference.exported.metadata import FEATURES, LOGITS, PROBABILITIES
@@ -48,13 +48,13 @@ class GraphRuntime:
         return [found[name].numpy() for name in outputs]
 
 
-def candidate(runtime: Any) -> Candidate:
-    return Candidate("torch", lambda: runtime, {})
+def candidate(runtime: Any) -> RuntimeChoice:
+    return RuntimeChoice("torch", lambda: runtime, {})
 
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory: pytest.TempPathFactory) -> Made:
-    return sabotages.make(tmp_path_factory.mktemp("made"))
+    return export_faults.make(tmp_path_factory.mktemp("made"))
 
 
 @pytest.fixture(scope="module")
@@ -63,12 +63,12 @@ def evidence(made: Made) -> Evidence:
 
 
 def test_the_reference_is_what_the_checkpoint_predicts(made: Made, evidence: Evidence) -> None:
-    frames = np.stack([sabotages.PREPROCESS.resize_crop(image) for image in IMAGES.images[-3:]])
+    frames = np.stack([export_faults.PREPROCESS.resize_crop(image) for image in IMAGES.images[-3:]])
     outputs = evidence.reference.outputs(frames)
     for image, probabilities in zip(made.model.predict(IMAGES.images[-3:]), outputs[PROBABILITIES], strict=True):
         assert image.probability == pytest.approx(probabilities.max(), abs=1e-6)
     assert outputs[FEATURES] == pytest.approx(made.model.embed(IMAGES.images[-3:]).vectors, abs=1e-5)
-    logits = made.model.outputs([sabotages.PREPROCESS(image) for image in IMAGES.images[-3:]])
+    logits = made.model.outputs([export_faults.PREPROCESS(image) for image in IMAGES.images[-3:]])
     assert outputs[LOGITS] == pytest.approx(logits.numpy(), abs=1e-5)
 
 
@@ -91,15 +91,15 @@ def test_a_network_for_any_size_gets_images_of_several(made: Made) -> None:
 
 
 def test_an_honest_graph_is_accepted(made: Made, evidence: Evidence) -> None:
-    proof = prove(candidate(GraphRuntime(sabotages.graph_with("", made))), evidence)
+    proof = prove(candidate(GraphRuntime(export_faults.graph_with("", made))), evidence)
     assert proof.failing == ""
-    assert proof.same == proof.count == 3 * 20
+    assert proof.same_labels == proof.count == 3 * 20
     assert max(each.value for each in proof.differences) < 1e-5
 
 
-@pytest.mark.parametrize("fault", sabotages.GRAPHS)
+@pytest.mark.parametrize("fault", export_faults.GRAPHS)
 def test_a_graph_with_a_fault_is_refused(fault: str, made: Made, evidence: Evidence) -> None:
-    proof = prove(candidate(GraphRuntime(sabotages.graph_with(fault, made))), evidence)
+    proof = prove(candidate(GraphRuntime(export_faults.graph_with(fault, made))), evidence)
     assert "limit" in proof.failing
     assert max(each.value / each.limit for each in proof.differences) > 4
 
@@ -132,10 +132,10 @@ def test_a_file_that_resizes_is_compared_by_gray_levels_and_noise(made: Made) ->
     limits = [each[LOGITS] for each in evidence.resized.limits]
     assert 1e-4 <= min(limits) < 0.5 * max(limits) < 0.1
     for interpolation in ("bilinear", "bicubic"):
-        preprocess = replace(sabotages.PREPROCESS, interpolation=interpolation)
+        preprocess = replace(export_faults.PREPROCESS, interpolation=interpolation)
         built = graph.build(made.model.task, made.model.model, preprocess, "full")
         pixels = partial(GraphRuntime, graph.resizer(built), (graph.PIXELS,))
-        proof = prove(Candidate("torch", partial(GraphRuntime, built), {}, open_resizer=pixels), evidence)
+        proof = prove(RuntimeChoice("torch", partial(GraphRuntime, built), {}, open_resizer=pixels), evidence)
         found = {each.output: each for each in proof.differences}
         assert found["logits"].value < 1e-5  # of images that are cropped only
         wrong = {name for name, each in found.items() if not each.within_limit}
@@ -149,7 +149,7 @@ def test_a_file_that_resizes_is_compared_by_gray_levels_and_noise(made: Made) ->
 
 
 def test_every_image_of_each_batch_in_each_layout_is_compared(made: Made, evidence: Evidence) -> None:
-    honest = sabotages.graph_with("", made)
+    honest = export_faults.graph_with("", made)
     assert "in a batch of 16, 61x45, contiguous" in prove(candidate(LastImageWrong(honest)), evidence).failing
     assert "a view of another order" in prove(candidate(WrongWithStrides(honest)), evidence).failing
     assert prove(candidate(OneImageOnly(honest)), evidence).failing == "the batch of the file is 1"
@@ -161,13 +161,13 @@ def test_a_moved_bias_is_of_the_model_and_of_no_masked_class(made: Made) -> None
     bias.data[0] = -1e6
     evidence = collect(masked, NAMES, IMAGES, "normalize")
     frames = evidence.batches[1].frames[:1]
-    (moved,) = evidence.reference.sabotaged([frames])["a moved bias"]
+    (moved,) = evidence.reference.with_faults([frames])["a moved bias"]
     difference = moved[LOGITS] - evidence.reference.outputs(frames)[LOGITS]
     assert sorted(difference[0].round(4)) == pytest.approx([0, 0, 0, 0.05], abs=1e-4)
     assert difference[0, 0] == 0
     assert bias[0] == -1e6
-    assert [each.name for each in check_gate(evidence)] == ["BGR", "/ 256", "a moved bias"]
-    rolled = GraphRuntime(_RolledClasses(sabotages.graph_with("", replace(made, model=masked))))
+    assert [each.name for each in check_comparison(evidence)] == ["BGR", "/ 256", "a moved bias"]
+    rolled = GraphRuntime(_RolledClasses(export_faults.graph_with("", replace(made, model=masked))))
     assert "logits" in prove(candidate(rolled), evidence).failing
 
 
@@ -188,7 +188,7 @@ def test_a_comparison_that_notices_no_fault_is_an_error(made: Made, evidence: Ev
     for parameter in blind.model.parameters():
         parameter.data.zero_()
     with pytest.raises(JobError, match="does not notice a fault made on purpose"):
-        check_gate(collect(blind, NAMES, IMAGES, "normalize"))
+        check_comparison(collect(blind, NAMES, IMAGES, "normalize"))
 
 
 @pytest.mark.parametrize("to", ["onnx", "openvino", "torch"])
@@ -206,7 +206,7 @@ def test_the_certificate_of_an_exported_file(to: str) -> None:
     seen = [each for each in found.runtimes if not each.not_seen]
     runtimes = {"onnx": ["onnxruntime", "openvino"], "openvino": ["openvino"], "torch": ["torch"]}[to]
     assert list(dict.fromkeys(each.name for each in seen)) == runtimes
-    assert [each.name for each in found.sabotages] == ["BGR", "/ 256", "a moved bias"]
+    assert [each.name for each in found.made_faults] == ["BGR", "/ 256", "a moved bias"]
     content = found.to_dict()
     assert content["verdict"] == "passed"
     assert len(content["sha256"]) == len(contents)
@@ -221,6 +221,6 @@ def test_the_certificate_of_an_exported_file(to: str) -> None:
 def test_without_a_runtime_nothing_is_proved(evidence: Evidence, monkeypatch: pytest.MonkeyPatch) -> None:
     for module in (certificate_module, runtimes):
         monkeypatch.setattr(module, "is_installed", lambda name: False)
-    assert [each.name for each in candidates("onnx", {"": b""}, {"outputs": NAMES})] == ["onnxruntime", "openvino"]
+    assert [each.name for each in runtime_choices("onnx", {"": b""}, {"outputs": NAMES})] == ["onnxruntime", "openvino"]
     with pytest.raises(JobError, match=re.escape("pip install 'resnets[onnx,openvino]'")):
         certify(Path("x"), "onnx", {"": b""}, {}, "model.safetensors", evidence)

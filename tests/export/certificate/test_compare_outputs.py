@@ -7,14 +7,14 @@ import math
 import numpy as np
 import pytest
 
-from resnets.export.certificate.compare_outputs import Measured, differences, same_labels, with_softmax
+from resnets.export.certificate.compare_outputs import OutputPair, differences, same_labels, with_softmax
 
 LOGITS = np.array([[4.0, -2.0], [1.0, 3.0]], np.float32)
 
 
 def difference(found: np.ndarray, expected: np.ndarray = LOGITS, name: str = "logits") -> float:
-    first = Measured("the first", {name: expected}, {name: expected})
-    (only,) = differences([first, Measured("the second", {name: found}, {name: expected})])
+    first = OutputPair("the first", {name: expected}, {name: expected})
+    (only,) = differences([first, OutputPair("the second", {name: found}, {name: expected})])
     if only.value:
         assert only.where == "the second"
     assert only.within_limit == (only.value <= only.limit)
@@ -43,8 +43,8 @@ def test_a_masked_class_hides_nothing_of_the_others() -> None:
         assert max(each.value / each.limit for each in differences([measured(faulty, logits)])) > 10
 
 
-def measured(found: np.ndarray, expected: np.ndarray) -> Measured:
-    return Measured("", with_softmax({"logits": found}), with_softmax({"logits": expected}))
+def measured(found: np.ndarray, expected: np.ndarray) -> OutputPair:
+    return OutputPair("", with_softmax({"logits": found}), with_softmax({"logits": expected}))
 
 
 def test_logits_alone_are_compared_by_their_softmax_as_well() -> None:
@@ -68,12 +68,14 @@ def test_another_label_is_refused_unless_the_two_classes_are_equal_but_for_round
     logits = np.concatenate([logits, logits[:, 2:] + 1, logits[:, 2:] - 1], 1)
     swapped = logits.copy()
     swapped[0, 0] += 2
-    found = differences([Measured("", {"logits": swapped, "features": logits}, {"logits": logits, "features": logits})])
+    found = differences(
+        [OutputPair("", {"logits": swapped, "features": logits}, {"logits": logits, "features": logits})]
+    )
     assert all(each.within_limit for each in found)  # float32 rounds 1e6 to 0.06
     moderate = np.where(logits > 10, logits - 1e6 + 2e4, logits)
     swapped = moderate.copy()
     swapped[0, 0] += 1.9
-    (of_logits, of_labels) = differences([Measured("", {"logits": swapped}, {"logits": moderate})])
+    (of_logits, of_labels) = differences([OutputPair("", {"logits": swapped}, {"logits": moderate})])
     assert of_logits.within_limit
     assert not of_labels.within_limit
     assert of_labels.value == pytest.approx(1 / (0.01 * 20001), rel=1e-3)
@@ -83,12 +85,12 @@ def test_another_label_is_refused_unless_the_two_classes_are_equal_but_for_round
 @pytest.mark.parametrize(
     "found", [LOGITS[:1], LOGITS.T.reshape(1, 2, 2), np.full((2, 2), np.nan), np.full((2, 2), -np.inf)]
 )
-def test_nothing_else_is_within_a_limit(found: np.ndarray) -> None:
+def test_missing_and_infinite_outputs_are_beyond_every_limit(found: np.ndarray) -> None:
     assert difference(found) == math.inf
 
 
 def test_a_missing_output_and_one_that_is_always_0() -> None:
-    (only,) = differences([Measured("", {}, {"logits": LOGITS})])
+    (only,) = differences([OutputPair("", {}, {"logits": LOGITS})])
     assert only.to_dict() == {"output": "logits", "difference": None, "limit": 1e-4, "where": ""}
     zeros = np.zeros_like(LOGITS)
     assert difference(zeros, zeros) == 0
@@ -96,6 +98,6 @@ def test_a_missing_output_and_one_that_is_always_0() -> None:
 
 
 def test_labels_are_counted_over_all_batches() -> None:
-    swapped = Measured("", {"logits": LOGITS[::-1]}, {"logits": LOGITS})
-    assert same_labels([Measured("", {"logits": LOGITS * 2}, {"logits": LOGITS}), swapped]) == 2
-    assert same_labels([Measured("", {"boxes": LOGITS}, {"boxes": LOGITS})]) is None
+    swapped = OutputPair("", {"logits": LOGITS[::-1]}, {"logits": LOGITS})
+    assert same_labels([OutputPair("", {"logits": LOGITS * 2}, {"logits": LOGITS}), swapped]) == 2
+    assert same_labels([OutputPair("", {"boxes": LOGITS}, {"boxes": LOGITS})]) is None

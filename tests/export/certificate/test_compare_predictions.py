@@ -14,7 +14,7 @@ from resnets.export.certificate import proof_images
 from resnets.export.certificate.certify import prove
 from resnets.export.certificate.compare_predictions import differences
 from resnets.export.certificate.evidence import collect
-from resnets.export.certificate.proof_runtimes import candidates
+from resnets.export.certificate.proof_runtimes import runtime_choices
 from resnets.models import zoo
 from resnets.tasks import load_model
 from resnets.tasks.detection.prediction import DetectedObject
@@ -69,7 +69,7 @@ def test_the_masks_of_a_segmenter_are_compared(tmp_path: Path) -> None:
     trained = load_model.load(tmp_path / "a.safetensors", "cpu", precision="fp32")
     traced = exported_files.traced(tmp_path / "a.safetensors")
     evidence = collect(trained, traced.graph.output_names, proof_images.of_scikit_learn(), "normalize")
-    first, *_ = candidates("openvino", traced.contents("openvino"), traced.metadata("openvino"))
+    first, *_ = runtime_choices("openvino", traced.contents("openvino"), traced.metadata("openvino"))
     proof = prove(first, evidence)
     assert proof.failing == ""
     assert [each.output for each in proof.differences] == ["logits", "pixels of another class"]

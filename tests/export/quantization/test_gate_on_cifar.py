@@ -11,10 +11,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from resnets.export import write_onnx, write_openvino
+from resnets.export import to_onnx, to_openvino
 from resnets.export.quantization import calibration_images, int8_gate, quantize
 from resnets.export.quantization.int8_gate import Verdict
-from resnets.export.write_exported import TracedGraph
+from resnets.export.traced_graph import TracedGraph
 from resnets.inference import hardware
 from resnets.inference.exported.read_exported import ExportedFile
 from resnets.tasks import load_model
@@ -57,7 +57,7 @@ def model() -> TrainedModel:
 def traced(model: TrainedModel) -> TracedGraph:
     file = bundled.path_of("cifar_resnet20.cifar10")
     assert file is not None
-    return quantize.trace(file, model)
+    return quantize.graph_to_quantize(file, model)
 
 
 @pytest.fixture(scope="module")
@@ -101,7 +101,7 @@ def onnx_content(
         reduce_range=reduce_range, activation_type=quantization.QuantType[activations],
         weight_type=quantization.QuantType.QInt8, op_types_to_quantize=["Conv", "Add", "Relu", "MaxPool"],
     )  # fmt: skip
-    return write_onnx.to_bytes(onnx.load(folder / "int8.onnx"), traced.metadata("onnx", "int8"))
+    return to_onnx.to_bytes(onnx.load(folder / "int8.onnx"), traced.metadata("onnx", "int8"))
 
 
 @pytest.mark.parametrize("to", ["openvino", "onnx"])
@@ -121,7 +121,7 @@ def test_without_the_fix_of_the_overflow_it_is_refused(
     """All layers in int8 with weights of 8 bits, as nncf does it for other processors: 2.4 points are lost."""
     settings = nncf.AdvancedQuantizationParameters(overflow_fix=nncf.OverflowFix.DISABLE)
     model = nncf.quantize(traced.openvino_model(), nncf.Dataset(images), advanced_parameters=settings)
-    contents = write_openvino.to_bytes(model, traced.metadata("openvino", "int8"))
+    contents = to_openvino.to_bytes(model, traced.metadata("openvino", "int8"))
     verdict = judged("openvino", list(contents.values()))
     assert verdict.name == int8_gate.REFUSED
     assert "(`max_drop`)" in verdict.reason

@@ -105,7 +105,7 @@ def test_an_int8_model_that_is_not_faster_is_refused() -> None:
 def test_rounds_on_both_sides_of_the_limit_prove_no_speed() -> None:
     """The median of the ratios is above, as on a machine that is busy in some of the rounds; one slow round is no matter."""
     busy = Gain("openvino fp32", 16, (0.19, 0.5, 1.0, 1.3, 1.4, 2.0, 8.39))
-    assert busy.gain == 1.3
+    assert busy.speedup == 1.3
     assert judge(of(10_000, 60, 66), busy, max_drop=0.5, min_gain=1.2) == (
         NOT_PROVED,
         "it is 1.30 times [0.19, 8.39] as fast as openvino fp32 in batches of 16; needed is 1.2 (`min_gain`), and a quarter of "
@@ -126,8 +126,8 @@ def test_the_loss_is_counted_image_by_image() -> None:
     true = [0, 0, 1, 1, 1, -1]
     loss = measure_loss(predictions([0, 1, 1, 1, 0, 0], true), predictions([0, 0, 1, 0, 0, 1], true))
     assert (loss.both, loss.only_fp32, loss.only_int8, loss.neither) == (2, 1, 1, 1)
-    assert (loss.points, loss.same) == (0.0, 0.6)
-    assert loss.probability == pytest.approx(np.tanh(1.5))
+    assert (loss.points, loss.same_fraction) == (0.0, 0.6)
+    assert loss.largest_probability_change == pytest.approx(np.tanh(1.5))
     assert loss.classes == (ClassLoss("bee", 3, 2, 1),)
     assert str(loss.classes[0]) == "'bee' loses 33.3 points (2 of 3 right before, 1 after)"
     assert loss.to_dict()["count"] == 5

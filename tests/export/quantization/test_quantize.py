@@ -17,8 +17,8 @@ from tests.shaded_shapes import CLASSES, FAST_ENOUGH, NUM_TEST, SIDE
 import resnets
 from resnets.cli.main import main
 from resnets.errors import JobError, UserError
-from resnets.export.quantization import calibration_images, int8_gate, quantize, write_int8
-from resnets.export.write_exported import write_contents
+from resnets.export.quantization import calibration_images, int8_gate, quantize, to_int8
+from resnets.export.traced_graph import write_contents
 from resnets.hashing import sha256
 from resnets.tasks import load_model
 from resnets.tasks.classification.predict_samples import predict_samples
@@ -87,7 +87,7 @@ def test_a_calibration_by_dark_noise_is_refused(tmp_path: Path) -> None:
     model = load_model.load(file, "cpu", precision="fp32")
     random = np.random.default_rng(0)
     noise = [random.integers(0, 10, (1, SIDE, SIDE, 3)).astype(np.uint8) for _ in range(20)]
-    write_contents(tmp_path / "dark", write_int8.contents(quantize.trace(file, model), "openvino", noise))
+    write_contents(tmp_path / "dark", to_int8.contents(quantize.graph_to_quantize(file, model), "openvino", noise))
     dataset = model.task.read(str(shaded_shapes.folder()), on_inaccessible="error", config=model.task.config)
     samples = dataset.subset("test")[::4]
     before, after = (predict_samples([each], samples) for each in (model, resnets.load(tmp_path / "dark")))
@@ -117,7 +117,7 @@ def test_too_few_images_prove_nothing_and_the_file_is_kept_as_refused(
     assert "gate: 40 images of the whole data (there is no split); 2 images left out as copies of others" in printed.err
     assert "more images are needed to prove it" in printed.err
     assert "--max-drop" in printed.err
-    limits = f"--max-drop 0.5 and --min-gain {FAST_ENOUGH:g} and was {earlier.gain.gain:.2f} times as fast"
+    limits = f"--max-drop 0.5 and --min-gain {FAST_ENOUGH:g} and was {earlier.gain.speedup:.2f} times as fast"
     assert f"warning: --precision int8 still takes '{earlier.path}', which passed with {limits} before" in printed.err
     assert sorted(path.name for path in tmp_path.iterdir()) == ["few", "m.onnx.refused", "m.onnx.refused.gate.json"]
     gate = json.loads((tmp_path / "m.onnx.refused.gate.json").read_text())
@@ -131,7 +131,7 @@ def test_too_few_images_prove_nothing_and_the_file_is_kept_as_refused(
     assert {each.label for each in model.predict([few / "dark", few / "light"][0].glob("*.png"))} == {"dark"}
 
 
-def test_of_two_too_slow_ones_none_passes() -> None:
+def test_a_file_that_is_too_slow_is_refused() -> None:
     loss, gain = shaded_shapes.quantized().loss, shaded_shapes.quantized().gain
     verdict = int8_gate.judge(loss, gain, max_drop=0.5, min_gain=1e6)
     with pytest.raises(JobError, match=r"refused: it is .* times .*; needed is 1e\+06"):
@@ -150,7 +150,7 @@ def contents_again(to: str, calibration: Mapping[str, Any]) -> dict[str, bytes]:
     pixels = calibration_images.load(
         chosen.paths, exported_model.input_preprocess(model.preprocess, "normalize"), "normalize"
     )
-    return write_int8.contents(quantize.trace(file, model), to, pixels)
+    return to_int8.contents(quantize.graph_to_quantize(file, model), to, pixels)
 
 
 def test_the_same_bytes_twice_and_no_path_of_this_machine() -> None:
@@ -177,7 +177,7 @@ def test_the_same_bytes_twice_and_no_path_of_this_machine() -> None:
         ({"checkpoint": "x" * 5000}, "cannot be read: File name too long"),
     ],
 )
-def test_what_cannot_be_done_is_said(arguments: dict[str, object], message: str, monkeypatch, tmp_path: Path) -> None:
+def test_wrong_arguments_leave_no_file(arguments: dict[str, object], message: str, monkeypatch, tmp_path: Path) -> None:
     monkeypatch.chdir(tmp_path)
     values: dict[str, object] = {
         "checkpoint": shaded_shapes.checkpoint_file(), "images": shaded_shapes.folder(), "validation": None, "to": "openvino",

@@ -84,7 +84,7 @@ def test_colors_say_the_sign_and_the_legend_is_drawn(tmp_path: Path) -> None:
         assert image.width > 3 * 480
 
 
-def test_equal_scales_and_no_scale() -> None:
+def test_maps_of_one_image_share_their_color_scale() -> None:
     zero = map_of(np.zeros((2, 2)), (0, 0, 4, 4), (4, 4))
     assert heatmap.largest_value([zero]) == heatmap.largest_value([]) == 1.0
     assert heatmap.largest_value([zero, map_of(np.array([[1, -3]]), (0, 0, 4, 4), (4, 4))]) == 3.0

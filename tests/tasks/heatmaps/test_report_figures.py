@@ -11,8 +11,6 @@ from PIL import Image
 import resnets
 from resnets.report.figures import canvas, image_grid
 from resnets.report.figures.image_grid import Caption
-from resnets.tasks.classification.prediction_set import Predictions
-from resnets.tasks.classification.report import heatmap_examples
 from resnets.tasks.heatmaps import report_figures
 from resnets.tasks.heatmaps.heatmap import largest_value
 from resnets.tasks.heatmaps.report_figures import Example
@@ -65,17 +63,3 @@ def test_a_model_without_maps_has_no_figures(world, tmp_path: Path) -> None:
     assert report_figures.draw(resnets.load(world.checkpoint), [], tmp_path / "a.png", "") == []
     assert not (tmp_path / "a.png").exists()
     assert report_figures.blocks(tmp_path, "a.png", "") == []
-
-
-def test_which_images_a_report_shows() -> None:
-    true = np.array([0, 0, 0, 0, 1, 1, 2])
-    logits = np.zeros((7, 3), np.float32)
-    logits[:4, 0] = [1, 3, 2, -4]  # the third of the right ones has the median; the fourth is wrong
-    logits[4:6, 2] = [1, 6]  # both wrong, the second worse
-    logits[6, 2] = 1
-    found = Predictions(tuple("abcdefg"), true, logits, ("x", "y", "z"))
-    wrong = heatmap_examples.mistakes(found)
-    assert [example.path for example in wrong] == ["f", "d", "e"]
-    assert [name for name, _, _ in wrong[0].maps] == ["z", "y"]
-    right = heatmap_examples.of_classes(found)
-    assert [(example.path, [name for name, _, _ in example.maps]) for example in right] == [("c", ["x"]), ("g", ["z"])]

@@ -40,6 +40,6 @@ def quantize(
     if as_json:
         output.print_json(result.to_dict())
     else:
-        for line in result.in_words():
+        for line in result.lines():
             output.print_line(line)
     result.check_passed()

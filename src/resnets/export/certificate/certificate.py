@@ -27,7 +27,7 @@ class RuntimeProof:
         precision: in which it computed.
         hints: the settings that it needs for that.
         differences: of each output; empty where it did not run.
-        same: of `count` computed images, those with the label of the checkpoint; None for outputs without labels.
+        same_labels: of `count` computed images, those with the label of the checkpoint; None for outputs without labels.
         failure: why it could not compute the file.
         not_seen: why it was not tried.
         decides: whether the file is refused if it fails here; not for a precision that the runtime chooses.
@@ -39,7 +39,7 @@ class RuntimeProof:
     hints: Mapping[str, str] | None = None
     differences: tuple[Difference, ...] = ()
     count: int = 0
-    same: int | None = None
+    same_labels: int | None = None
     failure: str = ""
     not_seen: str = ""
     decides: bool = True
@@ -59,26 +59,26 @@ class RuntimeProof:
         hints = "".join(f" ({name}={value})" for name, value in (self.hints or {}).items())
         return " ".join(filter(None, (self.name, self.version, self.precision))) + hints
 
-    def line(self) -> str:
-        """For a person."""
+    def in_words(self) -> str:
+        """The line that `resnets export` prints."""
         if self.not_seen:
             return f"{self}: not seen, {self.not_seen}"
         if self.failure:
             return f"{self}: {self.verdict}, {self.failure}"
         found = ", ".join(map(str, self.differences))
-        labels = "" if self.same is None else f", {self.same} of {self.count} labels the same"
+        labels = "" if self.same_labels is None else f", {self.same_labels} of {self.count} labels the same"
         return f"{self}: {self.verdict}; largest differences: {found}{labels}"
 
     def to_dict(self) -> dict[str, Any]:
         return {
             "runtime": self.name, "version": self.version, "precision": self.precision, "hints": dict(self.hints or {}),
             "verdict": self.verdict, "decides": self.decides, "reason": self.not_seen or self.failing,
-            "images": self.count, "same": self.same, "outputs": [each.to_dict() for each in self.differences],
+            "images": self.count, "same_labels": self.same_labels, "outputs": [each.to_dict() for each in self.differences],
         }  # fmt: skip
 
 
 @dataclass(frozen=True)
-class Sabotage:
+class MadeFault:
     """A fault that was made on purpose, and the output that differs most by it."""
 
     name: str
@@ -95,11 +95,11 @@ class Certificate:
     Attributes:
         path: of the exported file or folder.
         sha256: of each of its files by name.
-        checkpoint: `name` and `sha256`.
+        checkpoint: `file`, its name, and its `sha256`.
         preprocess: what the input of the file is.
         processor: `hardware.describe`.
         runtimes: those that read the format.
-        sabotages: faults that this comparison was tried with, and refused.
+        made_faults: faults that this comparison was tried with, and refused.
     """
 
     path: Path
@@ -111,7 +111,7 @@ class Certificate:
     processor: Mapping[str, Any]
     images: ProofImages
     runtimes: tuple[RuntimeProof, ...]
-    sabotages: tuple[Sabotage, ...]
+    made_faults: tuple[MadeFault, ...]
     versions: Mapping[str, str]
 
     @property
@@ -132,23 +132,23 @@ class Certificate:
         return replace(self, path=path, sha256=sha256)
 
     def lines(self) -> Iterator[str]:
-        """For a person."""
-        yield from (each.line() for each in self.runtimes)
+        """The lines that `resnets export` prints."""
+        yield from (each.in_words() for each in self.runtimes)
         sizes = " and ".join((", ".join(map(str, BATCHES[:-1])), str(BATCHES[-1])))
         yield f"compared on {self.images.in_words()}, in batches of {sizes}, in {len(LAYOUTS)} memory layouts"
         if not self.images.yours:
             yield "these are not your images, and prove less: `images` takes a folder of yours"
-        faults = ", ".join(f"{each.name} ({each.seen.output} {each.seen.value:.2g})" for each in self.sabotages)
-        yield f"{pluralize(len(self.sabotages), 'fault')} made on purpose, all refused: {faults}"
+        faults = ", ".join(f"{each.name} ({each.seen.output} {each.seen.value:.2g})" for each in self.made_faults)
+        yield f"{pluralize(len(self.made_faults), 'fault')} made on purpose, all refused: {faults}"
 
     def to_dict(self) -> dict[str, Any]:
-        """For JSON."""
+        """The content of the JSON file beside the exported one."""
         return {
             KEY: FORMAT, "verdict": PASSED if self.passed else REFUSED, "reason": self.reason,
             "file": self.path.name, "format": self.format, "sha256": dict(self.sha256), "checkpoint": dict(self.checkpoint),
             "preprocess": self.preprocess, "processor": dict(self.processor), "images": self.images.to_dict(),
             "batches": list(BATCHES), "layouts": list(LAYOUTS), "runtimes": [each.to_dict() for each in self.runtimes],
-            "refused_faults": [each.to_dict() for each in self.sabotages], "versions": dict(self.versions),
+            "refused_faults": [each.to_dict() for each in self.made_faults], "versions": dict(self.versions),
         }  # fmt: skip
 
 

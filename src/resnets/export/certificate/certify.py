@@ -13,10 +13,10 @@ import torch
 
 from resnets.errors import JobError
 from resnets.export.certificate import compare_predictions
-from resnets.export.certificate.certificate import Certificate, RuntimeProof, Sabotage
+from resnets.export.certificate.certificate import Certificate, MadeFault, RuntimeProof
 from resnets.export.certificate.compare_outputs import (
     Difference,
-    Measured,
+    OutputPair,
     differences,
     gray_levels,
     same_labels,
@@ -24,13 +24,13 @@ from resnets.export.certificate.compare_outputs import (
 )
 from resnets.export.certificate.evidence import Evidence, Resized
 from resnets.export.certificate.proof_batches import ProofBatch
-from resnets.export.certificate.proof_runtimes import Candidate, Contents, candidates
+from resnets.export.certificate.proof_runtimes import Contents, RuntimeChoice, runtime_choices
 from resnets.export.graph import PIXELS
 from resnets.inference import hardware
 from resnets.inference.exported.runtimes import EXTRAS, OF_FORMAT, Runtime, first_line, is_installed
 from resnets.progress import progress_bar
 
-SABOTAGED = 4  # images on which the comparison is tried with faults: the first, and the last, which are generated
+FAULT_IMAGES = 4  # images on which the comparison is tried with faults: the first, and the last, which are generated
 
 
 def certify(
@@ -57,8 +57,8 @@ def certify(
         preprocess=metadata["input"],
         processor=hardware.describe(torch.device("cpu")),
         images=evidence.images,
-        runtimes=tuple(prove(each, evidence) for each in candidates(to, contents, metadata, resizer)),
-        sabotages=check_gate(evidence),
+        runtimes=tuple(prove(each, evidence) for each in runtime_choices(to, contents, metadata, resizer)),
+        made_faults=check_comparison(evidence),
         versions=metadata["versions"],
     )
 
@@ -73,42 +73,42 @@ def _check_installed(to: str) -> None:
         )
 
 
-def prove(candidate: Candidate, evidence: Evidence) -> RuntimeProof:
+def prove(choice: RuntimeChoice, evidence: Evidence) -> RuntimeProof:
     """What a runtime computes for the batches, and how far that is from what the checkpoint does."""
-    name, precision = candidate.name, "default precision" if candidate.default else "f32"
+    name, precision = choice.name, "default precision" if choice.default else "f32"
     if name != "torch" and not is_installed(name):
         return RuntimeProof(name, "", not_seen=f"not installed: pip install 'resnets[{EXTRAS[name]}]'")
     try:
-        runtime = candidate.open()
+        runtime = choice.open()
     except Exception as error:  # of any type of the runtime
         return RuntimeProof(name, "", failure=f"it cannot be read: {first_line(error)}")
-    if candidate.default and runtime.precision == "f32":
+    if choice.default and runtime.precision == "f32":
         not_seen = "this processor computes in f32 then; others may compute in bf16"
         return RuntimeProof(name, runtime.version, precision, not_seen=not_seen, decides=False)
     found: tuple[Difference, ...] = ()
     measured, failure = [], ""
     try:
         measured = _measure(runtime, evidence.batches, f"{name} {precision}")
-        found = differences(measured) + _of_predictions(candidate, evidence)
-        if evidence.resized is not None and candidate.open_resizer is not None:
-            found += _of_resized(runtime, candidate.open_resizer(), evidence.resized)
+        found = differences(measured) + _of_predictions(choice, evidence)
+        if evidence.resized is not None and choice.open_resizer is not None:
+            found += _of_resized(runtime, choice.open_resizer(), evidence.resized)
     except Exception as error:  # of any type of the runtime: it cannot compute one of the batches
         failure = first_line(error)
     count = sum(len(next(iter(each.expected.values()))) for each in measured)
     same = same_labels(measured) if found else None
     return RuntimeProof(
-        name, runtime.version, precision, candidate.hints, found, count, same, failure, decides=not candidate.default
+        name, runtime.version, precision, choice.hints, found, count, same, failure, decides=not choice.default
     )
 
 
-def _measure(runtime: Runtime, batches: Sequence[ProofBatch], description: str) -> list[Measured]:
+def _measure(runtime: Runtime, batches: Sequence[ProofBatch], description: str) -> list[OutputPair]:
     """The outputs of every batch in every memory layout, beside those of the checkpoint."""
     cases = [(batch, where, inputs) for batch in batches for where, inputs in batch.layouts()]
     names = list(batches[0].expected)
     measured = []
     for batch, where, inputs in progress_bar(cases, description=description, unit="batches"):
         found = dict(zip(names, runtime.run(inputs, names), strict=True))
-        measured.append(Measured(where, with_softmax(found), with_softmax(batch.expected)))
+        measured.append(OutputPair(where, with_softmax(found), with_softmax(batch.expected)))
     return measured
 
 
@@ -119,40 +119,42 @@ def _of_resized(runtime: Runtime, resizer: Runtime, resized: Resized) -> tuple[D
     for batch in progress_bar(resized.batches, description=f"{runtime.name} resized", unit="images"):
         height, width = batch.inputs.shape[1:3]
         where = f"an image of {width}x{height}"
-        outputs.append(Measured(where, dict(zip(names, runtime.run(batch.inputs, names), strict=True)), batch.expected))
+        outputs.append(
+            OutputPair(where, dict(zip(names, runtime.run(batch.inputs, names), strict=True)), batch.expected)
+        )
         (pixels,) = resizer.run(batch.inputs, [PIXELS])
-        levels.append(Measured(where, {PIXELS: pixels.round().transpose(0, 2, 3, 1)}, {PIXELS: batch.frames}))
+        levels.append(OutputPair(where, {PIXELS: pixels.round().transpose(0, 2, 3, 1)}, {PIXELS: batch.frames}))
     of_outputs = differences(outputs, resized.limits)
     renamed = tuple(replace(each, output=f"{each.output} of resized images") for each in of_outputs)
     return renamed + gray_levels(levels)
 
 
-def _of_predictions(candidate: Candidate, evidence: Evidence) -> tuple[Difference, ...]:
+def _of_predictions(choice: RuntimeChoice, evidence: Evidence) -> tuple[Difference, ...]:
     """Of the masks or boxes that the file predicts."""
-    if evidence.predictions is None or candidate.predict is None:
+    if evidence.predictions is None or choice.predict is None:
         return ()
-    found = candidate.predict(evidence.images.images)
+    found = choice.predict(evidence.images.images)
     return compare_predictions.differences(found, evidence.predictions, evidence.threshold)
 
 
-def check_gate(evidence: Evidence) -> tuple[Sabotage, ...]:
-    """Three faults that the comparison refuses, on images of both ends.
+def check_comparison(evidence: Evidence) -> tuple[MadeFault, ...]:
+    """Make three faults on purpose; the comparison has to refuse each, on the first and on the last images.
 
     Raises:
         JobError: it accepts one of them.
     """
     reference, batches = evidence.reference, evidence.batches
-    frames = [batches[0].frames[:1], *np.split(batches[-1].frames[-SABOTAGED + 1 :], SABOTAGED - 1)]
+    frames = [batches[0].frames[:1], *np.split(batches[-1].frames[-FAULT_IMAGES + 1 :], FAULT_IMAGES - 1)]
     expected = [reference.outputs(each) for each in frames]
     refused = []
-    for fault, faulty in reference.sabotaged(frames).items():
+    for fault, faulty in reference.with_faults(frames).items():
         pairs = zip(faulty, expected, strict=True)
-        found = differences([Measured("", with_softmax(wrong), with_softmax(right)) for wrong, right in pairs])
+        found = differences([OutputPair("", with_softmax(wrong), with_softmax(right)) for wrong, right in pairs])
         worst: Difference = max(found, key=lambda each: each.value / each.limit)
         if worst.within_limit:
             raise JobError(
                 f"The comparison does not notice a fault made on purpose ({fault}: {worst}), so it would prove nothing. "
                 "The outputs hardly depend on the image: was the model trained?"
             )
-        refused.append(Sabotage(fault, worst))
+        refused.append(MadeFault(fault, worst))
     return tuple(refused)

@@ -13,8 +13,8 @@ from resnets.inference.exported.metadata import LOGITS, PROBABILITIES
 
 Outputs = Mapping[str, np.ndarray]  # by name, each with the images as first dimension
 
-# Of the largest number of an output, or of a class of the logits. Honest exports were seen at 1e-6, the smallest of 17 faults
-# (tests/sabotages.py) at 1.4e-3.
+# Of the largest number of an output, or of a class of the logits. Honest exports were seen at 1e-6;
+# `tests/soak/exports.py faults` measures 17 faults.
 RELATIVE_LIMIT = 1e-4
 PROBABILITY_LIMIT = 1e-3  # absolute
 SOFTMAX = "softmax of logits"
@@ -55,7 +55,7 @@ class Difference:
 
 
 @dataclass(frozen=True)
-class Measured:
+class OutputPair:
     """The outputs of a batch, `expected` those of the checkpoint.
 
     Attributes:
@@ -68,7 +68,7 @@ class Measured:
 
 
 def differences(
-    batches: Sequence[Measured], limits: Sequence[Mapping[str, float]] | None = None
+    batches: Sequence[OutputPair], limits: Sequence[Mapping[str, float]] | None = None
 ) -> tuple[Difference, ...]:
     """The difference of each output that is the largest part of its limit, over all images of all batches.
 
@@ -95,11 +95,11 @@ def with_softmax(outputs: Outputs) -> Outputs:
 
 
 def limit(name: str) -> float:
-    """That of an output."""
+    """The limit of the differences of an output: absolute for probabilities, relative for others."""
     return PROBABILITY_LIMIT if name in (PROBABILITIES, SOFTMAX) else RELATIVE_LIMIT
 
 
-def relative(name: str, batches: Sequence[Measured]) -> list[float]:
+def relative(name: str, batches: Sequence[OutputPair]) -> list[float]:
     """The largest difference of an output in each batch, as `Difference.value`."""
     scale = _scale(name, [batch.expected[name] for batch in batches])
     return [_largest(batch.found.get(name), batch.expected[name], scale) for batch in batches]
@@ -117,7 +117,7 @@ def _scale(name: str, expected: Sequence[np.ndarray]) -> np.ndarray:
     if name != LOGITS or expected[0].ndim < 2:
         return np.array([max(float(np.abs(each).max(initial=0)) for each in expected)])
     magnitudes, changes = _of_classes(expected)
-    scales = np.maximum(magnitudes, max(changes, SMALL_CLASS * _ordinary(magnitudes)))
+    scales = np.maximum(magnitudes, max(changes, SMALL_CLASS * _lower_median(magnitudes)))
     return scales.reshape(-1, *(1,) * (expected[0].ndim - 2))
 
 
@@ -126,15 +126,15 @@ def _of_classes(logits: Sequence[np.ndarray]) -> tuple[np.ndarray, float]:
     axes = (0, *range(2, logits[0].ndim))
     highest = np.max([each.max(axes) for each in logits], 0).astype(np.float64)
     lowest = np.min([each.min(axes) for each in logits], 0).astype(np.float64)
-    return np.maximum(np.abs(highest), np.abs(lowest)), _ordinary(highest - lowest)
+    return np.maximum(np.abs(highest), np.abs(lowest)), _lower_median(highest - lowest)
 
 
-def _ordinary(values: np.ndarray) -> float:
+def _lower_median(values: np.ndarray) -> float:
     """The median; of two values the lower."""
     return float(np.quantile(values, 0.5, method="lower"))
 
 
-def _of_labels(batches: Sequence[Measured]) -> Iterator[Difference]:
+def _of_labels(batches: Sequence[OutputPair]) -> Iterator[Difference]:
     """Where a label is another: by how much the logit of the right one is higher in the reference; nothing if all are the same.
 
     The margin is relative to what an ordinary class changes by from image to image, so no large bias can hide it.
@@ -157,7 +157,7 @@ def _of_labels(batches: Sequence[Measured]) -> Iterator[Difference]:
         yield Difference("margin of another label", value, 2 * RELATIVE_LIMIT, where)
 
 
-def gray_levels(images: Sequence[Measured]) -> tuple[Difference, ...]:
+def gray_levels(images: Sequence[OutputPair]) -> tuple[Difference, ...]:
     """The largest difference of resized images in gray levels, and the part of their values that differ at all."""
     pairs = [(image.found[name], values) for image in images for name, values in image.expected.items()]
     levels = [_largest(*pair, np.ones(1)) for pair in pairs]
@@ -177,7 +177,7 @@ def _largest(found: np.ndarray | None, expected: np.ndarray, scale: np.ndarray) 
     return float(parts.max(initial=0))
 
 
-def same_labels(batches: Sequence[Measured]) -> int | None:
+def same_labels(batches: Sequence[OutputPair]) -> int | None:
     """The number of images whose highest logit is that of the same class; None where the logits are not one for each class."""
     if batches[0].expected.get(LOGITS, np.empty(0)).ndim != 2:
         return None

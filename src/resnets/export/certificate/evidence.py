@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from resnets.export.certificate import proof_batches
-from resnets.export.certificate.compare_outputs import Measured, limit, relative
+from resnets.export.certificate.compare_outputs import OutputPair, limit, relative
 from resnets.export.certificate.proof_batches import ProofBatch
 from resnets.export.certificate.proof_images import ProofImages
 from resnets.export.certificate.reference import Reference
@@ -79,7 +79,7 @@ def _resized(images: ProofImages, reference: Reference) -> Resized:
     noisy = []
     for batch in progress_bar(batches, description="noise", unit="images"):
         frames = (batch.frames + random.integers(-1, 2, batch.frames.shape)).clip(0, 255).astype(np.uint8)
-        noisy.append(Measured("", reference.outputs(frames), batch.expected))
+        noisy.append(OutputPair("", reference.outputs(frames), batch.expected))
     changes = {name: relative(name, noisy) for name in reference.output_names}
     limits = [
         {name: max(NOISE_FACTOR * values[index], limit(name)) for name, values in changes.items()}

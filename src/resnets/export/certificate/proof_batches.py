@@ -40,21 +40,21 @@ class ProofBatch:
             yield f"a batch of {count}, {second}x{first}, {name}", each
 
 
-def make(images: Sequence[ImageInput], reference: Reference, kind: str) -> list[ProofBatch]:
+def make(images: Sequence[ImageInput], reference: Reference, input_kind: str) -> list[ProofBatch]:
     """Batches of 1, 3 and 16 images, with the outputs of the reference.
 
     Args:
-        kind: of the input of the file.
+        input_kind: of the input of the file.
 
     Raises:
         UserError: an image cannot be read, or is too small.
     """
     preprocess = reference.preprocess
     frames = [preprocess.resize_crop(_read(image, index, preprocess)) for index, image in enumerate(images)]
-    if shape := _unresized_shape(preprocess) if kind == "full" else None:
+    if shape := _unresized_shape(preprocess) if input_kind == "full" else None:
         frames = [np.asarray(Image.fromarray(frame).resize(shape[::-1])) for frame in frames]
     stacks = progress_bar(_stacked(frames), description="reference", unit="batches")
-    return [_batch(each, reference, kind) for each in stacks]
+    return [_batch(each, reference, input_kind) for each in stacks]
 
 
 def make_resized(images: Sequence[ImageInput], reference: Reference) -> list[ProofBatch]:
@@ -97,7 +97,7 @@ def _stacked(frames: Sequence[np.ndarray]) -> list[np.ndarray]:
     return [*singles, np.stack(resized[:3]), np.stack(resized[-16:])]
 
 
-def _batch(images: np.ndarray, reference: Reference, kind: str) -> ProofBatch:
-    frames = np.stack([reference.preprocess.resize_crop(image) for image in images]) if kind == "full" else images
-    inputs = reference.normalize(images).numpy() if kind == "none" else images
+def _batch(images: np.ndarray, reference: Reference, input_kind: str) -> ProofBatch:
+    frames = np.stack([reference.preprocess.resize_crop(image) for image in images]) if input_kind == "full" else images
+    inputs = reference.normalize(images).numpy() if input_kind == "none" else images
     return ProofBatch(frames, inputs, reference.outputs(frames))

@@ -39,7 +39,7 @@ class TorchProgram:
 
 
 @dataclass(frozen=True)
-class Candidate:
+class RuntimeChoice:
     """A runtime in one precision.
 
     Attributes:
@@ -57,9 +57,9 @@ class Candidate:
     default: bool = False
 
 
-def candidates(
+def runtime_choices(
     to: str, contents: Contents, metadata: Mapping[str, Any], resizer: Contents | None = None
-) -> Iterator[Candidate]:
+) -> Iterator[RuntimeChoice]:
     """Those that read the format `to`.
 
     Args:
@@ -69,13 +69,13 @@ def candidates(
         open_file = partial(_open, to, contents, metadata["outputs"], name)
         part = None if resizer is None else partial(_open, to, resizer, [PIXELS], name)
         if to == "torch":
-            yield Candidate(name, open_file, {}, open_resizer=part)
+            yield RuntimeChoice(name, open_file, {}, open_resizer=part)
             continue
         predict = partial(_predict, _file(to, contents, metadata), name)
-        yield Candidate(name, open_file, F32_HINT if name == OPENVINO else {}, predict, part)
+        yield RuntimeChoice(name, open_file, F32_HINT if name == OPENVINO else {}, predict, part)
         if name == OPENVINO and runtimes.is_installed(name):
             hints: dict[str, str] = {}
-            yield Candidate(name, partial(open_file, hints), hints, predict, part, default=True)
+            yield RuntimeChoice(name, partial(open_file, hints), hints, predict, part, default=True)
 
 
 def _open(

@@ -62,7 +62,7 @@ class Reference:
         probabilities = self.task.probabilities(logits)
         return outputs if probabilities is None else {PROBABILITIES: probabilities, **outputs}
 
-    def sabotaged(self, frames: Sequence[np.ndarray]) -> dict[str, list[Outputs]]:
+    def with_faults(self, frames: Sequence[np.ndarray]) -> dict[str, list[Outputs]]:
         """The outputs with three faults that a comparison has to notice, by their names, for batches of frames."""
         of_256 = replace(self.preprocess, scale=self.preprocess.scale * 256 / 255)
         faulty = {

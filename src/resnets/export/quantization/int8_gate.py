@@ -37,8 +37,8 @@ class AccuracyLoss:
 
     Attributes:
         both, only_fp32, only_int8, neither: numbers of images by which of the models are right.
-        same: the fraction of images with the same label.
-        probability: the largest change of a probability.
+        same_fraction: that of images with the same label.
+        largest_probability_change: of a probability.
         classes: those that lose more than `MAX_CLASS_DROP` points.
     """
 
@@ -46,8 +46,8 @@ class AccuracyLoss:
     only_fp32: int
     only_int8: int
     neither: int
-    same: float = 1.0
-    probability: float = 0.0
+    same_fraction: float = 1.0
+    largest_probability_change: float = 0.0
     classes: tuple[ClassLoss, ...] = ()
 
     @property
@@ -89,8 +89,8 @@ class AccuracyLoss:
     def to_dict(self) -> dict[str, Any]:
         counts = {name: getattr(self, name) for name in ("both", "only_fp32", "only_int8", "neither", "count")}
         classes = [asdict(each) for each in self.classes]
-        values = {"points": self.points, "interval": list(self.interval), "same": self.same}
-        return {**counts, **values, "probability": self.probability, "classes": classes}
+        values = {"points": self.points, "interval": list(self.interval), "same_fraction": self.same_fraction}
+        return {**counts, **values, "largest_probability_change": self.largest_probability_change, "classes": classes}
 
 
 @dataclass(frozen=True)
@@ -106,7 +106,7 @@ class Gain:
     ratios: tuple[float, ...]
 
     @property
-    def gain(self) -> float:
+    def speedup(self) -> float:
         """The median of the ratios, each of which is of times that follow each other: what slows a round down slows both."""
         return float(np.median(self.ratios))
 
@@ -117,10 +117,10 @@ class Gain:
     def in_words(self) -> str:
         """`is 2.31 times [2.20, 2.40] as fast as openvino fp32`."""
         spread = f"[{min(self.ratios):.2f}, {max(self.ratios):.2f}]"
-        return f"is {self.gain:.2f} times {spread} as fast as {self.backend} in batches of {self.batch}"
+        return f"is {self.speedup:.2f} times {spread} as fast as {self.backend} in batches of {self.batch}"
 
     def to_dict(self) -> dict[str, Any]:
-        values = {"backend": self.backend, "batch": self.batch, "gain": self.gain}
+        values = {"backend": self.backend, "batch": self.batch, "speedup": self.speedup}
         return {**values, "spread": [min(self.ratios), max(self.ratios)], "rounds": len(self.ratios)}
 
 
@@ -157,8 +157,8 @@ def measure_loss(before: Predictions, after: Predictions) -> AccuracyLoss:
         only_fp32=int((fp32 & ~int8).sum()),
         only_int8=int((~fp32 & int8).sum()),
         neither=int((~fp32 & ~int8).sum()),
-        same=same,
-        probability=probability,
+        same_fraction=same,
+        largest_probability_change=probability,
         classes=_class_losses(before, fp32, int8),
     )
 
@@ -180,7 +180,7 @@ def judge(loss: AccuracyLoss, gain: Gain, *, max_drop: float, min_gain: float) -
     accuracy = judge_loss(loss, max_drop)
     if not accuracy.passed:
         return accuracy
-    if gain.gain < min_gain:
+    if gain.speedup < min_gain:
         return Verdict(REFUSED, f"it {gain.in_words()}; needed is {min_gain:g} (`min_gain`)")
     if gain.lower_quartile < min_gain:
         return Verdict(

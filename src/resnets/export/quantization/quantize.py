@@ -13,12 +13,12 @@ from resnets.data.datasets.dataset import Dataset, Sample
 from resnets.data.split import lineage
 from resnets.errors import JobError, UserError
 from resnets.export import graph, output_path
-from resnets.export.quantization import calibration_images, gate_images, int8_gate, write_int8
+from resnets.export.quantization import calibration_images, gate_images, int8_gate, to_int8
 from resnets.export.quantization.calibration_images import CalibrationImages
 from resnets.export.quantization.gate_images import GateImages
 from resnets.export.quantization.int8_gate import AccuracyLoss, Gain, Verdict
 from resnets.export.quantization.measure_gain import measure_gain
-from resnets.export.write_exported import TracedGraph, write_contents
+from resnets.export.traced_graph import TracedGraph, write_contents
 from resnets.hashing import sha256
 from resnets.inference.exported import int8_files
 from resnets.inference.exported.read_exported import ExportedFile
@@ -35,7 +35,7 @@ from resnets.weights import checkpoint as checkpoints
 from resnets.weights import find_weights, local_file
 
 FORMAT = 1  # of the JSON file
-INPUT = "normalize"  # of the graph
+INPUT_KIND = "normalize"  # of the graph
 
 
 @dataclass(frozen=True)
@@ -65,8 +65,8 @@ class QuantizeResult:
         """The result for JSON."""
         return {"out": str(self.path), "gate": str(self.gate_path), **self.details}
 
-    def in_words(self) -> list[str]:
-        """The result in lines for a person."""
+    def lines(self) -> list[str]:
+        """The lines that `resnets quantize` prints."""
         lines = [f"{self.verdict.name}: {self.verdict.reason}"]
         lines += [f"class {each}" for each in self.loss.classes]
         return [*lines, f"written: '{self.path}' and '{self.gate_path}'"]
@@ -90,7 +90,7 @@ def quantize(
     out: str | Path | None,
 ) -> QuantizeResult:
     """See `resnets.quantize`; `to` is its `format`."""
-    write_int8.check_format(to)
+    to_int8.check_format(to)
     int8_gate.check_limits(max_drop, min_gain)
     if count < 1:
         raise UserError(f"`count` must be 1 or more; received {count}.")
@@ -108,10 +108,10 @@ def quantize(
     for notice in gate.notices:
         log(f"warning: {notice}")
     calibration = _calibration_images(file, model, images, gate, count=count, seed=seed)
-    traced = trace(file, model)
-    pixels = calibration_images.load(calibration.paths, input_preprocess(model.preprocess, INPUT), INPUT)
+    traced = graph_to_quantize(file, model)
+    pixels = calibration_images.load(calibration.paths, input_preprocess(model.preprocess, INPUT_KIND), INPUT_KIND)
     log(f"quantizing {model.spec.name if model.spec else 'the network'}, and writing it as {to} ...")
-    contents = write_int8.contents(traced, to, pixels)
+    contents = to_int8.contents(traced, to, pixels)
     written = ExportedFile(path, to, tuple(contents.values()), traced.metadata(to, int8_files.INT8))
     loss, gain = measure(model, exported_model.of_file(written), gate.samples)
     verdict = int8_gate.judge(loss, gain, max_drop=max_drop, min_gain=min_gain)
@@ -144,11 +144,11 @@ def _warn_of_earlier(checkpoint: Path) -> None:
     )
 
 
-def trace(file: Path, model: TrainedModel) -> TracedGraph:
+def graph_to_quantize(file: Path, model: TrainedModel) -> TracedGraph:
     """The graph of a checkpoint and its model that is quantized."""
-    built = graph.build(model.task, model.model, model.preprocess, INPUT)
+    built = graph.build(model.task, model.model, model.preprocess, INPUT_KIND)
     size = graph.input_size(model.preprocess)
-    return TracedGraph(built, INPUT, size, checkpoints.read(file, task=None), file)
+    return TracedGraph(built, INPUT_KIND, size, checkpoints.read(file, task=None), file)
 
 
 def measure(model: TrainedModel, int8: ExportedModel, samples: Sequence[Sample]) -> tuple[AccuracyLoss, Gain]:
@@ -185,6 +185,6 @@ def _describe_file(written: ExportedFile, checkpoint: Path) -> dict[str, Any]:
         "file_sha256": int8_files.content_sha256(written),
         "checkpoint": checkpoint.name,
         "checkpoint_sha256": written.metadata["checkpoint_sha256"],
-        "quantization": write_int8.settings(written.format),
+        "quantization": to_int8.settings(written.format),
         "versions": written.metadata["versions"],
     }

@@ -9,8 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from resnets.export.write_onnx import INPUT
-from resnets.inference.exported.import_onnx import import_optional
+from resnets.export.to_onnx import INPUT_NAME
+from resnets.inference.optional_packages import import_optional
 
 # `reduce_range`, weights of 7 bits: otherwise processors without VNNI saturate the sum of two products, which are of 16 bits.
 SETTINGS = {"method": "onnxruntime", "activations": "uint8", "weights": "int8 per channel", "reduce_range": True}
@@ -21,7 +21,7 @@ def quantize(model: Any, images: Sequence[np.ndarray]) -> Any:
     """An `onnx.ModelProto` of a classifier in int8; its last layer stays in fp32.
 
     Args:
-        model: as `resnets.export.write_onnx.convert` returns it.
+        model: as `resnets.export.to_onnx.convert` returns it.
         images: for the calibration, each as the model receives it, with a first dimension of 1.
 
     Raises:
@@ -36,7 +36,7 @@ def quantize(model: Any, images: Sequence[np.ndarray]) -> Any:
     class Reader(reader):
         def get_next(self) -> dict[str, np.ndarray] | None:
             image = next(remaining, None)
-            return None if image is None else {INPUT: image}
+            return None if image is None else {INPUT_NAME: image}
 
     with tempfile.TemporaryDirectory(prefix="resnets-") as folder:
         path = str(Path(folder, "quantized.onnx"))

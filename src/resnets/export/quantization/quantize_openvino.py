@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from resnets.disable_telemetry import telemetry_disabled
-from resnets.inference.exported.import_onnx import import_optional
+from resnets.inference.optional_packages import import_optional
 
 # Processors with AVX2 or AVX-512 but without VNNI add two products in 16 bits and saturate; with the fix, weights have 7 bits.
 # On others it costs little, and a file may be moved to such a processor, so it is always on.
@@ -24,7 +24,7 @@ def quantize(model: Any, images: Sequence[np.ndarray]) -> Any:
     """An `openvino.Model` of a classifier in int8; its first convolution and its last layer stay in fp32.
 
     Args:
-        model: as `resnets.export.write_openvino.convert` returns it; it is not changed.
+        model: as `resnets.export.to_openvino.convert` returns it; it is not changed.
         images: for the calibration, each as the model receives it, with a first dimension of 1.
 
     Raises:

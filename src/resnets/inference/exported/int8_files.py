@@ -1,9 +1,10 @@
 """Files of quantized models (int8), and what was proved of each, in a JSON file beside it.
 
-A checkpoint NAME.safetensors has, in its folder:
+Beside a checkpoint NAME.safetensors, or in the current folder for weights that have a name
+(`resnets.weights.local_file.export_path`):
 
     NAME_int8_openvino/ or NAME_int8.onnx   the model in int8
-    NAME_int8_openvino.gate.json            the verdict, with the hashes of the model's file and of the checkpoint
+    the same name + .gate.json              the verdict, with the hashes of the model's file and of the checkpoint
 """
 
 from __future__ import annotations
@@ -76,7 +77,7 @@ def passed_in_words(file: ExportedFile) -> str:
     gate = read_gate(_gate_path(file.path)) or {}
     gain = gate.get("gain")
     limits = f"`max_drop={_number(gate.get('max_drop'), 'g')}` and `min_gain={_number(gate.get('min_gain'), 'g')}`"
-    times = _number(gain.get("gain") if isinstance(gain, dict) else None, ".2f")
+    times = _number(gain.get("speedup") if isinstance(gain, dict) else None, ".2f")
     return f"passed with {limits} and was {times} times as fast"
 
 

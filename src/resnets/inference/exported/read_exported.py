@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import stat
+import zipfile
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,8 +15,8 @@ import numpy as np
 from resnets.errors import UserError
 from resnets.inference import openvino_cache
 from resnets.inference.exported import metadata
-from resnets.inference.exported.import_onnx import import_optional
 from resnets.inference.import_openvino import has_openvino, import_openvino
+from resnets.inference.optional_packages import import_optional
 
 ONNX, OPENVINO = "onnx", "openvino"
 XML, WEIGHTS = "model.xml", "model.bin"  # in the folder of OpenVINO
@@ -46,7 +47,7 @@ class ExportedFile:
         return _openvino_model(self.content)
 
 
-def read(path: Path, kind: str) -> ExportedFile:
+def read(path: Path, format_name: str) -> ExportedFile:
     """Read the ONNX file or the OpenVINO folder at `path`.
 
     Raises:
@@ -54,18 +55,32 @@ def read(path: Path, kind: str) -> ExportedFile:
             that reads it is not installed.
     """
     try:
-        if kind == ONNX:
+        if format_name == ONNX:
             content: tuple[bytes, ...] = (read_bytes(path),)
             text = _onnx_metadata(content[0])
         else:
             content = (read_bytes(path / XML), read_bytes(path / WEIGHTS))
             text = _openvino_metadata(content)
-        return ExportedFile(path, kind, content, metadata.decode(text))
+        return ExportedFile(path, format_name, content, metadata.decode(text))
     except OSError as error:
         raise UserError(f"'{error.filename or path}' cannot be read: {error.strerror}.") from None
     except UserError as error:
         text = str(error)
         raise UserError(f"'{path}' {text}" if text[0].islower() else f"'{path}': {text}") from None
+
+
+def is_resnets_pt2(path: Path) -> bool:
+    """Whether the file at `path` is a .pt2 with the metadata of resnets; nothing else of it is loaded.
+
+    Raises:
+        OSError, UserError: it cannot be read, or its metadata are damaged.
+    """
+    try:
+        with zipfile.ZipFile(path) as archive:
+            name = next(each for each in archive.namelist() if each.endswith(f"extra/{metadata.KEY}"))
+            return bool(metadata.decode(archive.read(name).decode()))
+    except (zipfile.BadZipFile, StopIteration, UnicodeDecodeError):
+        return False
 
 
 def read_bytes(path: Path) -> bytes:

@@ -10,9 +10,9 @@ import torch
 from resnets.errors import UserError
 from resnets.inference import openvino_cache
 from resnets.inference.backends import split_batch
-from resnets.inference.exported.import_onnx import has_onnxruntime, import_optional
 from resnets.inference.exported.read_exported import ONNX, OPENVINO, ExportedFile
 from resnets.inference.import_openvino import has_openvino, import_openvino
+from resnets.inference.optional_packages import has_onnxruntime, import_optional
 from resnets.message_format import suggestion
 
 ONNXRUNTIME = "onnxruntime"

@@ -45,7 +45,7 @@ from resnets.tasks.classification.selection import MONITOR
 from resnets.tasks.classification.static_graph import classifier_graph
 from resnets.tasks.comparison import Comparison, Exposure
 from resnets.tasks.heatmaps.compute_heatmaps import with_heatmaps
-from resnets.tasks.heatmaps.write_heatmaps import heatmap_images
+from resnets.tasks.heatmaps.write_heatmaps import heatmap_writer
 from resnets.tasks.measurements import Measurements
 from resnets.tasks.mix_batch import mix_batch
 from resnets.weights.checkpoint import Checkpoint
@@ -310,8 +310,8 @@ class Classification(Task):
         return with_heatmaps(model, images, lambda found: [found.label], **options)
 
     def writers(self) -> Mapping[str, Callable[[str], AbstractContextManager[Callable[[Any], Any]]]]:
-        """`heatmap`: see `write_heatmaps.heatmap_images`."""
-        return {"heatmap": heatmap_images}
+        """`heatmap`: see `write_heatmaps.heatmap_writer`."""
+        return {"heatmap": heatmap_writer}
 
     def predict(self, path: str, outputs: Any, placement: Placement, *, top_k: int = TOP_K) -> Prediction:
         """The `top_k` most probable classes, the most probable first."""

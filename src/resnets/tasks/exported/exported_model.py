@@ -77,7 +77,7 @@ class ExportedModel(TrainedModel):
 
     def heatmap_runner(self) -> OutputsRunner:
         """Computes the maps of a file that was exported with them."""
-        return compute_heatmaps.exported_runner(self)
+        return compute_heatmaps.exported_heatmap_runner(self)
 
     def _vector_runner(self, layer: str) -> OutputsRunner:
         if layer != feature_extractor.POOLED:

@@ -25,7 +25,7 @@ from resnets.tasks.inputs.read_image import ImageInput, name_of
 Mapped = Callable[[Any], Sequence[str]]  # a prediction -> the classes whose maps belong to it
 
 
-def has_heatmaps(model: Any) -> bool:
+def has_network_in_memory(model: Any) -> bool:
     """Whether the model is a classifier whose network is in memory, which `heatmap_runner` needs."""
     return isinstance(model.model, ResNet) and not next(model.model.parameters()).is_meta
 
@@ -49,7 +49,7 @@ def heatmap_runner(model: Any) -> ModelRunner:
     return ModelRunner(graph, model.runner.backend, model.runner.precision)
 
 
-def exported_runner(model: Any) -> OutputsRunner:
+def exported_heatmap_runner(model: Any) -> OutputsRunner:
     """Computes "logits" and "maps" of images, those of all classes, by an exported file.
 
     Raises:

@@ -11,7 +11,7 @@ import numpy as np
 from resnets.report.content import Block, Figure
 from resnets.report.figures import image_grid
 from resnets.report.figures.image_grid import Caption, Tile
-from resnets.tasks.heatmaps.compute_heatmaps import has_heatmaps, with_heatmaps
+from resnets.tasks.heatmaps.compute_heatmaps import has_network_in_memory, with_heatmaps
 from resnets.tasks.heatmaps.heatmap import Heatmap, largest_value
 
 OF_MISTAKES, OF_CLASSES = "heatmaps_of_mistakes.png", "heatmaps_of_classes.png"
@@ -41,12 +41,13 @@ def draw(model: Any, examples: Sequence[Example], out: Path, heading: str) -> li
         out: the image file.
 
     Returns:
-        `out`, or nothing where there are no examples, no model that has heat maps, or only maps of fewer cells than `MIN_CELLS`.
+        `out`, or nothing where there are no examples, no classifier whose network is in memory
+        (an exported file has none), or only maps of fewer cells than `MIN_CELLS`.
 
     Raises:
         JobError: the folder cannot be written to.
     """
-    if not examples or model is None or not has_heatmaps(model):
+    if not examples or model is None or not has_network_in_memory(model):
         return []
     wanted = {example.path: [name for name, _, _ in example.maps] for example in examples}
     paths = [example.path for example in examples]

@@ -10,7 +10,7 @@ from resnets.tasks.outputs.choose_files import choose_files
 
 
 @contextmanager
-def heatmap_images(folder: str) -> Iterator[Callable[[Any], None]]:
+def heatmap_writer(folder: str) -> Iterator[Callable[[Any], None]]:
     """A PNG file of each image beside the heat maps of its predicted classes."""
     name_of = choose_files(Path(folder))
 

@@ -26,7 +26,7 @@ from resnets.tasks import bootstrap
 from resnets.tasks.base import ChosenValue, CrossFitted, Losses, Measured, Monitor, Task
 from resnets.tasks.comparison import Comparison, Exposure, ScoreComparison
 from resnets.tasks.heatmaps.compute_heatmaps import with_heatmaps
-from resnets.tasks.heatmaps.write_heatmaps import heatmap_images
+from resnets.tasks.heatmaps.write_heatmaps import heatmap_writer
 from resnets.tasks.measurements import Measurements
 from resnets.tasks.mix_batch import mix_batch
 from resnets.tasks.multilabel import metrics, report, tables, thresholds
@@ -248,8 +248,8 @@ class Multilabel(Task):
         return with_heatmaps(model, images, _mapped_classes, **options)
 
     def writers(self) -> Mapping[str, Callable[[str], AbstractContextManager[Callable[[Any], Any]]]]:
-        """`heatmap`: see `write_heatmaps.heatmap_images`."""
-        return {"heatmap": heatmap_images}
+        """`heatmap`: see `write_heatmaps.heatmap_writer`."""
+        return {"heatmap": heatmap_writer}
 
     def predict(self, path: str, outputs: Any, placement: Placement) -> Prediction:
         """The classes that reach their thresholds, the most probable first."""

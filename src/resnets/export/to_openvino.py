@@ -12,7 +12,7 @@ from resnets.inference.exported.metadata import encode
 from resnets.inference.exported.read_exported import WEIGHTS, XML
 from resnets.inference.import_openvino import has_openvino, import_openvino
 
-INPUT = "images"
+INPUT_NAME = "images"
 
 
 def convert(program: Any, output_names: Sequence[str], shape: Sequence[int | None]) -> Any:
@@ -29,7 +29,7 @@ def convert(program: Any, output_names: Sequence[str], shape: Sequence[int | Non
     openvino = import_openvino()
     model = openvino.convert_model(program)
     model.reshape({model.inputs[0]: openvino.PartialShape([-1 if size is None else size for size in shape])})
-    model.inputs[0].get_tensor().set_names({INPUT})
+    model.inputs[0].get_tensor().set_names({INPUT_NAME})
     for output, name in zip(model.outputs, output_names, strict=True):
         output.get_tensor().set_names({name})
     return model

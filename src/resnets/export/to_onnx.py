@@ -9,14 +9,14 @@ from typing import Any
 import torch
 
 from resnets.errors import UserError
-from resnets.inference.exported.import_onnx import import_optional
 from resnets.inference.exported.metadata import encode
 from resnets.inference.exported.read_exported import MAX_BYTES
+from resnets.inference.optional_packages import import_optional
 
-INPUT = "images"
+INPUT_NAME = "images"
 
 
-def convert(program: Any, output_names: Sequence[str], input_name: str = INPUT) -> Any:
+def convert(program: Any, output_names: Sequence[str], input_name: str = INPUT_NAME) -> Any:
     """A `torch.export.ExportedProgram` as an `onnx.ModelProto` without stack traces.
 
     Raises:

@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 
 from resnets.errors import UserError
-from resnets.export import write_onnx, write_openvino
+from resnets.export import to_onnx, to_openvino
 from resnets.export.quantization import quantize_onnx, quantize_openvino
-from resnets.export.write_exported import TracedGraph
+from resnets.export.traced_graph import TracedGraph
 from resnets.inference.exported.int8_files import ENDINGS, INT8
 from resnets.inference.exported.read_exported import OPENVINO
 from resnets.message_format import suggestion
@@ -39,5 +39,5 @@ def contents(traced: TracedGraph, to: str, images: Sequence[np.ndarray]) -> dict
     """
     metadata = traced.metadata(to, INT8)
     if to == OPENVINO:
-        return write_openvino.to_bytes(quantize_openvino.quantize(traced.openvino_model(), images), metadata)
-    return {"": write_onnx.to_bytes(quantize_onnx.quantize(traced.onnx_model(), images), metadata)}
+        return to_openvino.to_bytes(quantize_openvino.quantize(traced.openvino_model(), images), metadata)
+    return {"": to_onnx.to_bytes(quantize_onnx.quantize(traced.onnx_model(), images), metadata)}

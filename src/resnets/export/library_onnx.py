@@ -12,15 +12,15 @@ from typing import Any
 from torch import Tensor, nn
 
 from resnets.errors import UserError
-from resnets.export import graph, write_onnx
-from resnets.export.write_exported import TracedGraph
+from resnets.export import graph, to_onnx
+from resnets.export.traced_graph import TracedGraph
 from resnets.models.resnet import ResNet
 from resnets.tasks import load_model
 from resnets.weights.checkpoint import UNTRAINED, Checkpoint
 from resnets.weights.formats import fold_into_tensors
 
 LIBRARIES = ("huggingface", "timm")
-INPUT = "pixel_values"
+INPUT_NAME = "pixel_values"
 ONNX_FILE = Path("onnx", "model.onnx")  # in the folder
 
 
@@ -62,4 +62,4 @@ def traced_logits(checkpoint: Checkpoint, file: Path) -> TracedGraph:
 
 def onnx_model(traced: TracedGraph) -> Any:
     """The `onnx.ModelProto` of the logits, whose input is called as transformers.js calls it."""
-    return write_onnx.convert(traced.program, traced.graph.output_names, INPUT)
+    return to_onnx.convert(traced.program, traced.graph.output_names, INPUT_NAME)

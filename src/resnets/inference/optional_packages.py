@@ -1,4 +1,4 @@
-"""Import of the optional packages `onnx` and `onnxruntime`."""
+"""Import of the optional packages that write, quantize and run ONNX files."""
 
 import importlib
 import importlib.util

@@ -18,7 +18,7 @@ from torch.nn import functional
 from resnets.data.image.preprocess import IMAGENET_MEAN, Preprocess
 from resnets.export import graph
 from resnets.export.graph import ExportedGraph
-from resnets.export.write_exported import TracedGraph
+from resnets.export.traced_graph import TracedGraph
 from resnets.tasks import load_model
 from resnets.tasks.trained_model import TrainedModel
 from resnets.weights import checkpoint as checkpoints
