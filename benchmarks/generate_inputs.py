@@ -220,7 +220,7 @@ def int8(folder: Path, name: str, images: Path, *, num_classes: int) -> Path:
         weights = folder.with_suffix(".safetensors")
         save(weights, Checkpoint(zoo.get_spec(name, num_classes=num_classes), preprocess, names, net.state_dict()))
         traced = quantize.graph_to_quantize(weights, load_model.load(weights, "cpu", precision="fp32"))
-        pixels = calibration_images.load(files, input_preprocess(preprocess, traced.kind), traced.kind)
+        pixels = calibration_images.load(files, input_preprocess(preprocess, traced.input_kind), traced.input_kind)
         write_contents(folder, to_int8.contents(traced, "openvino", pixels))
     return folder
 

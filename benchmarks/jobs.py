@@ -13,9 +13,9 @@ from harness import HERE, OURS, PEERS, PEERS_TORCH, Contender, Job
 
 WORK = HERE.parent / "build" / "benchmarks"
 FULL = {"predict": 2000, "train": 640, "steps": 24, "cifar": 12_800, "large": 24, "memory": 1000, "epochs": 10}
-FULL |= {"scenes": 32, "detector_steps": 8, "small_scenes": 600, "masks": 200, "mask_images": 64}
+FULL |= {"scenes": 32, "detector_steps": 8, "small_scenes": 600, "masks": 200, "mask_images": 64, "serve_seconds": 30}
 TINY = {"predict": 48, "train": 40, "steps": 2, "cifar": 1440, "large": 2, "memory": 40, "epochs": 1}
-TINY |= {"scenes": 2, "detector_steps": 1, "small_scenes": 4, "masks": 16, "mask_images": 2}
+TINY |= {"scenes": 2, "detector_steps": 1, "small_scenes": 4, "masks": 16, "mask_images": 2, "serve_seconds": 1}
 # Some 20 minutes of two cores. With two epochs, AP is 14 % and moves by a point with the rounding of pixels.
 TRAINED_DETECTOR_EPOCHS = 6
 CROP = 256  # pixels, of the training of a segmenter
@@ -31,6 +31,7 @@ def jobs(*, tiny: bool, flowers: Path | None, penn_fudan: Path | None = None) ->
     made += _detection(size["scenes"], size["detector_steps"], size["small_scenes"], "tiny" if tiny else "full")
     made += [_penn_fudan(penn_fudan or HERE / "no_folder")]
     made += _segmentation(size["masks"], size["mask_images"])
+    made += _serve(size["serve_seconds"])
     return {job.name: job for job in made}
 
 
@@ -337,3 +338,46 @@ def has_bf16() -> bool:
     from resnets.inference import hardware
 
     return bool(hardware.native_bf16_reason(torch.device("cpu")))
+
+
+def _serve(seconds: int) -> list[Job]:
+    """A server of resnet18 in fp32 and in int8 beside those of the peers, which are in fp32."""
+    folder, int8 = WORK / "jpegs-224", WORK / "resnet18_int8_openvino"
+
+    def prepare() -> None:
+        generate_inputs.photographs(folder, 64, width=224, height=224)
+        generate_inputs.int8(int8, "resnet18", folder, num_classes=5)
+
+    def load(*command: str, body: str = "json", path: str = "/predict", latency: bool = False) -> tuple[str, ...]:
+        options = ("--body", body, "--path", path, "--seconds", str(seconds), *(("--latency",) if latency else ()))
+        return with_script(OURS, "serve_load.py", folder, *options, "--", *command)
+
+    def ours(model: Path, body: str = "json", *, latency: bool = False) -> tuple[str, ...]:
+        server = (str(OURS.with_name("resnets")), "serve", str(model), "--port", "PORT")
+        return load(*server, body=body, path="/v1/predict", latency=latency)
+
+    fp32 = int8.with_suffix(".safetensors")
+    litserve = load(*with_script(PEERS_TORCH, "litserve_server.py"), "PORT")
+    fastapi = load(*with_script(PEERS_TORCH, "fastapi_server.py"), "PORT")
+    title = "answer requests with an image of 224x224 by resnet18, from 16 connections"
+    return [
+        Job(
+            "serve", title, "requests/s",
+            (
+                Contender("resnets", ours(fp32, latency=True), None, ("starlette", "uvicorn")),
+                Contender("LitServe, 2 workers, batches of 8, fp32", litserve, 1.4, ("litserve",)),
+                Contender("FastAPI, fp32", fastapi, 2.0, ("fastapi", "uvicorn")),
+                Contender("resnets, bytes in place of base64", ours(fp32, "raw"), None, ("starlette", "uvicorn")),
+            ),
+            prepare,
+        ),
+        Job(
+            "serve_int8", f"{title}, in int8", "requests/s",
+            (
+                Contender("resnets, int8", ours(int8, latency=True), None, ("starlette", "uvicorn")),
+                Contender("LitServe, 2 workers, batches of 8, fp32", litserve, 2.5, ("litserve",)),
+                Contender("FastAPI, fp32", fastapi, 4.0, ("fastapi", "uvicorn")),
+            ),
+            prepare,
+        ),
+    ]  # fmt: skip

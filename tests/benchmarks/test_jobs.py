@@ -25,6 +25,8 @@ TARGETS = {  # the table of what is aimed at, on two cores
     "penn_fudan": {"torchvision's tutorial, fp32": 5},
     "segmentation_train": {"segmentation_models_pytorch script, fp32": 2},
     "segmentation_predict": {"segmentation_models_pytorch script, fp32": 3},
+    "serve": {"LitServe, 2 workers, batches of 8, fp32": 1.4, "FastAPI, fp32": 2},
+    "serve_int8": {"LitServe, 2 workers, batches of 8, fp32": 2.5, "FastAPI, fp32": 4},
 }
 # What the aim is multiplied by on processors without bf16.
 WITHOUT_BF16 = dict.fromkeys(("detection_predict", "detection_evaluate", "detection_train", "penn_fudan"), 0.5)
