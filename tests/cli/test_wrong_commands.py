@@ -203,6 +203,7 @@ WRONG = [
     Wrong("export insects.safetensors --preprocess all", "--preprocess is one of"),
     Wrong("export insects.safetensors --out a_file", "ends in .onnx; received --out a_file"),
     Wrong("export insects.safetensors --format openvino --out insects", "'insects' exists and was not exported"),
+    Wrong("export insects.safetensors --layout triton", "--layout is repository or left out; received 'triton'"),
     Wrong("export insect.safetensors", "Did you mean 'insects.safetensors'?"),
     Wrong("export boxes.safetensors", "detect"),
     # embeddings

@@ -4,8 +4,9 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from resnets.errors import UserError
-from resnets.export import export_file, export_library_folder
+from resnets.export import export_file, export_library_folder, export_repository
 from resnets.export.certificate.certificate import Certificate
+from resnets.export.export_repository import REPOSITORY
 from resnets.export.library_onnx import LIBRARIES
 from resnets.tasks.trained_model import TrainedModel
 
@@ -17,6 +18,7 @@ def export_model(
     out: str | Path | None = None,
     *,
     format: str = "onnx",
+    layout: str | None = None,
     preprocess: str = NORMALIZE,
     heatmap: bool = False,
     images: str | Path | Iterable[str | Path] = (),
@@ -31,6 +33,8 @@ def export_model(
         out: the file to write, .onnx or .pt2; for the others a folder. None: beside the checkpoint.
         format: "onnx", "openvino" or "torch", which is a .pt2 of torch.export; "huggingface" or "timm", a folder as
             `resnets.convert` writes it, with `onnx/model.onnx` as transformers.js reads it.
+        layout: "repository" for a folder of models as Triton, KServe and OpenVINO Model Server read it: the ONNX file is
+            OUT/NAME/1/model.onnx, and OUT/NAME/config.pbtxt describes it. None: the file alone.
         preprocess: how much of it is in the file. "full": it takes uint8 RGB (N, H, W, 3) of any size; "normalize": resized and
             cropped; "none": it takes the normalized float32 (N, C, H, W).
         heatmap: whether the class activation maps are a further output of a classifier.
@@ -46,12 +50,18 @@ def export_model(
         JobError: the outputs differ too much, no installed runtime reads the format, the comparison does not notice a fault that
             was made on purpose, or the disk is full.
     """
-    paths = [images] if isinstance(images, (str, Path)) else list(images)
+    paths = [str(images)] if isinstance(images, (str, Path)) else list(map(str, images))
+    if layout is not None:
+        if layout != REPOSITORY:
+            raise UserError(f"`layout` is {REPOSITORY} or left out; received '{layout}'.")
+        if format != "onnx":
+            raise UserError(
+                f"`layout={REPOSITORY}` has an ONNX file; received `format={format}`. Leave one of them out."
+            )
+        return export_repository.export(model, out, preprocess=preprocess, heatmap=heatmap, images=paths)
     if format in LIBRARIES:
         for name, value, default in (("preprocess", preprocess, NORMALIZE), ("heatmap", heatmap, False)):
             if value != default:
                 raise UserError(f"`{name}` has no effect with `format={format}`: the library prepares the images.")
-        return export_library_folder.export(model, out, to=format, images=list(map(str, paths)))
-    return export_file.export(
-        model, out, to=format, preprocess=preprocess, heatmap=heatmap, images=list(map(str, paths))
-    )
+        return export_library_folder.export(model, out, to=format, images=paths)
+    return export_file.export(model, out, to=format, preprocess=preprocess, heatmap=heatmap, images=paths)

@@ -14,6 +14,12 @@ def export(
     to: Annotated[
         str, Option("--format", help="onnx, torch (a .pt2), openvino, huggingface or timm (folders).")
     ] = "onnx",
+    layout: Annotated[
+        str | None,
+        Option(
+            help="repository: OUT/NAME/1/model.onnx and its config.pbtxt, as Triton, KServe and OpenVINO Model Server read it."
+        ),
+    ] = None,
     out: Annotated[
         str | None, Option(*flags.OUT_DIR, help="File or folder to write.  [default: beside the checkpoint]")
     ] = None,
@@ -39,7 +45,7 @@ def export(
     from resnets.api import export as api
 
     certificate = api.export_model(
-        checkpoint, out, format=to, preprocess=preprocess, heatmap=heatmap, images=images or ()
+        checkpoint, out, format=to, layout=layout, preprocess=preprocess, heatmap=heatmap, images=images or ()
     )
     if as_json:
         output.print_json(certificate.to_dict())
