@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from resnets.api.evaluate import compare, evaluate
     from resnets.api.export import export_model
     from resnets.api.quantize import quantize
+    from resnets.api.serve import asgi_app
     from resnets.api.shard import shard
     from resnets.api.summary import NetworkSummary, summary
     from resnets.api.weights import ConversionResult, convert, verify
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from resnets.models.resnet import ResNet
     from resnets.models.spec import ResNetSpec
     from resnets.models.zoo import get_spec
+    from resnets.serve.settings import ServerSettings
     from resnets.tasks.embeddings.embed_files import EmbedResult
     from resnets.tasks.embeddings.embedding_index import Index
     from resnets.tasks.evaluate import Evaluation
@@ -53,10 +55,12 @@ __all__ = [
     "RangeTest",
     "ResNet",
     "ResNetSpec",
+    "ServerSettings",
     "TrainResult",
     "TrainedModel",
     "UserError",
     "__version__",
+    "asgi_app",
     "bench",
     "check",
     "compare",
@@ -93,8 +97,10 @@ _MODULES = {  # public name -> the module that defines it, imported when the nam
     "RangeTest": "resnets.training.lr_range_test",
     "ResNet": "resnets.models.resnet",
     "ResNetSpec": "resnets.models.spec",
+    "ServerSettings": "resnets.serve.settings",
     "TrainResult": "resnets.training.train",
     "TrainedModel": "resnets.tasks.trained_model",
+    "asgi_app": "resnets.api.serve",
     "bench": "resnets.api.bench",
     "check": "resnets.api.data",
     "compare": "resnets.api.evaluate",

@@ -44,6 +44,7 @@ ORDER = [
     "recipes",
     "report",
     "tasks",
+    "serve",
     "training",
     "export",
     "api",
@@ -226,7 +227,19 @@ def test_models_import_torch_and_torchvision_and_nothing_else_from_outside() -> 
             assert first in allowed, f"{path.name} imports {module}"
 
 
-HEAVY = ("torch", "torchvision", "numpy", "PIL", "matplotlib", "sklearn", "scipy", "safetensors", "onnx", "openvino")
+HEAVY = (
+    "torch",
+    "torchvision",
+    "numpy",
+    "PIL",
+    "matplotlib",
+    "sklearn",
+    "scipy",
+    "safetensors",
+    "onnx",
+    "openvino",
+    "starlette",
+)
 SLOW = ("torchvision", "matplotlib", "pandas", "scipy.sparse", "scipy.stats", "sklearn")
 
 
@@ -240,6 +253,7 @@ SLOW = ("torchvision", "matplotlib", "pandas", "scipy.sparse", "scipy.stats", "s
         "from resnets.cli.main import main; main(['train', '--help'])",
         "from resnets.cli.main import main; main(['export', '--help'])",
         "from resnets.cli.main import main; main(['quantize', '--help'])",
+        "from resnets.cli.main import main; main(['serve', '--help'])",
     ],
 )
 def test_the_public_package_and_the_command_line_do_not_import_torch(statement: str) -> None:

@@ -22,8 +22,8 @@ from resnets.errors import UserError
 USAGE_ERROR: type[Any] = typer.BadParameter.__mro__[1]
 
 VERBS = (
-    "train", "evaluate", "predict", "embed", "search", "export", "quantize", "models", "summary", "lr-find", "bench", "data",
-    "weights",
+    "train", "evaluate", "predict", "serve", "embed", "search", "export", "quantize", "models", "summary", "lr-find", "bench",
+    "data", "weights",
 )  # fmt: skip
 GROUPS = ("data", "weights")  # verbs with verbs of their own
 

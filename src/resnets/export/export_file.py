@@ -17,15 +17,13 @@ from resnets.export.certificate.certify import certify
 from resnets.export.library_onnx import LIBRARIES
 from resnets.export.traced_graph import FORMATS, TracedGraph, write_contents
 from resnets.hashing import sha256
-from resnets.inference.exported.metadata import INPUTS
+from resnets.inference.exported.metadata import CERTIFICATE, INPUTS
 from resnets.message_format import format_bytes, suggestion
 from resnets.progress import log
 from resnets.tasks import load_model
 from resnets.tasks.trained_model import TrainedModel
 from resnets.weights import checkpoint as checkpoints
 from resnets.weights import find_weights, local_file
-
-CERTIFICATE = ".certificate.json"  # after the name of the file
 
 
 def export(

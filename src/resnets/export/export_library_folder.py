@@ -18,11 +18,11 @@ from resnets.export.certificate import evidence, proof_images
 from resnets.export.certificate.certificate import Certificate
 from resnets.export.certificate.certify import certify
 from resnets.export.certificate.evidence import Evidence
-from resnets.export.export_file import CERTIFICATE
 from resnets.export.graph import LOGITS
 from resnets.export.library_onnx import ONNX_FILE
 from resnets.hashing import sha256
 from resnets.inference.exported import read_exported
+from resnets.inference.exported.metadata import CERTIFICATE
 from resnets.progress import log
 from resnets.tasks.trained_model import TrainedModel
 from resnets.weights import checkpoint as checkpoints

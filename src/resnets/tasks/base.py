@@ -596,6 +596,11 @@ class Task(ABC):
             placement: where the image lies in its input, with its size.
         """
 
+    def answer(self, prediction: Any) -> dict[str, Any]:
+        """The prediction for the JSON of a server: `to_dict`, and what no table has, such as masks. Here: nothing more."""
+        found: dict[str, Any] = prediction.to_dict()
+        return found
+
     def count(self, prediction: Any) -> Mapping[str, int]:
         """What of a prediction is added up for the last line of `predict`, by a noun in the singular. Here: nothing."""
         return {}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import shlex
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Sized
@@ -77,6 +78,7 @@ class TrainedModel:
         self.name = name or (spec.name if spec else type(model).__name__)
         self.dtype = next(model.parameters()).dtype
         self.runner = runner or ModelRunner(task.static_graph(self.model), backend, precision)
+        self._heatmap_runner: OutputsRunner | None = None
 
     @property
     def class_names(self) -> tuple[str, ...]:
@@ -105,7 +107,7 @@ class TrainedModel:
 
     def predict(
         self,
-        images: ImageInput | Iterable[ImageInput],
+        images: ImageInput | Iterable[ImageInput | Prepared],
         *,
         batch: int = 32,
         workers: int | None = None,
@@ -115,7 +117,7 @@ class TrainedModel:
         """The prediction for one image or many.
 
         Args:
-            images: paths, Pillow images, or uint8 arrays (H, W, 3) in RGB or (H, W) in gray.
+            images: paths, the bytes of files, Pillow images, uint8 arrays (H, W, 3) in RGB or (H, W) in gray, or what `prepare` returned.
             batch: number of images that go through the network together.
             workers: number of threads that read images; None for one per processor, 0 for none of their own.
             ensemble: further models of the same classes, for tasks that combine predictions, such as detection.
@@ -132,7 +134,7 @@ class TrainedModel:
 
     def stream(
         self,
-        images: Iterable[ImageInput],
+        images: Iterable[ImageInput | Prepared],
         *,
         batch: int = 32,
         workers: int | None = None,
@@ -216,8 +218,14 @@ class TrainedModel:
             device=str(self.device), backend=self.runner.backend, precision=self.runner.precision, name=self.name,
         )  # fmt: skip
 
+    def with_runners(self, runner: OutputsRunner, heatmap_runner: OutputsRunner | None) -> TrainedModel:
+        """A copy whose outputs, and those that heat maps are made of, are computed by these; None: as before."""
+        copied = copy.copy(self)
+        copied.runner, copied._heatmap_runner = runner, heatmap_runner
+        return copied
+
     def predict_views(
-        self, images: Iterable[ImageInput], predict: Callable[[str, Any, Placement], Prediction], *, batch: int,
+        self, images: Iterable[ImageInput | Prepared], predict: Callable[[str, Any, Placement], Prediction], *, batch: int,
         workers: int | None, runner: OutputsRunner | None = None,
     ) -> Iterator[Prediction]:  # fmt: skip
         """The predictions of one view of each image; `predict` is `Task.predict` with its options.
@@ -247,8 +255,24 @@ class TrainedModel:
         return compute_heatmaps.heatmap_of(self, image, class_name)
 
     def heatmap_runner(self) -> OutputsRunner:
-        """Computes the outputs that `compute_heatmaps` makes heat maps of."""
+        """Computes the outputs that `compute_heatmaps` makes heat maps of; built once, since a backend takes seconds."""
+        if self._heatmap_runner is None:
+            self._heatmap_runner = self._build_heatmap_runner()
+        return self._heatmap_runner
+
+    def _build_heatmap_runner(self) -> OutputsRunner:
         return compute_heatmaps.heatmap_runner(self)
+
+    def prepare(self, image: ImageInput, name: str) -> Prepared:
+        """The input for an image, which `predict` takes in its place: for threads that read images ahead of it.
+
+        Raises:
+            UserError: it is not an image.
+            ImageError: it cannot be read, or is too small for the network.
+        """
+        pixels, placement = self.place(image, name)
+        self.check_size(pixels)
+        return Prepared(name, [[pixels]], placement=placement)
 
     def place(self, image: ImageInput, name: str) -> tuple[Tensor, Placement]:
         """The input for an image, and where the image lies in what the network sees. Raises as `read_image`."""
@@ -391,15 +415,15 @@ class TrainedModel:
     def _prepare_sample(self, indexed: tuple[int, Sample]) -> Prepared:
         return self._prepare((indexed[0], indexed[1].path))
 
-    def _prepare(self, indexed: tuple[int, ImageInput]) -> Prepared:
+    def _prepare(self, indexed: tuple[int, ImageInput | Prepared]) -> Prepared:
         index, image = indexed
+        if isinstance(image, Prepared):
+            return image
         name = name_of(image, index)
         try:
-            pixels, placement = self.place(image, name)
-            self.check_size(pixels)
+            return self.prepare(image, name)
         except ImageError as error:
             return Prepared(name, [], error.reason)
-        return Prepared(name, [[pixels]], placement=placement)
 
 
 def check_finite(outputs: Any, name: str) -> None:

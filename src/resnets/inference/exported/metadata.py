@@ -22,6 +22,7 @@ from resnets.errors import UserError
 
 KEY = "resnets"
 FORMAT = 1
+CERTIFICATE = ".certificate.json"  # after the name of an exported file: what was proved of it
 # Outputs of exported classifiers: (N, K), (N, K), pooled (N, C), and heat maps (N, K, h, w).
 PROBABILITIES, LOGITS, FEATURES, MAPS = "probabilities", "logits", "features", "maps"
 # What the input of an exported graph is.

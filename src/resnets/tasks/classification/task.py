@@ -45,12 +45,13 @@ from resnets.tasks.classification.selection import MONITOR
 from resnets.tasks.classification.static_graph import classifier_graph
 from resnets.tasks.comparison import Comparison, Exposure
 from resnets.tasks.heatmaps.compute_heatmaps import with_heatmaps
-from resnets.tasks.heatmaps.write_heatmaps import heatmap_writer
+from resnets.tasks.heatmaps.write_heatmaps import heatmap_writer, to_dict_with_maps
 from resnets.tasks.measurements import Measurements
 from resnets.tasks.mix_batch import mix_batch
 from resnets.weights.checkpoint import Checkpoint
 
 TOP_K = 5  # classes in a prediction
+MAX_HEATMAPS = 10  # of an image
 
 
 @dataclass(frozen=True)
@@ -293,8 +294,8 @@ class Classification(Task):
         return f"accuracy {metrics['top1']:.2%} (95 % interval {low:.1%} to {high:.1%})"
 
     def check_options(self, options: Mapping[str, Any]) -> dict[str, Any]:
-        """`top_k`: the number of classes in each prediction, 5 by default; all if there are fewer. `heatmap`: whether each has
-        the heat map of its class.
+        """`top_k`: the number of classes in each prediction, 5 by default; all if there are fewer. `heatmap`: True for the
+        heat map of its class, "top" for those of its `MAX_HEATMAPS` most probable classes.
         """
         Task.check_options(self, {name: value for name, value in options.items() if name not in ("top_k", "heatmap")})
         if options.get("top_k", 1) < 1:
@@ -302,12 +303,17 @@ class Classification(Task):
         return dict(options)
 
     def predict_one_model(
-        self, model: Any, images: Iterable[Any], *, heatmap: bool = False, **options: Any
+        self, model: Any, images: Iterable[Any], *, heatmap: bool | str = False, **options: Any
     ) -> Iterator[Any]:
-        """As `Task.predict_one_model`; with `heatmap`, each prediction has the heat map of its class."""
+        """As `Task.predict_one_model`; with `heatmap`, each prediction has the heat maps of its classes."""
         if not heatmap:
             return Task.predict_one_model(self, model, images, **options)
-        return with_heatmaps(model, images, lambda found: [found.label], **options)
+        count = MAX_HEATMAPS if heatmap == "top" else 1
+        return with_heatmaps(model, images, lambda found: [label for label, _ in found.top[:count]], **options)
+
+    def answer(self, prediction: Prediction) -> dict[str, Any]:
+        """With `heatmaps`, where they were asked for."""
+        return to_dict_with_maps(prediction)
 
     def writers(self) -> Mapping[str, Callable[[str], AbstractContextManager[Callable[[Any], Any]]]]:
         """`heatmap`: see `write_heatmaps.heatmap_writer`."""

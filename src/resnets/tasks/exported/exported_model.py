@@ -75,7 +75,7 @@ class ExportedModel(TrainedModel):
         pixels, placement = super().place(image, name)
         return pixels, self.checkpoint.preprocess.placement(*placement.original)
 
-    def heatmap_runner(self) -> OutputsRunner:
+    def _build_heatmap_runner(self) -> OutputsRunner:
         """Computes the maps of a file that was exported with them."""
         return compute_heatmaps.exported_heatmap_runner(self)
 

@@ -56,7 +56,7 @@ def exported_heatmap_runner(model: Any) -> OutputsRunner:
         UserError: the model is not a classifier, or its file does not have the maps.
     """
     check_classifier(model)
-    runner = model.runner
+    runner = model.file_runner
     if MAPS not in runner.file.metadata["outputs"]:
         raise UserError(
             f"'{model.name}' was exported without heat maps: export it with `heatmap`, or use the checkpoint."

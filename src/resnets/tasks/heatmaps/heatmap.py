@@ -76,6 +76,14 @@ class Heatmap:
         pixels = scaled_image(self.image, side)
         return _colored(pixels, self.on_image((pixels.shape[0], pixels.shape[1])), limit)
 
+    def to_dict(self) -> dict[str, Any]:
+        """For JSON, without the image; the class is the `label`."""
+        values = [[round(each, 4) for each in row] for row in self.values.tolist()]
+        return {
+            "label": self.class_name, "values": values, "logit": self.logit, "offset": self.offset, "is_exact": self.is_exact,
+            "box": list(self.box), "size": list(self.size),
+        }  # fmt: skip
+
     def save(self, out: str | Path) -> Path:
         """Write a PNG or JPEG file with the image, the map over it, and a legend.
 

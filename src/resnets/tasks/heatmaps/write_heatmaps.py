@@ -1,4 +1,4 @@
-"""Write the heat maps of predictions."""
+"""Write the heat maps of predictions, as images or as values for JSON."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -18,3 +18,11 @@ def heatmap_writer(folder: str) -> Iterator[Callable[[Any], None]]:
         heatmap.draw(prediction.heatmaps, name_of(prediction.path, ".png"))
 
     yield write
+
+
+def to_dict_with_maps(prediction: Any) -> dict[str, Any]:
+    """A prediction for JSON, with `heatmaps`, where it has any."""
+    found: dict[str, Any] = prediction.to_dict()
+    if prediction.heatmaps:
+        found["heatmaps"] = [each.to_dict() for each in prediction.heatmaps]
+    return found

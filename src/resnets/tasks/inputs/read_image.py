@@ -10,12 +10,12 @@ from resnets.data.image.decode import to_upright_rgb
 from resnets.data.image.preprocess import Preprocess
 from resnets.errors import UserError
 
-ImageInput = str | Path | np.ndarray | Image.Image
+ImageInput = str | Path | bytes | np.ndarray | Image.Image
 
 
 def as_list(images: ImageInput | Iterable[ImageInput]) -> Iterable[ImageInput]:
     """Many images as they are, and one image as a list of it."""
-    if isinstance(images, (str, Path, Image.Image)) or (isinstance(images, np.ndarray) and images.ndim < 4):
+    if isinstance(images, (str, Path, bytes, Image.Image)) or (isinstance(images, np.ndarray) and images.ndim < 4):
         return [images]
     return images
 
@@ -34,8 +34,8 @@ def read_image(
         UserError: it is not an image.
         ImageError: it cannot be read.
     """
-    if isinstance(image, (str, Path)):
-        return preprocess.read_sized(image, full_size=full_size)
+    if isinstance(image, (str, Path, bytes)):
+        return preprocess.read_sized(image, name=name if isinstance(image, bytes) else None, full_size=full_size)
     if isinstance(image, Image.Image):
         upright = to_upright_rgb(image, name=name, background=preprocess.background)
         return upright, (upright.height, upright.width)
@@ -46,6 +46,6 @@ def read_image(
             return image, (image.shape[0], image.shape[1])
     kind = f"{image.dtype} {image.shape}" if isinstance(image, np.ndarray) else type(image).__name__
     raise UserError(
-        f"Image {name} has the type {kind}; give a path, a Pillow image, or a uint8 array (H, W, 3) in RGB or (H, W) "
-        "in gray."
+        f"Image {name} has the type {kind}; give a path, the bytes of a file, a Pillow image, or a uint8 array (H, W, 3) in RGB or "
+        "(H, W) in gray."
     )

@@ -26,7 +26,7 @@ from resnets.tasks import bootstrap
 from resnets.tasks.base import ChosenValue, CrossFitted, Losses, Measured, Monitor, Task
 from resnets.tasks.comparison import Comparison, Exposure, ScoreComparison
 from resnets.tasks.heatmaps.compute_heatmaps import with_heatmaps
-from resnets.tasks.heatmaps.write_heatmaps import heatmap_writer
+from resnets.tasks.heatmaps.write_heatmaps import heatmap_writer, to_dict_with_maps
 from resnets.tasks.measurements import Measurements
 from resnets.tasks.mix_batch import mix_batch
 from resnets.tasks.multilabel import metrics, report, tables, thresholds
@@ -233,12 +233,12 @@ class Multilabel(Task):
         report.draw(run, report.Evaluated(samples, labels, self.class_names, rows), self.monitor, model)
 
     def check_options(self, options: Mapping[str, Any]) -> dict[str, Any]:
-        """`heatmap`: whether each prediction has the heat maps of its labels."""
+        """`heatmap`: whether each prediction has the heat maps of its labels; "top" is the same."""
         Task.check_options(self, {name: value for name, value in options.items() if name != "heatmap"})
         return dict(options)
 
     def predict_one_model(
-        self, model: Any, images: Iterable[Any], *, heatmap: bool = False, **options: Any
+        self, model: Any, images: Iterable[Any], *, heatmap: bool | str = False, **options: Any
     ) -> Iterator[Any]:
         """As `Task.predict_one_model`; with `heatmap`, each prediction has the heat maps of the `MAX_HEATMAPS` most probable of
         its labels.
@@ -246,6 +246,10 @@ class Multilabel(Task):
         if not heatmap:
             return Task.predict_one_model(self, model, images, **options)
         return with_heatmaps(model, images, _mapped_classes, **options)
+
+    def answer(self, prediction: Prediction) -> dict[str, Any]:
+        """With `heatmaps`, where they were asked for."""
+        return to_dict_with_maps(prediction)
 
     def writers(self) -> Mapping[str, Callable[[str], AbstractContextManager[Callable[[Any], Any]]]]:
         """`heatmap`: see `write_heatmaps.heatmap_writer`."""

@@ -91,7 +91,7 @@ def _num_pixels(image: ImageInput) -> float:
     try:
         info = inspect(image, max_pixels=ANY_SIZE)
     except ImageError:
-        return math.inf if is_npy(image) else 0
+        return math.inf if not isinstance(image, bytes) and is_npy(image) else 0
     return info.width * info.height
 
 

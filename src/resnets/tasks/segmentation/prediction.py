@@ -67,6 +67,20 @@ class Prediction:
         areas = {name: round(area, 6) for name, area in self.areas.items()}
         return {"path": self.path, "size": self.size and list(self.size), "areas": areas, "error": self.error}
 
+    def class_masks(self) -> list[dict[str, Any]]:
+        """The pixels of each class that has any, in the order of `areas`: its `label`, and a COCO run-length encoding, `size` and
+        `counts`.
+        """
+        from faster_coco_eval.core import mask as coco_masks  # here, since it imports OpenCV, where that is installed
+
+        assert self.mask is not None
+        found = []
+        for name in self.areas:
+            pixels = np.asfortranarray(self.mask == self.class_names.index(name))
+            rle = coco_masks.encode(pixels.view(np.uint8))
+            found.append({"label": name, "size": list(rle["size"]), "counts": rle["counts"].decode("ascii")})
+        return found
+
     def to_row(self) -> dict[str, str]:
         """The cells of a CSV table."""
         areas = "" if self.error else json.dumps(self.to_dict()["areas"], ensure_ascii=False)

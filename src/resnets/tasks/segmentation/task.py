@@ -303,6 +303,10 @@ class Segmentation(Task):
         mask = self._label_map(logits, placement.original)
         return Prediction(path, self.class_names, mask, None, logits, self.settings.align_corners)
 
+    def answer(self, prediction: Prediction) -> dict[str, Any]:
+        """With `masks`, as `Prediction.class_masks`."""
+        return prediction.to_dict() | ({} if prediction.mask is None else {"masks": prediction.class_masks()})
+
     def writers(self) -> Mapping[str, Callable[[str], AbstractContextManager[Callable[[Any], Any]]]]:
         """`draw`, `masks`, `label_ids`, `probabilities` and `areas`."""
         return write_predictions.writers(self.settings, self.class_names)

@@ -1,0 +1,106 @@
+"""The ASGI application, for `resnets serve` and for other people's servers."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import AsyncIterator, Mapping, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from resnets.errors import JobError, UserError
+from resnets.serve import limits, served_model
+from resnets.serve.routes import inference_protocol as oip
+from resnets.serve.routes import model_info, openapi, page_files, predict
+from resnets.serve.served_model import ServedModel
+from resnets.serve.service import Answer, Service, error_answer, status_of
+from resnets.serve.settings import ServerSettings
+from resnets.tasks.trained_model import TrainedModel
+
+CLIENT_WENT_AWAY = 499  # as nginx logs it; nobody receives it
+PROMETHEUS = "text/plain; version=0.0.4; charset=utf-8"
+
+
+def of_models(model: TrainedModel | str | Path | Mapping[str, TrainedModel], settings: ServerSettings) -> Starlette:
+    """The application of one model, or of several by name; see `resnets.asgi_app`."""
+    if isinstance(model, (str, Path)):
+        return build([served_model.load(str(model))], settings)
+    if isinstance(model, TrainedModel):
+        return build([served_model.of_loaded(model, served_model.name_of(model.name))], settings)
+    return build([served_model.of_loaded(each, name) for name, each in model.items()], settings)
+
+
+def build(models: Sequence[ServedModel], settings: ServerSettings) -> Starlette:
+    """The application of several models, of which the first answers where a request names none.
+
+    `app.state.service` is its `Service`.
+    """
+    service = Service(models, settings)
+
+    @contextlib.asynccontextmanager
+    async def lifespan(_: Starlette) -> AsyncIterator[None]:
+        service.engine.start()
+        try:
+            yield
+        finally:
+            service.engine.stop()
+
+    page = page_files.page_routes() if settings.page else []
+    open_paths = frozenset(route.path for route in page) | {"/v2/health/live", "/v2/health/ready"}
+    app = Starlette(
+        routes=[*api_routes(service), *page],
+        middleware=limits.middleware(settings, service.engine.metrics, open_paths),
+        exception_handlers={
+            HTTPException: _http_error,
+            UserError: _error,
+            JobError: _error,
+            ClientDisconnect: _client_went_away,
+            Exception: _error,
+        },
+        lifespan=lifespan,
+    )
+    app.router.redirect_slashes = False
+    app.state.service = service
+    return app
+
+
+def api_routes(service: Service) -> list[Route]:
+    """The routes for programs; `openapi.SCHEMA` describes them."""
+    return [
+        Route("/v1/predict", partial(predict.predict, service), methods=["POST"]),
+        Route("/v1/model", partial(model_info.model_info, service)),
+        Route("/metrics", partial(_metrics, service)),
+        Route("/openapi.json", _openapi),
+        Route("/v2", oip.server_metadata),
+        Route("/v2/health/live", oip.live),
+        Route("/v2/health/ready", partial(oip.ready, service)),
+        Route("/v2/models/{name}", partial(oip.model_metadata, service)),
+        Route("/v2/models/{name}/ready", partial(oip.ready, service)),
+        Route("/v2/models/{name}/infer", partial(oip.infer, service), methods=["POST"]),
+    ]
+
+
+async def _metrics(service: Service, request: Request) -> Response:
+    return Response(service.engine.metrics.text(), headers={"Content-Type": PROMETHEUS})
+
+
+async def _openapi(request: Request) -> Response:
+    return Answer(openapi.SCHEMA)
+
+
+async def _http_error(request: Request, error: Any) -> Response:
+    return Answer({"error": error.detail}, error.status_code, error.headers)
+
+
+async def _error(request: Request, error: Exception) -> Response:
+    return Answer(error_answer(error), status_of(error))
+
+
+async def _client_went_away(request: Request, error: Exception) -> Response:
+    return Response(status_code=CLIENT_WENT_AWAY)

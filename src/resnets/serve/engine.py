@@ -1,0 +1,288 @@
+"""The engine: threads that decode images, and one thread that computes all that is ready as soon as it is free.
+
+There is no timer: an image that comes alone is computed alone, and while a batch is computed the next one gathers. The batch
+changes no answer, since the outputs for an image do not depend on the others.
+"""
+
+from __future__ import annotations
+
+import atexit
+import contextlib
+import threading
+import time
+import traceback
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Future, InvalidStateError
+from dataclasses import dataclass, field
+from enum import Enum
+from itertools import groupby
+from typing import Any
+
+import numpy as np
+
+from resnets.data.image.open_image_file import DecodeError
+from resnets.errors import ImageError, JobError, UserError
+from resnets.progress import log
+from resnets.resource_limits import cpu_count
+from resnets.serve.metrics import Metrics
+from resnets.serve.served_model import Input, ServedModel
+from resnets.serve.settings import ServerSettings
+from resnets.tasks.inputs.batching import Prepared
+
+DECODED_BYTES = 2**28  # of decoded images that wait; beyond it, each thread decodes at most one more
+END_SECONDS = 10.0  # for the threads to end
+
+
+class QueueFullError(Exception):
+    """More images wait than the settings allow."""
+
+
+class EngineStoppedError(Exception):
+    """The engine does not compute any more: the server ends, or a thread died."""
+
+
+@dataclass(eq=False)
+class Work:
+    """An image to predict.
+
+    Attributes:
+        prepare: decodes it; raises ImageError. None once it was called, so that the bytes are not kept.
+        options: of the task's predictions.
+        future: gets the prediction; if it is cancelled, nothing is computed.
+    """
+
+    model: ServedModel
+    name: str
+    prepare: Callable[[], Input] | None
+    options: Mapping[str, Any] = field(default_factory=dict)
+    future: Future[Any] = field(default_factory=Future)
+    arrived_seconds: float = field(default_factory=time.monotonic)
+    input: Input | None = None
+
+    @property
+    def group(self) -> tuple[str, str]:
+        """What images that are computed together have in common."""
+        return self.model.name, repr(sorted(self.options.items()))
+
+
+class _State(Enum):
+    NEW, STARTING, READY, STOPPED, FAILED = range(5)
+
+
+class Engine:
+    """Predicts images for any number of threads that wait for them.
+
+    Attributes:
+        error: what ended a thread; None while all is well.
+        draining: whether the server is about to end, so that no new request should come.
+    """
+
+    def __init__(self, models: Sequence[ServedModel], settings: ServerSettings) -> None:
+        self.models, self.settings = {each.name: each for each in models}, settings
+        self.metrics = Metrics(models, lambda: self._unanswered)
+        self.error: BaseException | None = None
+        self.draining = False
+        self._state = _State.NEW
+        self._lock = threading.RLock()
+        self._changed = {name: threading.Condition(self._lock) for name in ("waiting", "decoded", "state")}
+        self._waiting: deque[Work] = deque()
+        self._decoded: deque[Work] = deque()
+        self._computed: list[Work] = []
+        self._decoded_bytes = self._unanswered = 0
+        self._busy_since: float | None = None
+        self._threads: list[threading.Thread] = []
+
+    def start(self) -> None:
+        """Start the threads, unless they were started before. An application inside of another one gets no other signal."""
+        with self._lock:
+            if self._state is not _State.NEW:
+                return
+            self._state = _State.STARTING
+            loops = [self._compute_loop] + [self._decode_loop] * cpu_count()
+            self._threads = [
+                threading.Thread(target=self._guard, args=(loop,), name="resnets-serve", daemon=True) for loop in loops
+            ]
+            for thread in self._threads:
+                thread.start()
+        atexit.register(self.stop)  # a thread in native code must not outlive the interpreter
+
+    def stop(self) -> None:
+        """End the threads; what still waits gets an EngineStoppedError."""
+        atexit.unregister(self.stop)
+        self._end(_State.STOPPED, EngineStoppedError("the server ends"))
+        last = time.monotonic() + END_SECONDS
+        for thread in self._threads:
+            if thread is not threading.current_thread():
+                thread.join(max(last - time.monotonic(), 0))
+
+    @property
+    def is_ready(self) -> bool:
+        """Whether requests will be answered: it is warm, no thread died, and no batch takes longer than requests wait."""
+        since = self._busy_since
+        is_stalled = since is not None and time.monotonic() - since > self.settings.timeout_seconds
+        return self._state is _State.READY and not self.draining and not is_stalled
+
+    def wait_until_started(self, timeout_seconds: float) -> bool:
+        """Wait until it is warm, has failed or was stopped. Returns whether it is warm."""
+        with self._lock:
+            started = (_State.READY, _State.STOPPED, _State.FAILED)
+            self._changed["state"].wait_for(lambda: self._state in started, timeout_seconds)
+            return self._state is _State.READY
+
+    def submit(self, works: Sequence[Work]) -> None:
+        """Take the images of a request; their futures get the predictions.
+
+        Raises:
+            QueueFullError: there is no room for all of them.
+            EngineStoppedError: nothing is computed any more.
+        """
+        self.start()
+        with self._lock:
+            if self._state in (_State.STOPPED, _State.FAILED):
+                raise EngineStoppedError("nothing is computed any more")
+            if self._unanswered + len(works) > self.settings.queue:
+                self.metrics.refused.labels("queue").inc(len(works))
+                raise QueueFullError(f"{self._unanswered} images wait")
+            self._unanswered += len(works)
+            self._waiting.extend(works)
+            self._changed["waiting"].notify(len(works))
+        for work in works:
+            work.future.add_done_callback(self._answered)
+
+    def _answered(self, _: Future[Any]) -> None:
+        with self._lock:
+            self._unanswered -= 1
+
+    def _guard(self, loop: Callable[[], None]) -> None:
+        """Run a thread; if it fails, the whole engine has failed."""
+        try:
+            loop()
+        except BaseException as error:
+            self.error = error
+            if not isinstance(error, (JobError, UserError)):
+                log(f"a thread of the server ended: {''.join(traceback.format_exception(error))}")
+            self._end(_State.FAILED, EngineStoppedError("a thread of the server ended"))
+
+    def _end(self, state: _State, reason: Exception) -> None:
+        with self._lock:
+            if self._state not in (_State.STOPPED, _State.FAILED):
+                self._state = state
+            left = [*self._waiting, *self._decoded, *self._computed]
+            self._waiting.clear()
+            self._decoded.clear()
+            for condition in self._changed.values():
+                condition.notify_all()
+        for work in left:
+            _fulfill(work, reason)
+
+    @property
+    def _is_over(self) -> bool:
+        return self._state in (_State.STOPPED, _State.FAILED)
+
+    # The threads that decode
+
+    def _decode_loop(self) -> None:
+        while (work := self._next_waiting()) is not None:
+            self._decode(work)
+
+    def _next_waiting(self) -> Work | None:
+        """The image that came first, once there is memory for it; None at the end."""
+
+        def can_go_on() -> bool:
+            return self._is_over or (bool(self._waiting) and self._decoded_bytes < DECODED_BYTES)
+
+        with self._lock:
+            self._changed["waiting"].wait_for(can_go_on)
+            return None if self._is_over else self._waiting.popleft()
+
+    def _decode(self, work: Work) -> None:
+        prepare, work.prepare = work.prepare, None
+        if prepare is None or work.future.cancelled():
+            return
+        try:
+            with self.metrics.decode_seconds.time():
+                work.input = prepare()
+        except ImageError as error:
+            self.metrics.refused.labels(error.kind if isinstance(error, DecodeError) else "size").inc()
+            _fulfill(work, work.model.model.task.unreadable(work.name, error.reason))
+        except Exception as error:
+            _fulfill(work, error)
+        except BaseException:
+            _fulfill(work, EngineStoppedError("a thread of the server ended"))
+            raise
+        else:
+            with self._lock:
+                self._decoded_bytes += _num_bytes(work.input)
+                self._decoded.append(work)
+                self._changed["decoded"].notify()
+
+    # The thread that computes
+
+    def _compute_loop(self) -> None:
+        for model in self.models.values():
+            model.warm_up()
+        with self._lock:
+            if self._state is _State.STARTING:
+                self._state = _State.READY
+            self._changed["state"].notify_all()
+        while not self._is_over:
+            batch = sorted(self._take(), key=lambda work: work.group)
+            start = time.monotonic()
+            for work in batch:
+                self.metrics.queue_seconds.observe(start - work.arrived_seconds)
+            for _, group in groupby(batch, lambda work: work.group):
+                self._compute(list(group))
+            del batch
+            with self._lock:
+                self._computed, self._busy_since = [], None
+
+    def _take(self) -> list[Work]:
+        """All images that are ready, at most a batch; waits for one. None at the end."""
+        with self._lock:
+            self._changed["decoded"].wait_for(lambda: self._is_over or self._decoded)
+            while self._decoded and len(self._computed) < self.settings.batch:
+                work = self._decoded.popleft()
+                self._decoded_bytes -= _num_bytes(work.input)
+                if work.future.set_running_or_notify_cancel():
+                    self._computed.append(work)
+            self._changed["waiting"].notify_all()
+            self._busy_since = time.monotonic()
+            return [] if self._is_over else self._computed
+
+    def _compute(self, works: list[Work]) -> None:
+        """Predict images with the same model and options; after an error one by one, so that it is that of one image."""
+        start = time.monotonic()
+        inputs = [work.input for work in works]
+        batch = self.settings.batch
+        try:
+            found = list(works[0].model.model.stream(inputs, batch=batch, workers=0, **works[0].options))  # type: ignore[arg-type]
+        except Exception as error:
+            if len(works) == 1:
+                _fulfill(works[0], error)
+                return
+            for work in works:
+                self._compute([work])
+            return
+        self.metrics.batch_size.observe(len(works))
+        self.metrics.compute_seconds.observe(time.monotonic() - start)
+        for work, prediction in zip(works, found, strict=True):
+            _fulfill(work, prediction)
+
+
+def _fulfill(work: Work, result: Any) -> None:
+    """Give a work its prediction or its exception, unless nobody waits any more."""
+    work.input = None
+    with contextlib.suppress(InvalidStateError):
+        if isinstance(result, Exception):
+            work.future.set_exception(result)
+        else:
+            work.future.set_result(result)
+
+
+def _num_bytes(image: Input | None) -> int:
+    if isinstance(image, Prepared):
+        return sum(view.nbytes for views in image.inputs for view in views)
+    if isinstance(image, np.ndarray):
+        return image.nbytes
+    return 0 if image is None else 3 * image.width * image.height

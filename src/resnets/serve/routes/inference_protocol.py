@@ -1,0 +1,160 @@
+"""The Open Inference Protocol, version 2, over HTTP, with the extension for binary tensors.
+
+A request has one input: encoded images (BYTES), pixels (UINT8, NHWC), or what the preprocessing gives (FP32, NCHW). Each task
+has the output "prediction", the JSON of `/v1/predict` as text; where each image has one class, there are "label" and
+"probabilities", too.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from functools import partial
+from typing import Any
+
+import numpy as np
+import torch
+from starlette.concurrency import run_in_threadpool
+from starlette.requests import Request
+from starlette.responses import Response
+
+from resnets import __version__
+from resnets.errors import ImageError, UserError
+from resnets.serve.engine import Work
+from resnets.serve.routes.tensors import BYTES, LENGTH_HEADER, read_input, split_body, write_outputs
+from resnets.serve.served_model import Input, ServedModel, has_fixed_size, whole_image
+from resnets.serve.service import RETRY, Answer, Service
+from resnets.tasks.inputs.batching import Prepared
+
+VERSION = "1"  # of a model, which the protocol asks for
+MAX_IMAGES = 256  # of a request
+
+
+async def server_metadata(request: Request) -> Response:
+    """GET /v2."""
+    return Answer({"name": "resnets", "version": __version__, "extensions": ["binary_tensor_data"]})
+
+
+async def live(request: Request) -> Response:
+    """GET /v2/health/live: the process answers."""
+    return Answer({"live": True})
+
+
+async def ready(service: Service, request: Request) -> Response:
+    """GET /v2/health/ready, and of a model: requests will be answered."""
+    if "name" in request.path_params:
+        service.model(request.path_params["name"])
+    service.engine.start()
+    is_ready = service.engine.is_ready
+    return Answer({"ready": is_ready}, 200 if is_ready else 503, None if is_ready else RETRY)
+
+
+async def model_metadata(service: Service, request: Request) -> Response:
+    """GET /v2/models/NAME."""
+    served = service.model(request.path_params["name"])
+    model = served.model
+    height, width = model.preprocess.size if has_fixed_size(model) else (-1, -1)
+    inputs = [_tensor("image", BYTES, [-1]), _tensor("pixels", "UINT8", [-1, -1, -1, 3])]
+    if served.takes_tensors:
+        inputs.append(_tensor("input", "FP32", [-1, model.preprocess.channels, height, width]))
+    outputs = [_tensor("prediction", BYTES, [-1])]
+    if model.task.has_single_class:
+        outputs.append(_tensor("label", BYTES, [-1]))
+        outputs.append(_tensor("probabilities", "FP32", [-1, len(model.class_names)]))
+    return Answer({
+        "name": served.name, "versions": [VERSION], "platform": f"resnets_{model.task.name}", "inputs": inputs,
+        "outputs": outputs,
+    })  # fmt: skip
+
+
+async def infer(service: Service, request: Request) -> Response:
+    """POST /v2/models/NAME/infer."""
+    served = service.model(request.path_params["name"])
+    if request.headers.get("content-encoding", "identity") != "identity":
+        raise UserError("The body of a request is not compressed.")
+    body = await request.body()
+    values, works = await run_in_threadpool(_read, service, served, body, request.headers.get(LENGTH_HEADER))
+    predictions = await service.predict(request, works)
+    for work, each in zip(works, predictions, strict=True):
+        if each.error is not None:
+            raise ImageError(f"Image {work.name} {each.error}")
+    return await run_in_threadpool(_write, served, values, predictions)
+
+
+def _tensor(name: str, kind: str, shape: list[int]) -> dict[str, Any]:
+    return {"name": name, "datatype": kind, "shape": shape}
+
+
+def _read(
+    service: Service, served: ServedModel, body: bytes, header_length: str | None
+) -> tuple[dict[str, Any], list[Work]]:
+    """The JSON of a request, and its images."""
+    values, binary = split_body(body, header_length)
+    kind, images = read_input(values, binary, min(MAX_IMAGES, service.settings.queue))
+    if kind == "FP32" and not served.takes_tensors:
+        raise UserError(f"The model '{served.name}' takes images only: {BYTES} or UINT8.")
+    has_classes = served.model.task.has_single_class
+    options = {"top_k": len(served.model.class_names)} if has_classes else {}
+    works = []
+    for index, image in enumerate(images):
+        name = f"[{index}]"
+        if kind == BYTES:
+            prepare = partial(served.decode, image, name, service.settings.max_pixels)
+        else:
+            prepare = partial(
+                _of_tensor if kind == "FP32" else _of_pixels, served, service.settings.max_pixels, image, name
+            )
+        works.append(Work(served, name, prepare, options))
+    return values, works
+
+
+def _of_pixels(served: ServedModel, max_pixels: int, pixels: np.ndarray, name: str) -> Input:
+    height, width, channels = pixels.shape
+    if channels != 3:
+        raise ImageError(f"has {channels} channels in place of 3, which come last.")
+    if height * width > max_pixels:
+        raise ImageError(f"has {width}x{height} pixels; at most {max_pixels:,} are read.")
+    return served.of_pixels(pixels, name)
+
+
+def _of_tensor(served: ServedModel, max_pixels: int, values: np.ndarray, name: str) -> Input:
+    channels, height, width = values.shape
+    preprocess = served.model.preprocess
+    if channels != preprocess.channels:
+        raise ImageError(f"has {channels} channels in place of {preprocess.channels}, which come first.")
+    if has_fixed_size(served.model) and (height, width) != preprocess.size:
+        raise ImageError(f"has {height}x{width} pixels in place of {preprocess.size[0]}x{preprocess.size[1]}.")
+    if height * width > max_pixels:
+        raise ImageError(f"has {width}x{height} pixels; at most {max_pixels:,} are read.")
+    if not np.isfinite(values).all():
+        raise ImageError("has values that are not numbers.")
+    tensor = torch.tensor(values)
+    served.model.check_size(tensor)
+    return Prepared(name, [[tensor]], placement=whole_image(height, width))
+
+
+def _write(served: ServedModel, values: dict[str, Any], predictions: Sequence[Any]) -> Response:
+    task, names = served.model.task, served.model.class_names
+    texts = [json.dumps(task.answer(each)).encode("ascii") for each in predictions]
+    outputs: dict[str, tuple[str, Any]] = {"prediction": (BYTES, texts)}
+    if task.has_single_class:
+        by_name = [dict(each.top) for each in predictions]
+        rows = np.array([[row[name] for name in names] for row in by_name], np.float32)
+        outputs |= {
+            "label": (BYTES, [each.label.encode("utf-8", "replace") for each in predictions]),
+            "probabilities": ("FP32", rows),
+        }
+    wanted, parameters = values.get("outputs", []), values.get("parameters", {})
+    if not isinstance(wanted, list) or not all(isinstance(each, dict) for each in wanted):
+        raise UserError("`outputs` is a list of objects.")
+    if not isinstance(parameters, dict):
+        raise UserError("`parameters` is an object.")
+    tensors, binary = write_outputs(outputs, wanted, bool(parameters.get("binary_data_output")))
+    answer = {"model_name": served.name, "model_version": VERSION, "outputs": tensors}
+    if "id" in values:
+        answer["id"] = values["id"]
+    text = Answer(answer)
+    if not binary:
+        return text
+    headers = {LENGTH_HEADER: str(len(text.body))}
+    return Response(bytes(text.body) + binary, headers=headers, media_type="application/octet-stream")

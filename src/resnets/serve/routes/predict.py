@@ -1,0 +1,106 @@
+"""POST /v1/predict: images in, the JSON of `resnets predict --jsonl` out."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+from functools import partial
+from typing import Any
+
+from starlette.datastructures import UploadFile
+from starlette.exceptions import HTTPException
+from starlette.formparsers import MultiPartException, MultiPartParser
+from starlette.requests import Request
+
+from resnets.errors import UserError
+from resnets.serve.engine import Work
+from resnets.serve.routes import json_body
+from resnets.serve.served_model import ServedModel
+from resnets.serve.service import UNREADABLE, Answer, Service
+
+PARAMETERS = ("model", "top_k", "heatmap", "score")
+MAX_FILES, MAX_FIELDS, MAX_FIELD_BYTES = 64, 8, 2**16  # of a form
+
+
+class _MemoryParser(MultiPartParser):
+    """Keeps files in memory, which the limit of the body bounds, and not in a temporary file."""
+
+    spool_max_size = 2**40
+
+
+async def predict(service: Service, request: Request) -> Answer:
+    """The prediction for the image in the body, or for the files of a form: `{"predictions": [...]}`."""
+    served, options = _arguments(service, request)
+    kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if kind == "multipart/form-data":
+        return await _predict_form(service, request, served, options)
+    content = await request.body()
+    if kind == "application/json":
+        content = _image_of_json(content)
+    work = _work(service, served, content, "[0]", options)
+    (answer,) = await service.answers([work], await service.predict(request, [work]))
+    return Answer(answer, UNREADABLE if answer["error"] is not None else 200)
+
+
+async def _predict_form(service: Service, request: Request, served: ServedModel, options: dict[str, Any]) -> Answer:
+    try:
+        form = await _MemoryParser(
+            request.headers,
+            request.stream(),
+            max_files=MAX_FILES,
+            max_fields=MAX_FIELDS,
+            max_part_size=MAX_FIELD_BYTES,
+        ).parse()
+    except MultiPartException as error:
+        raise HTTPException(400, f"The form cannot be read: {error.message}") from error
+    async with form:
+        files = [part for part in form.getlist("files") if isinstance(part, UploadFile)]
+        if not files:
+            raise HTTPException(400, "The form has no files in its field `files`.")
+        works = [
+            _work(service, served, await file.read(), file.filename or f"[{index}]", options)
+            for index, file in enumerate(files)
+        ]
+    answers = await service.answers(works, await service.predict(request, works))
+    all_failed = all(answer["error"] is not None for answer in answers)
+    return Answer({"predictions": answers}, UNREADABLE if all_failed else 200)
+
+
+def _work(service: Service, served: ServedModel, content: bytes, name: str, options: dict[str, Any]) -> Work:
+    return Work(served, name, partial(served.decode, content, name, service.settings.max_pixels), options)
+
+
+def _arguments(service: Service, request: Request) -> tuple[ServedModel, dict[str, Any]]:
+    """The model, and the options of its predictions; UserError for any that it does not take."""
+    query = request.query_params
+    for name in query:
+        if name not in PARAMETERS:
+            raise UserError(f"There is no parameter of that name; there is {', '.join(PARAMETERS)}.")
+    served = service.model(query.get("model"))
+    options: dict[str, Any] = {}
+    for name, kind in (("top_k", int), ("score", float)):
+        if name in query:
+            try:
+                options[name] = kind(query[name])
+            except ValueError:
+                raise UserError(f"`{name}` is a number; received '{query[name][:20]}'.") from None
+    if query.get("heatmap", "0") not in ("0", "1"):
+        raise UserError(f"`heatmap` is 0 or 1; received '{query['heatmap'][:20]}'.")
+    if query.get("heatmap") == "1":
+        options["heatmap"] = "top"
+        served.model.heatmap_runner()
+    served.model.task.check_options(options)
+    return served, options
+
+
+def _image_of_json(content: bytes) -> bytes:
+    """The image of `{"image": BASE64}`. Raises UserError for anything else."""
+    values = json_body.parse(content)
+    if "url" in values:
+        raise UserError("No URL is fetched: send the image itself.")
+    if values.keys() != {"image"} or not isinstance(values["image"], str):
+        raise UserError('The JSON of a request is {"image": "..."}, with the base64 of the bytes of an image.')
+    try:
+        return base64.b64decode(values["image"], validate=True)
+    except (binascii.Error, ValueError):
+        raise UserError("`image` is not the base64 of the bytes of an image.") from None

@@ -1,0 +1,167 @@
+"""A trained model as the server uses it: with a name, the hash of its file, and one job for all requests."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from resnets.data.image.decode import opened
+from resnets.data.image.placement import Placement
+from resnets.errors import UserError
+from resnets.hashing import sha256
+from resnets.inference.exported import int8_files, read_exported
+from resnets.inference.exported.metadata import CERTIFICATE
+from resnets.inference.model_runner import OutputsJob, OutputsRunner
+from resnets.tasks import load_model
+from resnets.tasks.exported.exported_model import ExportedModel
+from resnets.tasks.inputs.batching import Prepared
+from resnets.tasks.inputs.read_image import read_image
+from resnets.tasks.trained_model import TrainedModel
+from resnets.weights import find_weights, local_file
+
+ENDLESS = 10**9  # images; the rule that chooses a backend takes such a job for a long one
+SIDE = 64  # pixels, of an image of the warm-up where a model takes any size
+
+Input = Prepared | Image.Image | np.ndarray  # what `TrainedModel.predict` takes without decoding anything
+
+
+class _OneJob:
+    """Computes all requests in one job, so that a backend is chosen once and none is built for each batch."""
+
+    def __init__(self, runner: OutputsRunner, count: int | None) -> None:
+        self.backend, self.precision = runner.backend, runner.precision
+        # Images one by one, if the backend is built for batches of one size: a smaller batch would be filled with zeros.
+        self._job = runner.job(count, 1)
+
+    def job(
+        self, count: int | None, batch: int, *, precision: str | None = None, exact: bool | None = None
+    ) -> OutputsJob:
+        """The job, whatever is asked for; see `ModelRunner.job`."""
+        return self._job
+
+
+@dataclass(frozen=True, eq=False)
+class ServedModel:
+    """A model that answers requests.
+
+    Attributes:
+        name: in addresses: letters, digits, ".", "_" and "-".
+        model: computes all predictions in one job.
+        has_heatmaps: whether there are heat maps of its answers.
+        sha256: of its file; empty for a model that was in memory.
+        certificate: what was proved of an exported file; None for another one.
+    """
+
+    name: str
+    model: TrainedModel
+    has_heatmaps: bool
+    sha256: str = ""
+    certificate: Mapping[str, Any] | None = None
+
+    @property
+    def takes_tensors(self) -> bool:
+        """Whether it can be given the normalized input of the network."""
+        is_outside = not isinstance(self.model, ExportedModel) or self.model.file.metadata["input"] == "none"
+        return is_outside and self.model.preprocess.resize != "none"
+
+    def decode(self, content: bytes, name: str, max_pixels: int) -> Input:
+        """An encoded image as the model takes it. Raises ImageError for one that cannot be read, or is too large.
+
+        The header is looked at before memory is allocated for the pixels.
+        """
+        with opened(content, name, max_pixels):
+            pass
+        if self.model.preprocess.resize == "none":  # it may be too large to be computed as a whole: the task divides it
+            return read_image(content, name, self.model.preprocess, full_size=True)[0]
+        return self.model.prepare(content, name)
+
+    def of_pixels(self, pixels: np.ndarray, name: str) -> Input:
+        """uint8 RGB (H, W, 3) as the model takes it. Raises ImageError for a size that the network does not take."""
+        return pixels if self.model.preprocess.resize == "none" else self.model.prepare(pixels, name)
+
+    def warm_up(self) -> None:
+        """Predict an image, so that the backend is chosen and built before the first request."""
+        height, width = self.model.preprocess.size if has_fixed_size(self.model) else (SIDE, SIDE)
+        random = np.random.default_rng(0)
+        coarse = Image.fromarray(random.integers(0, 256, (4, 4, 3), np.uint8))
+        image = np.asarray(coarse.resize((width, height), Image.Resampling.BICUBIC))
+        list(self.model.stream([self.of_pixels(image, "warm-up")], batch=1, workers=0))
+
+
+def has_fixed_size(model: TrainedModel) -> bool:
+    """Whether all inputs of the network have one size."""
+    preprocess = model.preprocess
+    return preprocess.crop == "center" or preprocess.resize in ("stretch", "pad")
+
+
+def whole_image(height: int, width: int) -> Placement:
+    """The placement of an input that was prepared elsewhere: the image is taken to be the input."""
+    return Placement((height, width), (height, width), (1.0, 1.0))
+
+
+def load(path: str, device: str = "auto", *, backend: str = "auto", precision: str = "auto") -> ServedModel:
+    """That of a checkpoint, of a run directory, of a name of the catalog, or of an exported file; raises as `load_model.load`."""
+    model = load_model.load(path, device, backend=backend, precision=precision)
+    found = of_loaded(model, name_of(path))
+    return found if found.sha256 else replace(found, sha256=sha256(find_weights.find_file(path)))
+
+
+def of_loaded(model: TrainedModel, name: str) -> ServedModel:
+    """A model in memory, which is not changed itself, as it is served.
+
+    Raises:
+        UserError: its last layer was not trained.
+    """
+    model.check_trained()
+    try:
+        heatmaps = _OneJob(model.heatmap_runner(), None)
+    except UserError:
+        heatmaps = None
+    runner = _OneJob(model.runner, ENDLESS if has_fixed_size(model) else None)
+    served = model.with_runners(runner, heatmaps)
+    address = re.sub(r"[^A-Za-z0-9._-]", "_", name).strip(".") or "model"
+    if isinstance(model, ExportedModel):
+        digest = int8_files.content_sha256(model.file)
+        return ServedModel(address, served, heatmaps is not None, digest, _certificate(model.file.path))
+    return ServedModel(address, served, heatmaps is not None)
+
+
+def load_all(paths: Iterable[str], **options: str) -> list[ServedModel]:
+    """Those of several files. Raises as `load`, and UserError for two of one name."""
+    models: dict[str, ServedModel] = {}
+    for path in paths:
+        served = load(path, **options)
+        if served.name in models:
+            raise UserError(f"Two models would have the name '{served.name}'; received '{path}' last. Rename its file.")
+        models[served.name] = served
+    return list(models.values())
+
+
+def name_of(path: str) -> str:
+    """The name of a model by its path: that of its run, or of its file without the suffix."""
+    if not Path(path).exists():
+        return path  # of the catalog
+    resolved = Path(path).resolve()
+    if local_file.is_run_dir(resolved.parent.parent):
+        return resolved.parent.parent.name
+    suffixes = (local_file.SUFFIX, *local_file.EXPORTED)
+    return next((resolved.name.removesuffix(each) for each in suffixes if resolved.name.endswith(each)), resolved.name)
+
+
+def _certificate(file: Path) -> Mapping[str, Any] | None:
+    try:
+        values = json.loads(read_exported.read_bytes(file.with_name(file.name + CERTIFICATE)), parse_constant=_refuse)
+    except (OSError, UserError, ValueError, RecursionError):
+        return None
+    return values if isinstance(values, dict) else None
+
+
+def _refuse(constant: str) -> None:
+    raise ValueError(f"{constant} is no JSON")

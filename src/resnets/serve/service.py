@@ -1,0 +1,116 @@
+"""What all routes share: the models, the engine, and how a request waits for its predictions."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from starlette.concurrency import run_in_threadpool
+from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import JSONResponse
+
+from resnets.errors import ImageError, JobError, UserError
+from resnets.serve.engine import Engine, EngineStoppedError, QueueFullError, Work
+from resnets.serve.served_model import ServedModel
+from resnets.serve.settings import ServerSettings
+
+RETRY = {"Retry-After": "1"}  # seconds
+UNREADABLE = 422  # an image that cannot be read
+
+
+class Answer(JSONResponse):
+    """JSON in ASCII, as the command line prints it: names of classes and files may have any characters."""
+
+    def render(self, content: Any) -> bytes:
+        return json.dumps(content, allow_nan=False).encode("ascii")
+
+
+class Service:
+    """The models of an application, of which the first answers where none is named, and the engine that computes them."""
+
+    def __init__(self, models: Sequence[ServedModel], settings: ServerSettings) -> None:
+        self.models = {each.name: each for each in models}
+        self.settings = settings
+        self.engine = Engine(models, settings)
+
+    def model(self, name: str | None = None) -> ServedModel:
+        """The model of that name. Raises HTTPException 404."""
+        if name is None:
+            return next(iter(self.models.values()))
+        if name not in self.models:
+            raise HTTPException(404, f"There is no such model; there is {', '.join(self.models)}.")
+        return self.models[name]
+
+    async def predict(self, request: Request, works: Sequence[Work]) -> list[Any]:
+        """The predictions of the images of a request, whose body was read.
+
+        Raises:
+            HTTPException: 503 where too many images wait or the server ends, 504 after the timeout.
+            ClientDisconnect: nobody waits any more.
+            UserError: the model cannot do what was asked for.
+            JobError: its outputs are not numbers.
+        """
+        try:
+            self.engine.submit(works)
+        except QueueFullError as error:
+            raise HTTPException(503, f"The server is busy: {error}. Try again.", RETRY) from error
+        except EngineStoppedError as error:
+            raise HTTPException(503, f"The server does not answer any more: {error}.") from error
+        found = await self._wait(request, works)
+        for each in found:
+            if isinstance(each, EngineStoppedError):
+                raise HTTPException(503, f"The server does not answer any more: {each}.") from each
+            if isinstance(each, BaseException):
+                raise each
+        return found
+
+    async def _wait(self, request: Request, works: Sequence[Work]) -> list[Any]:
+        """The predictions or exceptions. What is not needed any more is not computed."""
+        futures = [asyncio.wrap_future(work.future) for work in works]
+        found = asyncio.ensure_future(asyncio.gather(*futures, return_exceptions=True))
+        gone = asyncio.ensure_future(_disconnected(request))
+        try:
+            done, _ = await asyncio.wait(
+                {found, gone}, timeout=self.settings.timeout_seconds, return_when=asyncio.FIRST_COMPLETED
+            )
+        finally:
+            gone.cancel()
+            for future in futures:
+                future.cancel()
+        if found in done:
+            return found.result()
+        if gone in done:
+            raise ClientDisconnect()
+        self.engine.metrics.refused.labels("timeout").inc(len(works))
+        raise HTTPException(504, f"No answer within {self.settings.timeout_seconds:g} s. Try again.", RETRY)
+
+    async def answers(self, works: Sequence[Work], predictions: Sequence[Any]) -> list[dict[str, Any]]:
+        """The predictions for JSON, each with the name of its image; in a thread, since masks take a while."""
+
+        def build() -> list[dict[str, Any]]:
+            pairs = zip(works, predictions, strict=True)
+            return [work.model.model.task.answer(each) | {"path": work.name} for work, each in pairs]
+
+        return await run_in_threadpool(build)
+
+
+async def _disconnected(request: Request) -> None:
+    while (await request.receive())["type"] != "http.disconnect":
+        pass
+
+
+def status_of(error: Exception) -> int:
+    """The code of an answer that says what was wrong."""
+    if isinstance(error, ImageError):
+        return UNREADABLE
+    return 400 if isinstance(error, UserError) else 500
+
+
+def error_answer(error: Exception) -> Mapping[str, str]:
+    """What is said of an error: its message, if that is for users."""
+    if isinstance(error, (UserError, JobError)):
+        return {"error": str(error)}
+    return {"error": "The server failed to answer; its log says why."}
