@@ -177,7 +177,7 @@ class BodyLimits:
         if scope["type"] != "http":
             return await self.app(scope, receive, send)
         declared = Headers(scope=scope).get("content-length", "0")
-        if declared.isdecimal() and int(declared) > self.max_bytes:  # before anything is read
+        if declared.isdecimal() and (len(declared) > 15 or int(declared) > self.max_bytes):  # before anything is read
             return await refuse(TOO_LARGE, self._too_large())(scope, receive, send)
         own = 0
 

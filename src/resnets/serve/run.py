@@ -10,6 +10,7 @@ import math
 import os
 import signal
 import socket
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from functools import partial
@@ -82,34 +83,8 @@ def serve_files(
     if not is_loopback(host) and host not in ("0.0.0.0", "::"):
         settings = replace(settings, allow_host=(*settings.allow_host, f"[{host}]" if ":" in host else host))
     with bind(host, port) as listener:  # before the models are read, since it may fail
-        serve(served_model.load_all(paths, **options), settings, listener, announce)
-
-
-def serve(
-    models: Sequence[ServedModel],
-    settings: ServerSettings,
-    listener: socket.socket,
-    announce: Callable[[str], object],
-) -> None:
-    """Answer requests at a socket; see `serve_files`."""
-    app = application.build(models, settings)
-    config = uvicorn.Config(
-        app,
-        http=partial(DeadlineProtocol, settings),  # type: ignore[arg-type]
-        ws="none",
-        lifespan="on",
-        log_config=LOGGING,
-        proxy_headers=False,
-        server_header=False,
-        limit_concurrency=MAX_REQUESTS,
-        timeout_graceful_shutdown=math.ceil(settings.drain_seconds),
-    )
-    engine = app.state.service.engine
-    _Server(config, engine, partial(announce, address_of(listener))).run(sockets=[listener])
-    if isinstance(engine.error, (UserError, JobError)):
-        raise engine.error
-    if engine.error is not None:
-        raise JobError(f"The server ended, since one of its threads did: {engine.error!r}") from engine.error
+        server = ModelServer(served_model.load_all(paths, **options), settings, listener, announce)
+        server.run_to_end()
 
 
 def is_loopback(host: str) -> bool:
@@ -143,22 +118,57 @@ def address_of(listener: socket.socket) -> str:
     return f"http://{f'[{host}]' if ':' in host else host}:{port}"
 
 
-class _Server(uvicorn.Server):
+class ModelServer(uvicorn.Server):
     """uvicorn with another end: exit code 0 after a signal, and an end of its own where the engine has failed."""
 
-    def __init__(self, config: uvicorn.Config, engine: Engine, announce: Callable[[], object]) -> None:
+    def __init__(
+        self,
+        models: Sequence[ServedModel],
+        settings: ServerSettings,
+        listener: socket.socket,
+        announce: Callable[[str], object],
+    ) -> None:
+        app = application.build(models, settings)
+        config = uvicorn.Config(
+            app,
+            http=partial(DeadlineProtocol, settings),  # type: ignore[arg-type]
+            ws="none",
+            lifespan="on",
+            log_config=LOGGING,
+            proxy_headers=False,
+            server_header=False,
+            limit_concurrency=MAX_REQUESTS,
+            timeout_graceful_shutdown=math.ceil(settings.drain_seconds),
+        )
         super().__init__(config)
-        self.engine, self.announce = engine, announce
+        self.engine: Engine = app.state.service.engine
+        self.listener, self.announce = listener, announce
+
+    def run_to_end(self) -> None:
+        """Run until a signal; raise JobError or UserError where the engine has ended it."""
+        self.run(sockets=[self.listener])
+        error = self.engine.error
+        if isinstance(error, (UserError, JobError)):
+            raise error
+        if error is not None:
+            raise JobError(f"The server ended, since one of its threads did: {error!r}") from error
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
-        self.announce()
+        self.announce(address_of(self.listener))
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        log(f"ending: what has arrived is answered, for up to {self.config.timeout_graceful_shutdown} s")
+        await super().shutdown(sockets)
 
     async def on_tick(self, counter: int) -> bool:
         return await super().on_tick(counter) or self.engine.error is not None
 
     @contextlib.contextmanager
-    def capture_signals(self) -> Iterator[None]:  # type: ignore[override]
+    def capture_signals(self) -> Iterator[None]:
+        if threading.current_thread() is not threading.main_thread():
+            yield  # only the main thread may set handlers
+            return
         before = {number: signal.signal(number, self.handle_exit) for number in SIGNALS}
         try:
             yield
@@ -171,6 +181,3 @@ class _Server(uvicorn.Server):
             signal.signal(sig, signal.SIG_DFL)
             signal.raise_signal(sig)
         self.engine.draining = self.should_exit = True
-        log(
-            f"{signal.Signals(sig).name}: answering what has arrived, for up to {self.config.timeout_graceful_shutdown} s"
-        )

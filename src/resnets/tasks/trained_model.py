@@ -117,7 +117,8 @@ class TrainedModel:
         """The prediction for one image or many.
 
         Args:
-            images: paths, the bytes of files, Pillow images, uint8 arrays (H, W, 3) in RGB or (H, W) in gray, or what `prepare` returned.
+            images: paths, the bytes of files, Pillow images, uint8 arrays (H, W, 3) in RGB or (H, W) in gray, or what
+                `prepare` returned.
             batch: number of images that go through the network together.
             workers: number of threads that read images; None for one per processor, 0 for none of their own.
             ensemble: further models of the same classes, for tasks that combine predictions, such as detection.

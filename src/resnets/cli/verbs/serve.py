@@ -12,7 +12,7 @@ def serve(
     checkpoints: Annotated[
         list[str],
         Argument(
-            help="Checkpoints, run directories, exported files, or names of `weights list`. The first answers where none is named.",
+            help="Checkpoints, run directories, exported files, or names of `weights list`. The first is the default.",
             metavar="CHECKPOINT",
         ),
     ],

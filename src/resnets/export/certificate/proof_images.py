@@ -95,6 +95,8 @@ def with_generated(real: Sequence[ImageInput], origin: str, *, yours: bool) -> P
 
 def _sha256(image: ImageInput) -> str:
     """That of the bytes of its file, which may be in a shard, or of the pixels of an image in memory."""
+    if isinstance(image, bytes):
+        return hashlib.sha256(image).hexdigest()
     if isinstance(image, np.ndarray):
         return hashlib.sha256(f"{image.shape}".encode() + image.tobytes()).hexdigest()
     try:

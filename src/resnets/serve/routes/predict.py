@@ -53,14 +53,14 @@ async def _predict_form(service: Service, request: Request, served: ServedModel,
         ).parse()
     except MultiPartException as error:
         raise HTTPException(400, f"The form cannot be read: {error.message}") from error
-    async with form:
-        files = [part for part in form.getlist("files") if isinstance(part, UploadFile)]
-        if not files:
-            raise HTTPException(400, "The form has no files in its field `files`.")
-        works = [
-            _work(service, served, await file.read(), file.filename or f"[{index}]", options)
-            for index, file in enumerate(files)
-        ]
+    files = [part for part in form.getlist("files") if isinstance(part, UploadFile)]
+    if not files:
+        raise HTTPException(400, "The form has no files in its field `files`.")
+    works = [
+        _work(service, served, await file.read(), file.filename or f"[{index}]", options)
+        for index, file in enumerate(files)
+    ]
+    await form.close()
     answers = await service.answers(works, await service.predict(request, works))
     all_failed = all(answer["error"] is not None for answer in answers)
     return Answer({"predictions": answers}, UNREADABLE if all_failed else 200)

@@ -17,7 +17,7 @@ import numpy as np
 from resnets.errors import UserError
 from resnets.serve.routes import json_body
 
-TYPES = {"UINT8": np.dtype("u1"), "FP32": np.dtype("<f4")}
+TYPES: dict[str, np.dtype[Any]] = {"UINT8": np.dtype("u1"), "FP32": np.dtype("<f4")}
 BYTES = "BYTES"
 BINARY_SIZE = "binary_data_size"
 LENGTH_HEADER = "Inference-Header-Content-Length"  # of the JSON before the binary data
@@ -74,7 +74,7 @@ def write_outputs(
     """
     tensors, binary = [], b""
     for each in wanted or [{"name": name} for name in outputs]:
-        name = each.get("name")
+        name = str(each.get("name"))
         if name not in outputs:
             raise UserError(f"There is no output of that name; there is {', '.join(outputs)}.")
         kind, values = outputs[name]
@@ -129,7 +129,8 @@ def _numbers(data: Any, kind: str, shape: Sequence[int]) -> np.ndarray:
 
 def _split_bytes(binary: bytes, count: int) -> list[bytes]:
     """Elements that begin with their length, in 4 bytes."""
-    found, position = [], 0
+    found: list[bytes] = []
+    position = 0
     while position + 4 <= len(binary) and len(found) < count:
         (size,) = struct.unpack_from("<I", binary, position)
         found.append(binary[position + 4 : position + 4 + size])

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 from PIL import Image
@@ -11,9 +12,10 @@ from resnets.data.image.preprocess import Preprocess
 from resnets.errors import UserError
 
 ImageInput = str | Path | bytes | np.ndarray | Image.Image
+Kind = TypeVar("Kind")
 
 
-def as_list(images: ImageInput | Iterable[ImageInput]) -> Iterable[ImageInput]:
+def as_list(images: ImageInput | Iterable[Kind]) -> Iterable[ImageInput | Kind]:
     """Many images as they are, and one image as a list of it."""
     if isinstance(images, (str, Path, bytes, Image.Image)) or (isinstance(images, np.ndarray) and images.ndim < 4):
         return [images]
@@ -46,6 +48,6 @@ def read_image(
             return image, (image.shape[0], image.shape[1])
     kind = f"{image.dtype} {image.shape}" if isinstance(image, np.ndarray) else type(image).__name__
     raise UserError(
-        f"Image {name} has the type {kind}; give a path, the bytes of a file, a Pillow image, or a uint8 array (H, W, 3) in RGB or "
-        "(H, W) in gray."
+        f"Image {name} has the type {kind}; give a path, the bytes of a file, a Pillow image, or a uint8 array (H, W, 3) in RGB "
+        "or (H, W) in gray."
     )

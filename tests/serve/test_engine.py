@@ -1,0 +1,249 @@
+"""Batches, a bounded queue, and what happens to the others when something goes wrong with one."""
+
+from __future__ import annotations
+
+import random
+import threading
+from collections.abc import Iterator, Sequence
+from functools import partial
+from typing import Any
+
+import pytest
+import torch
+from tests.serve.running import END_SECONDS, Gate, images, reference, serve, tiny_model
+
+from resnets.data.image.decode import MAX_PIXELS
+from resnets.errors import UserError
+from resnets.serve.engine import Engine, EngineStoppedError, QueueFullError, Work
+from resnets.serve.served_model import ServedModel
+from resnets.serve.settings import ServerSettings
+
+
+def work(served: ServedModel, content: bytes, **options: Any) -> Work:
+    return Work(served, "image", partial(served.decode, content, "image", MAX_PIXELS), options)
+
+
+def results(works: Sequence[Work]) -> list[Any]:
+    return [each.future.result(END_SECONDS) for each in works]
+
+
+def sample(engine: Engine, name: str, **labels: str) -> float:
+    return engine.metrics.registry.get_sample_value(name, labels) or 0.0
+
+
+@pytest.fixture(scope="module")
+def served() -> ServedModel:
+    return serve(tiny_model())
+
+
+@pytest.fixture(scope="module")
+def gate(served: ServedModel) -> Gate:
+    return Gate(served.model)
+
+
+@pytest.fixture
+def engine(served: ServedModel, gate: Gate) -> Iterator[Engine]:
+    engine = Engine([served], ServerSettings(batch=4, queue=12))
+    engine.start()
+    assert engine.wait_until_started(END_SECONDS)
+    gate.close()
+    yield engine
+    gate.opened.set()
+    engine.stop()
+
+
+def held(engine: Engine, served: ServedModel, gate: Gate) -> Work:
+    """An image whose computation waits at the gate."""
+    first = work(served, images()[0])
+    engine.submit([first])
+    gate.wait_for_batch()
+    return first
+
+
+def decoded(engine: Engine, count: int) -> None:
+    """Wait until so many images wait to be computed."""
+    with engine._lock:
+        assert engine._changed["decoded"].wait_for(lambda: len(engine._decoded) == count, END_SECONDS)
+
+
+def test_what_came_meanwhile_is_computed_together(engine: Engine, served: ServedModel, gate: Gate) -> None:
+    first = held(engine, served, gate)
+    others = [work(served, content) for content in images()]
+    engine.submit(others)
+    decoded(engine, 8)
+    gate.opened.set()
+    results([first, *others])
+    assert gate.sizes == [1, 4, 4]
+    assert sample(engine, "resnets_batch_size_sum") == 9
+    assert sample(engine, "resnets_batch_size_count") == 3
+    assert sample(engine, "resnets_queue_seconds_count") == 9
+    assert sample(engine, "resnets_decode_seconds_count") == 9
+
+
+def test_any_order_and_batches_give_the_predictions_of_the_model(served: ServedModel) -> None:
+    """From many threads at once, as requests come."""
+    expected = {content: reference().predict([content], batch=1)[0] for content in images()}
+    engine = Engine([served], ServerSettings(batch=5))
+    sent = random.Random(0).sample(images() * 12, k=96)
+    works = [work(served, content) for content in sent]
+    threads = [threading.Thread(target=engine.submit, args=(works[part::8],)) for part in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    for content, found in zip(sent, results(works), strict=True):
+        assert found.label == expected[content].label
+        assert dict(found.top) == pytest.approx(dict(expected[content].top), abs=1e-5)
+    engine.stop()
+
+
+def test_a_damaged_image_has_its_error_and_the_others_their_answers(
+    engine: Engine, served: ServedModel, gate: Gate
+) -> None:
+    first = held(engine, served, gate)
+    good, cut, text = work(served, images()[1]), work(served, images()[1][:200]), work(served, b"hello")
+    engine.submit([good, cut, text])
+    assert "is cut short" in cut.future.result(END_SECONDS).error  # before the batch is computed
+    assert "is text, not an image" in text.future.result(END_SECONDS).error
+    gate.opened.set()
+    assert [each.error for each in results([first, good])] == [None, None]
+    assert sample(engine, "resnets_images_refused_total", reason="truncated") == 1
+    assert sample(engine, "resnets_images_refused_total", reason="not-an-image") == 1
+
+
+def test_the_queue_is_bounded_and_a_request_is_taken_whole_or_not(
+    engine: Engine, served: ServedModel, gate: Gate
+) -> None:
+    first = held(engine, served, gate)
+    others = [work(served, images()[0]) for _ in range(11)]
+    engine.submit(others)
+    with pytest.raises(QueueFullError, match="12 images wait"):
+        engine.submit([work(served, images()[0])])
+    others[0].future.cancel()
+    with pytest.raises(QueueFullError, match="11 images wait"):
+        engine.submit([work(served, images()[0]) for _ in range(2)])
+    last = work(served, images()[0])
+    engine.submit([last])
+    gate.opened.set()
+    results([first, *others[1:], last])
+    assert sample(engine, "resnets_images_refused_total", reason="queue") == 3
+    assert sample(engine, "resnets_queue_length") == 0
+
+
+def test_what_nobody_waits_for_is_not_computed(engine: Engine, served: ServedModel, gate: Gate) -> None:
+    first = held(engine, served, gate)
+    others = [work(served, content) for content in images()[:4]]
+    engine.submit(others)
+    decoded(engine, 4)
+    assert [each.future.cancel() for each in others[:3]] == [True] * 3
+    gate.opened.set()
+    results([first, others[3]])
+    assert gate.sizes == [1, 1]
+
+
+def test_images_with_other_options_are_computed_apart(engine: Engine, served: ServedModel, gate: Gate) -> None:
+    first = held(engine, served, gate)
+    works = [work(served, images()[0], top_k=count) for count in (1, 2, 1, 3)]
+    engine.submit(works)
+    decoded(engine, 4)
+    gate.opened.set()
+    assert [len(each.top) for each in results(works)] == [1, 2, 1, 3]
+    assert gate.sizes == [1, 2, 1, 1]
+    results([first])
+
+
+def test_an_error_is_that_of_one_image(engine: Engine, served: ServedModel, gate: Gate) -> None:
+    """A hook of the network refuses one image; those that came with it are computed again without it."""
+    first = held(engine, served, gate)
+    works = [work(served, content) for content in images()[:3]]
+    engine.submit(works)
+    decoded(engine, 3)
+    prepared = served.model.prepare(images()[1], "image").inputs[0][0]
+
+    def refuse(_: object, arguments: tuple[torch.Tensor, ...]) -> None:
+        if any(torch.equal(each, prepared) for each in arguments[0]):
+            raise RuntimeError("this image is too much")
+
+    hook = served.model.model.register_forward_pre_hook(refuse)
+    gate.opened.set()
+    assert [each.label for each in results([first, works[0], works[2]])]
+    with pytest.raises(RuntimeError, match="too much"):
+        works[1].future.result(END_SECONDS)
+    hook.remove()
+    assert engine.is_ready
+
+
+def test_a_dead_thread_is_told_to_everybody(engine: Engine, served: ServedModel, gate: Gate) -> None:
+    first = held(engine, served, gate)
+    other = work(served, images()[1])
+    engine.submit([other])
+
+    def end(*_: object) -> None:
+        raise SystemExit(3)
+
+    hook = served.model.model.register_forward_hook(end)
+    gate.opened.set()
+    for each in (first, other):
+        with pytest.raises(EngineStoppedError):
+            each.future.result(END_SECONDS)
+    hook.remove()
+    assert isinstance(engine.error, SystemExit)
+    assert not engine.is_ready
+    with pytest.raises(EngineStoppedError):
+        engine.submit([work(served, images()[0])])
+
+
+def test_the_end_of_a_decoding_thread_is_one_of_the_engine(engine: Engine, served: ServedModel) -> None:
+    def end() -> Any:
+        raise SystemExit(3)
+
+    broken = Work(served, "image", end)
+    engine.submit([broken])
+    with pytest.raises(EngineStoppedError):
+        broken.future.result(END_SECONDS)
+    assert not engine.is_ready
+
+
+def test_an_engine_that_is_stopped_answers_all_that_wait(engine: Engine, served: ServedModel, gate: Gate) -> None:
+    first = held(engine, served, gate)
+    other = work(served, images()[1])
+    engine.submit([other])
+    gate.opened.set()
+    engine.stop()
+    for each in (first, other):
+        assert each.future.done()
+    with pytest.raises(EngineStoppedError):
+        engine.submit([work(served, images()[0])])
+
+
+def test_it_is_ready_when_it_is_warm_and_not_when_it_drains_or_hangs(served: ServedModel, gate: Gate) -> None:
+    gate.close()
+    engine = Engine([served], ServerSettings(timeout_seconds=1e-9))
+    assert not engine.is_ready
+    engine.start()
+    gate.wait_for_batch()  # the warm-up
+    assert not engine.is_ready
+    gate.opened.set()
+    assert engine.wait_until_started(END_SECONDS)
+    assert engine.is_ready
+    gate.close()
+    first = held(engine, served, gate)
+    assert not engine.is_ready  # its batch takes longer than requests wait
+    gate.opened.set()
+    results([first])
+    engine.draining = True
+    assert not engine.is_ready
+    engine.stop()
+
+
+def test_a_model_that_cannot_be_computed_ends_the_engine(served: ServedModel) -> None:
+    def refuse(*_: object) -> None:
+        raise UserError("'x.onnx' cannot be computed.")
+
+    hook = served.model.model.register_forward_hook(refuse)
+    engine = Engine([served], ServerSettings())
+    engine.start()
+    assert not engine.wait_until_started(END_SECONDS)
+    hook.remove()
+    assert isinstance(engine.error, UserError)
+    engine.stop()

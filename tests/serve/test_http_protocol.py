@@ -1,0 +1,181 @@
+"""Slow clients, large bodies and broken requests, by raw sockets; each wait is for what the server does."""
+
+from __future__ import annotations
+
+import json
+import socket
+import time
+from collections.abc import Iterator
+
+import httpx
+import pytest
+from tests.serve.running import END_SECONDS, images, reference, running, serve
+
+from resnets.serve import http_protocol
+from resnets.serve.run import ModelServer
+from resnets.serve.settings import ServerSettings
+
+HEADER_SECONDS, BODY_SECONDS, MAX_BYTES = 0.4, 0.8, 100_000
+HOST = b"Host: 127.0.0.1\r\n"
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[tuple[str, ModelServer]]:
+    settings = ServerSettings(header_seconds=HEADER_SECONDS, body_seconds=BODY_SECONDS, max_body_bytes=MAX_BYTES)
+    with running([serve(reference())], settings) as found:
+        yield found
+
+
+def connect(server: tuple[str, ModelServer]) -> socket.socket:
+    port = int(server[0].rpartition(":")[2])
+    return socket.create_connection(("127.0.0.1", port), timeout=END_SECONDS)
+
+
+def received(client: socket.socket) -> bytes:
+    """All that the server sends until it closes the connection, in which way ever."""
+    parts = []
+    try:
+        while part := client.recv(65536):
+            parts.append(part)
+    except ConnectionResetError:
+        pass
+    return b"".join(parts)
+
+
+def status(answer: bytes) -> int:
+    return int(answer.split(b" ", 2)[1])
+
+
+def test_slow_headers_are_closed_and_the_others_answered_meanwhile(server: tuple[str, ModelServer]) -> None:
+    """A byte now and then does not move the deadline."""
+    start = time.monotonic()
+    slow = [connect(server) for _ in range(20)]
+    for number, client in enumerate(slow):
+        client.sendall([b"", b"GET", b"GET /v1/model HTTP/1.1\r\n" + HOST + b"X: y"][number % 3])
+    assert httpx.post(f"{server[0]}/v1/predict", content=images()[0]).status_code == 200
+    open_ones = list(slow)
+    while open_ones:
+        for client in list(open_ones):
+            try:
+                client.sendall(b"z")
+                client.settimeout(0.02)
+                if client.recv(1) == b"":
+                    open_ones.remove(client)
+            except TimeoutError:
+                continue
+            except OSError:
+                open_ones.remove(client)
+        assert time.monotonic() - start < END_SECONDS
+    assert time.monotonic() - start >= HEADER_SECONDS
+
+
+def test_a_slow_body_is_closed(server: tuple[str, ModelServer]) -> None:
+    start = time.monotonic()
+    with connect(server) as client:
+        client.sendall(b"POST /v1/predict HTTP/1.1\r\n" + HOST + b"Content-Length: 1000\r\n\r\n")
+        client.settimeout(0.05)
+        while True:
+            try:
+                client.sendall(b"x")
+                if client.recv(100) == b"":
+                    break
+            except TimeoutError:
+                assert time.monotonic() - start < END_SECONDS
+            except OSError:
+                break
+    assert time.monotonic() - start >= BODY_SECONDS
+
+
+def test_a_request_that_is_answered_late_is_no_slow_one(server: tuple[str, ModelServer]) -> None:
+    """Deadlines are of what the client sends; the same connection then waits between two requests without one."""
+    with httpx.Client(base_url=server[0]) as client:
+        for _ in range(2):
+            assert client.get("/v1/model").status_code == 200
+    with connect(server) as client:
+        request = b"GET /v2/health/live HTTP/1.1\r\n" + HOST + b"\r\n"
+        client.sendall(request)
+        assert client.recv(65536).startswith(b"HTTP/1.1 200")
+        client.settimeout(2 * HEADER_SECONDS)
+        with pytest.raises(TimeoutError):  # still open after the time that a header has
+            client.recv(1)
+        client.settimeout(END_SECONDS)
+        client.sendall(request[:10])
+        client.sendall(request[10:])
+        assert client.recv(65536).startswith(b"HTTP/1.1 200")
+
+
+@pytest.mark.parametrize("declared", [True, False])
+def test_a_body_beyond_the_limit_is_answered_and_closed(server: tuple[str, ModelServer], declared: bool) -> None:
+    """Soon after the limit, and after the answer could be read; uvicorn alone would read on."""
+    many = 8_000_000
+    head = b"POST /v1/predict HTTP/1.1\r\n" + HOST
+    head += f"Content-Length: {many}\r\n\r\n".encode() if declared else b"Transfer-Encoding: chunked\r\n\r\n"
+    sent = 0
+    with connect(server) as client:
+        client.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 65536)
+        client.sendall(head)
+        try:
+            while sent < many:
+                client.sendall(bytes(10_000) if declared else b"2710\r\n" + bytes(10_000) + b"\r\n")
+                sent += 10_000
+        except OSError:
+            pass
+        assert sent < many
+    with connect(server) as client:  # one that stops at the answer, as most do
+        client.sendall(head + (b"" if declared else b"186a1\r\n" + bytes(100_001) + b"\r\n"))
+        answer = received(client)
+    assert status(answer) == 413
+    assert json.loads(answer.partition(b"\r\n\r\n")[2])["error"] == "The request has more than 100,000 bytes."
+
+
+@pytest.mark.parametrize(
+    ("request_", "code"),
+    [
+        (b"GET / HTTP/1.1\r\n\r\n", 400),
+        (b"GET / HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n", 400),
+        (b"hello\r\n\r\n", 400),
+        (b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03\r\n\r\n", 400),
+        (b"GET / HTTP/1.1\r\n" + HOST + b"A: " + b"b" * 100_000, 400),
+        (b"POST /v1/predict HTTP/1.1\r\n" + HOST + b"Content-Length: -1\r\n\r\n", 400),
+        (b"POST /v1/predict HTTP/1.1\r\n" + HOST + b"Transfer-Encoding: chunked\r\n\r\nzz\r\n", 400),
+        (b"GET / HTTP/1.0\r\n\r\n", 403),
+        (b"GET /v1/model\nX: y HTTP/1.1\r\n" + HOST + b"\r\n", 400),
+    ],
+)
+def test_what_is_no_request_is_refused(server: tuple[str, ModelServer], request_: bytes, code: int) -> None:
+    with connect(server) as client:
+        client.sendall(request_)
+        assert status(received(client)) == code
+    assert httpx.get(f"{server[0]}/v2/health/live").status_code == 200
+
+
+def test_requests_that_come_together_are_answered_in_order(server: tuple[str, ModelServer]) -> None:
+    one = b"GET /v2/health/live HTTP/1.1\r\n" + HOST + b"\r\n"
+    other = b"GET /gone HTTP/1.1\r\n" + HOST + b"Connection: close\r\n\r\n"
+    with connect(server) as client:
+        client.sendall(one + one + other)
+        answers = received(client).split(b"HTTP/1.1 ")[1:]
+    assert [int(answer[:3]) for answer in answers] == [200, 200, 404]
+
+
+def test_a_client_that_hangs_up_takes_nothing_with_it(server: tuple[str, ModelServer]) -> None:
+    for body in (b"", b"12345"):
+        with connect(server) as client:
+            client.sendall(b"POST /v1/predict HTTP/1.1\r\n" + HOST + b"Content-Length: 10\r\n\r\n" + body)
+    assert httpx.post(f"{server[0]}/v1/predict", content=images()[0]).status_code == 200
+
+
+def test_no_banner_and_no_keep_alive_without_end(server: tuple[str, ModelServer]) -> None:
+    answer = httpx.get(f"{server[0]}/v1/model")
+    assert not {"server", "x-powered-by"} & set(answer.headers)
+
+
+def test_connections_beyond_the_limit_are_closed(
+    server: tuple[str, ModelServer], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(http_protocol, "MAX_CONNECTIONS", 3)
+    clients = [connect(server) for _ in range(8)]
+    closed = [client for client in clients if received(client) == b""]
+    assert len(closed) == 8  # some at once, the others at the deadline
+    monkeypatch.undo()
+    assert httpx.get(f"{server[0]}/v2/health/live").status_code == 200
