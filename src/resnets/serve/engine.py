@@ -23,7 +23,6 @@ import numpy as np
 
 from resnets.data.image.open_image_file import DecodeError
 from resnets.errors import ImageError, JobError, UserError
-from resnets.progress import log
 from resnets.resource_limits import cpu_count
 from resnets.serve.metrics import Metrics
 from resnets.serve.served_model import Input, ServedModel
@@ -88,6 +87,7 @@ class Engine:
         self._changed = {name: threading.Condition(self._lock) for name in ("waiting", "decoded", "state")}
         self._waiting: deque[Work] = deque()
         self._decoded: deque[Work] = deque()
+        self._decoding: set[Work] = set()
         self._computed: list[Work] = []
         self._decoded_bytes = self._unanswered = 0
         self._busy_since: float | None = None
@@ -161,14 +161,14 @@ class Engine:
         except BaseException as error:
             self.error = error
             if not isinstance(error, (JobError, UserError)):
-                log(f"a thread of the server ended: {''.join(traceback.format_exception(error))}")
+                traceback.print_exception(error)
             self._end(_State.FAILED, EngineStoppedError("a thread of the server ended"))
 
     def _end(self, state: _State, reason: Exception) -> None:
         with self._lock:
             if self._state not in (_State.STOPPED, _State.FAILED):
                 self._state = state
-            left = [*self._waiting, *self._decoded, *self._computed]
+            left = [*self._waiting, *self._decoding, *self._decoded, *self._computed]
             self._waiting.clear()
             self._decoded.clear()
             for condition in self._changed.values():
@@ -185,6 +185,8 @@ class Engine:
     def _decode_loop(self) -> None:
         while (work := self._next_waiting()) is not None:
             self._decode(work)
+            with self._lock:
+                self._decoding.discard(work)
 
     def _next_waiting(self) -> Work | None:
         """The image that came first, once there is memory for it; None at the end."""
@@ -194,7 +196,11 @@ class Engine:
 
         with self._lock:
             self._changed["waiting"].wait_for(can_go_on)
-            return None if self._is_over else self._waiting.popleft()
+            if self._is_over:
+                return None
+            work = self._waiting.popleft()
+            self._decoding.add(work)
+            return work
 
     def _decode(self, work: Work) -> None:
         prepare, work.prepare = work.prepare, None
@@ -208,9 +214,6 @@ class Engine:
             _fulfill(work, work.model.model.task.unreadable(work.name, error.reason))
         except Exception as error:
             _fulfill(work, error)
-        except BaseException:
-            _fulfill(work, EngineStoppedError("a thread of the server ended"))
-            raise
         else:
             with self._lock:
                 self._decoded_bytes += _num_bytes(work.input)
