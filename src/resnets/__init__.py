@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from resnets.api.weights import ConversionResult, convert, verify
     from resnets.data.check.check import CheckReport
     from resnets.data.image.preprocess import Preprocess
-    from resnets.export.certificate.certificate import Certificate
+    from resnets.export.certificate.certificate import Certificate, RefusedExportError
     from resnets.export.quantization.quantize import QuantizeResult
     from resnets.models.model_names import list_models
     from resnets.models.resnet import ResNet
@@ -53,6 +53,7 @@ __all__ = [
     "Preprocess",
     "QuantizeResult",
     "RangeTest",
+    "RefusedExportError",
     "ResNet",
     "ResNetSpec",
     "ServerSettings",
@@ -95,6 +96,7 @@ _MODULES = {  # public name -> the module that defines it, imported when the nam
     "Preprocess": "resnets.data.image.preprocess",
     "QuantizeResult": "resnets.export.quantization.quantize",
     "RangeTest": "resnets.training.lr_range_test",
+    "RefusedExportError": "resnets.export.certificate.certificate",
     "ResNet": "resnets.models.resnet",
     "ResNetSpec": "resnets.models.spec",
     "ServerSettings": "resnets.serve.settings",

@@ -14,6 +14,7 @@ from tests import exported_files, tiny_checkpoint
 from torch import Tensor
 
 import resnets
+from resnets.cli.main import main
 from resnets.errors import JobError, UserError
 from resnets.export import export_file
 from resnets.export.certificate import proof_images
@@ -126,19 +127,22 @@ class DependsOnTheBatch(Classification):
         return torch.softmax(logits - logits.mean(0, keepdim=True), dim=1)
 
 
-def test_what_is_refused_is_kept_apart(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_is_refused_is_kept_apart(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     monkeypatch.setattr(registry, "_registered", {})
     registry.register(DependsOnTheBatch)
     tiny_checkpoint.write(tmp_path / "model.safetensors", task=DependsOnTheBatch(tiny_checkpoint.NAMES))
     earlier = exported_files.copy("torch", tmp_path / "model.pt2")
-    with pytest.raises(JobError) as error:
-        resnets.export_model(tmp_path / "model.safetensors", format="torch")
+    assert main(["export", str(tmp_path / "model.safetensors"), "--format", "torch", "--json"]) == 1
+    shown = capsys.readouterr()
     kept = tmp_path / "model.pt2.refused"
-    assert f"refused and kept as '{kept}': torch" in str(error.value)
-    assert "probabilities" in str(error.value)
-    assert "(limit 0.001) in a batch of " in str(error.value)
+    assert f"refused and kept as '{kept}': torch" in shown.err
+    assert "probabilities" in shown.err
+    assert "(limit 0.001) in a batch of " in shown.err
     assert earlier.read_bytes() == exported_files.exported("torch").read_bytes()
     assert not (tmp_path / "model.pt2.certificate.json").exists()
     written = json.loads((tmp_path / "model.pt2.refused.certificate.json").read_text())
+    assert json.loads(shown.out) == written
     assert written["verdict"] == "refused"
     assert written["sha256"] == {"model.pt2.refused": hashlib.sha256(kept.read_bytes()).hexdigest()}

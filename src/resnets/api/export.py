@@ -5,10 +5,12 @@ from pathlib import Path
 
 from resnets.errors import UserError
 from resnets.export import export_file, export_library_folder, export_repository
-from resnets.export.certificate.certificate import Certificate
+from resnets.export.certificate.certificate import Certificate, RefusedExportError
 from resnets.export.export_repository import REPOSITORY
 from resnets.export.library_onnx import LIBRARIES
 from resnets.tasks.trained_model import TrainedModel
+
+__all__ = ["RefusedExportError", "export_model"]
 
 NORMALIZE = "normalize"
 
@@ -47,8 +49,9 @@ def export_model(
     Raises:
         UserError: there is no such checkpoint, it cannot be exported yet, a package that writes the format is missing, an image
             cannot be read, or there is something at `out` that resnets did not export.
-        JobError: the outputs differ too much, no installed runtime reads the format, the comparison does not notice a fault that
-            was made on purpose, or the disk is full.
+        RefusedExportError: the outputs differ too much. It is a JobError, and its `.certificate` says how much.
+        JobError: no installed runtime reads the format, the comparison does not notice a fault that was made on purpose, or the
+            disk is full.
     """
     paths = [str(images)] if isinstance(images, (str, Path)) else list(map(str, images))
     if layout is not None:

@@ -9,10 +9,10 @@ from pathlib import Path
 import torch
 
 from resnets import atomic_write
-from resnets.errors import JobError, UserError
+from resnets.errors import UserError
 from resnets.export import graph, output_path
 from resnets.export.certificate import certificate, evidence, proof_images
-from resnets.export.certificate.certificate import Certificate
+from resnets.export.certificate.certificate import Certificate, RefusedExportError
 from resnets.export.certificate.certify import certify
 from resnets.export.library_onnx import LIBRARIES
 from resnets.export.traced_graph import FORMATS, TracedGraph, write_contents
@@ -61,7 +61,7 @@ def export(
     write_contents(path, contents)  # first, so that no certificate says of an older file that it passed
     atomic_write.write_text(output_path.beside(path, CERTIFICATE), json.dumps(result.to_dict(), indent=1) + "\n")
     if not result.passed:
-        raise JobError(f"The export is refused and kept as '{path}': {result.reason}.")
+        raise RefusedExportError(f"The export is refused and kept as '{path}': {result.reason}.", result)
     log(
         f"written: '{path}' ({format_bytes(result.size_bytes)}) and its certificate '{output_path.beside(path, CERTIFICATE)}'"
     )

@@ -12,10 +12,10 @@ from pathlib import Path
 import torch
 
 from resnets import atomic_write
-from resnets.errors import JobError, UserError
+from resnets.errors import UserError
 from resnets.export import export_file, library_onnx, output_path, to_onnx
 from resnets.export.certificate import evidence, proof_images
-from resnets.export.certificate.certificate import Certificate
+from resnets.export.certificate.certificate import Certificate, RefusedExportError
 from resnets.export.certificate.certify import certify
 from resnets.export.certificate.evidence import Evidence
 from resnets.export.graph import LOGITS
@@ -66,7 +66,9 @@ def export(model: TrainedModel | str | Path, out: str | Path | None, *, to: str,
         with atomic_write.replace_folder(folder) as whole:
             shutil.copytree(new, whole, dirs_exist_ok=True)
     if not result.passed:
-        raise JobError(f"The ONNX file is refused, and the folder kept as '{folder}': {result.reason}.")
+        raise RefusedExportError(
+            f"The ONNX file is refused, and the folder kept as '{folder}': {result.reason}.", result
+        )
     for line in lines:
         log(line.replace(str(new), str(folder)))
     log(f"written: '{folder / ONNX_FILE}' and its certificate '{ONNX_FILE.name}{CERTIFICATE}'")

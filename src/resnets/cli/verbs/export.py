@@ -44,9 +44,14 @@ def export(
     """
     from resnets.api import export as api
 
-    certificate = api.export_model(
-        checkpoint, out, format=to, layout=layout, preprocess=preprocess, heatmap=heatmap, images=images or ()
-    )
+    try:
+        certificate = api.export_model(
+            checkpoint, out, format=to, layout=layout, preprocess=preprocess, heatmap=heatmap, images=images or ()
+        )
+    except api.RefusedExportError as refused:
+        if as_json:
+            output.print_json(refused.certificate.to_dict())
+        raise
     if as_json:
         output.print_json(certificate.to_dict())
         return

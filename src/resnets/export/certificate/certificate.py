@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from resnets.errors import JobError
 from resnets.export.certificate.compare_outputs import Difference
 from resnets.export.certificate.proof_images import ProofImages
 from resnets.message_format import pluralize
@@ -150,6 +151,18 @@ class Certificate:
             "batches": list(BATCHES), "layouts": list(LAYOUTS), "runtimes": [each.to_dict() for each in self.runtimes],
             "refused_faults": [each.to_dict() for each in self.made_faults], "versions": dict(self.versions),
         }  # fmt: skip
+
+
+class RefusedExportError(JobError):
+    """An exported file whose outputs differ too much.
+
+    Attributes:
+        certificate: of the file.
+    """
+
+    def __init__(self, message: str, certificate: Certificate) -> None:
+        super().__init__(message)
+        self.certificate = certificate
 
 
 def is_certificate(path: Path) -> bool:
