@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from resnets.api.embeddings import embed, evaluate_knn, search
     from resnets.api.evaluate import compare, evaluate
     from resnets.api.export import export_model
+    from resnets.api.predict_to_parquet import predict_to_parquet
     from resnets.api.quantize import quantize
     from resnets.api.serve import asgi_app
     from resnets.api.shard import shard
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
     from resnets.tasks.embeddings.embedding_index import Index
     from resnets.tasks.evaluate import Evaluation
     from resnets.tasks.load_model import load
+    from resnets.tasks.predict_parts.predict_parts import PartsResult
     from resnets.tasks.trained_model import TrainedModel
     from resnets.training.lr_find import lr_find
     from resnets.training.lr_range_test import RangeTest
@@ -50,6 +52,7 @@ __all__ = [
     "Index",
     "JobError",
     "NetworkSummary",
+    "PartsResult",
     "Preprocess",
     "QuantizeResult",
     "RangeTest",
@@ -75,6 +78,7 @@ __all__ = [
     "list_models",
     "load",
     "lr_find",
+    "predict_to_parquet",
     "quantize",
     "search",
     "shard",
@@ -93,6 +97,7 @@ _MODULES = {  # public name -> the module that defines it, imported when the nam
     "Evaluation": "resnets.tasks.evaluate",
     "Index": "resnets.tasks.embeddings.embedding_index",
     "NetworkSummary": "resnets.api.summary",
+    "PartsResult": "resnets.tasks.predict_parts.predict_parts",
     "Preprocess": "resnets.data.image.preprocess",
     "QuantizeResult": "resnets.export.quantization.quantize",
     "RangeTest": "resnets.training.lr_range_test",
@@ -116,6 +121,7 @@ _MODULES = {  # public name -> the module that defines it, imported when the nam
     "list_models": "resnets.models.model_names",
     "load": "resnets.tasks.load_model",
     "lr_find": "resnets.training.lr_find",
+    "predict_to_parquet": "resnets.api.predict_to_parquet",
     "quantize": "resnets.api.quantize",
     "search": "resnets.api.embeddings",
     "shard": "resnets.api.shard",

@@ -2,8 +2,8 @@
 
 OpenVINO and nncf report through the package `openvino_telemetry` unless a file in the user's home or the variable `CI` says
 otherwise, also on import; without that package they do not report. huggingface_hub sends more than the request for a file
-unless HF_HUB_DISABLE_TELEMETRY is set when it is imported. MLflow reports its use and Weights & Biases its errors, unless a
-variable says otherwise. Nothing is written into the user's home.
+unless HF_HUB_DISABLE_TELEMETRY is set when it is imported. MLflow and Ray report their use and Weights & Biases its errors,
+unless a variable says otherwise. Nothing is written into the user's home.
 """
 
 import contextlib
@@ -18,6 +18,7 @@ VARIABLES = {
     "NNCF_CI": "1",
     "MLFLOW_DISABLE_TELEMETRY": "true",
     "WANDB_ERROR_REPORTING": "false",
+    "RAY_USAGE_STATS_ENABLED": "0",
 }
 
 _importing = threading.RLock()

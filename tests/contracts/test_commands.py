@@ -86,8 +86,10 @@ def test_one_flag_takes_the_same_kind_of_value_everywhere() -> None:
                 kind = "flag" if parameter.is_flag else "several" if parameter.multiple else "value"
                 kinds.setdefault(parameter.opts[0], {}).setdefault(kind, []).append(name)
     # `predict` writes heat maps into a folder, `export` makes them an output of the file: the same thing in two places.
-    both = {name: kind for kind, names in kinds.pop("--heatmap").items() for name in names}
-    assert both == {"resnets predict": "value", "resnets export": "flag"}
+    # `train` resumes a run, which it names; what `predict` resumes is named by --parquet.
+    for flag, flags, value in (("--heatmap", "export", "predict"), ("--resume", "predict", "train")):
+        both = {name: kind for kind, names in kinds.pop(flag).items() for name in names}
+        assert both == {f"resnets {value}": "value", f"resnets {flags}": "flag"}
     differing = {flag: found for flag, found in kinds.items() if len(found) > 1}
     assert differing == {}
 

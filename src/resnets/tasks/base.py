@@ -611,6 +611,13 @@ class Task(ABC):
         """
         return ["path", "prediction", "error"]
 
+    def value_types(self) -> Mapping[str, Any]:
+        """The types of the values of `Prediction.to_dict`, without "path" and "error", for the columns of a Parquet file: `str`,
+        `float`, `int`, `[type]` for a list, `{name: type}` for a structure, `{str: type}` for any names. Here: none, and the
+        prediction is one column of JSON.
+        """
+        return {}
+
     def writers(self) -> Mapping[str, Callable[[str], AbstractContextManager[Callable[[Any], Any]]]]:
         """Further forms in which `predict_files` writes predictions, by the names of its arguments, whose value is a file or a
         folder: what opens it gives a function of each prediction without an error. Here: none.

@@ -8,6 +8,7 @@ import torch
 from torch import nn
 
 from resnets.errors import UserError
+from resnets.hashing import sha256
 from resnets.inference.device import resolve_device
 from resnets.inference.exported import int8_files
 from resnets.inference.exported.int8_files import INT8
@@ -15,6 +16,7 @@ from resnets.progress import log
 from resnets.tasks import registry
 from resnets.tasks.base import Task
 from resnets.tasks.exported import exported_model
+from resnets.tasks.exported.exported_model import ExportedModel
 from resnets.tasks.trained_model import TrainedModel
 from resnets.weights import checkpoint as checkpoints
 from resnets.weights import find_weights, local_file
@@ -62,6 +64,31 @@ def load(path: str | Path, device: str = "auto", *, backend: str = "auto", preci
         precision=precision,
         name=str(path),
     )
+
+
+def is_exported(path: str | Path) -> bool:
+    """Whether `path` is an exported file, whose precision is that of the file."""
+    return local_file.exported_format(find_weights.find_file(path)) is not None
+
+
+def load_hashed(
+    path: str | Path, device: str = "auto", *, backend: str = "auto", precision: str = "auto"
+) -> tuple[TrainedModel, str]:
+    """As `load`, with the SHA-256 of the file; of a folder of OpenVINO, that of its `model.xml` followed by its `model.bin`.
+
+    Raises:
+        UserError: as `load`, or the file changes while it is read.
+    """
+    file = find_weights.find_file(path)
+    if local_file.exported_format(file):  # which is read once
+        model = load(path, device, backend=backend, precision=precision)
+        assert isinstance(model, ExportedModel)
+        return model, int8_files.content_sha256(model.file)
+    digest = sha256(file)
+    model = load(path, device, backend=backend, precision=precision)
+    if sha256(file) != digest:  # by a training that goes on; predictions would be those of other weights
+        raise UserError(f"'{file}' was changed while it was read. Use it when its training has ended.")
+    return model, digest
 
 
 def load_network(checkpoint: Checkpoint) -> tuple[Task, nn.Module]:

@@ -1,12 +1,11 @@
 """Predict image files: print lines, write tables, or copy the images into a folder for each class."""
 
+import collections
 import contextlib
 import csv as csv_module
 import json
-import os
 import sys
 import time
-from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
@@ -19,8 +18,9 @@ from resnets.message_format import format_list, pluralize, printable
 from resnets.progress import log, progress_bar
 from resnets.tasks import load_model
 from resnets.tasks.base import Task
-from resnets.tasks.inputs import image_paths, unread_images
-from resnets.tasks.outputs import copy_by_class
+from resnets.tasks.inputs import image_paths, predict_options, unread_images
+from resnets.tasks.outputs import copy_by_class, keep_apart
+from resnets.tasks.predict_parts.predict_parts import predict_parts
 
 STDOUT = "-"
 
@@ -35,6 +35,10 @@ def predict_files(
     csv: str | None = None,
     jsonl: str | None = None,
     sort_into: str | None = None,
+    parquet: str | None = None,
+    resume: bool = False,
+    shard: str | None = None,
+    ray: str | None = None,
     top_k: int | None = None,
     score: float | None = None,
     agnostic_nms: float | None = None,
@@ -56,6 +60,7 @@ def predict_files(
 
     Args:
         ensemble: further checkpoints, whose predictions are combined with those of the first.
+        parquet, resume, shard, ray: see `resnets.predict_to_parquet`.
         top_k, score, agnostic_nms, nms, scales, flip, tile, tile_overlap: options of tasks; see their `check_options`.
         outputs: files or folders for what the task writes, by the names of its `writers`, such as `draw` for detection.
 
@@ -64,30 +69,40 @@ def predict_files(
         JobError: the disk is full; or, after all is done, some images or folders could not be read.
     """
     _check_tables(csv, jsonl, sort_into, top_k)
-    model, *others = (
-        load_model.load(each, device, backend=backend, precision=precision) for each in (checkpoint, *ensemble)
-    )
-    if top_k is not None and top_k > len(model.class_names) > 0:
-        raise UserError(f"`top_k={top_k}` is more than the {len(model.class_names)} classes of '{checkpoint}'.")
     given = {
         "top_k": top_k, "score": score, "agnostic_nms": agnostic_nms, "nms": nms, "scales": scales, "flip": flip, "tile": tile,
         "tile_overlap": tile_overlap, "heatmap": True if outputs.get("heatmap") is not None else None,
     }  # fmt: skip
     options = {name: value for name, value in given.items() if value is not None}
-    model.task.check_options(options)
     written = {name: path for name, path in outputs.items() if path is not None}
+    _check_parts(
+        parquet,
+        {"resume": resume, "shard": shard, "ray": ray},
+        {"csv": csv, "jsonl": jsonl, "sort_into": sort_into, **written},
+    )
+    if parquet is not None:
+        predict_parts(
+            checkpoint, paths, parquet, resume=resume, shard=shard, ray=ray, ensemble=ensemble, batch=batch, workers=workers,
+            device=device, backend=backend, precision=precision, options=options,
+        ).check_all_read()  # fmt: skip
+        return
+    model, *others = (
+        load_model.load(each, device, backend=backend, precision=precision) for each in (checkpoint, *ensemble)
+    )
+    predict_options.check_top_k(top_k, model.class_names, checkpoint)
+    model.task.check_options(options)
     _check_task(model.task, checkpoint, written, sort_into)
     unused = UnusedFiles()
     images = image_paths.find_images(paths, sys.stdin, unused)
     for name, folder in {"sort_into": sort_into, **written}.items():
         if folder and not Path(folder).suffix:
-            _check_apart(name, folder, paths, images)
+            collections.deque(keep_apart.checked(name, folder, paths, images), maxlen=0)
     for line in model.task.describe_options(options, 1 + len(others)):
         log(line)
     predictions = model.stream(images, batch=batch, workers=workers, ensemble=others, **options)
     to_stdout = STDOUT in (csv, jsonl) or not (csv or jsonl or sort_into or written)
-    counts: Counter[str] = Counter()
-    classes: Counter[str] = Counter()
+    counts: collections.Counter[str] = collections.Counter()
+    classes: collections.Counter[str] = collections.Counter()
     bad: list[Any] = []
     start = time.monotonic()
     # The progress bar replaces `sys.stdout`, so the sinks get the real one before.
@@ -130,6 +145,16 @@ def _check_tables(csv: str | None, jsonl: str | None, sort_into: str | None, top
         atomic_write.check_folder_writable(sort_into)
 
 
+def _check_parts(parquet: str | None, others: Mapping[str, Any], outputs: Mapping[str, str | None]) -> None:
+    """Raise UserError for arguments of `parquet` without it, and for other outputs beside it."""
+    for name, value in others.items():
+        if parquet is None and value not in (None, False):
+            raise UserError(f"`{name}` has no effect without `parquet`, the folder for the parts.")
+    for name, path in outputs.items():
+        if parquet is not None and path is not None:
+            raise UserError(f"`{name}={path}` cannot be written beside `parquet={parquet}`: run the command twice.")
+
+
 def _check_task(task: Task, checkpoint: str, written: Mapping[str, str], sort_into: str | None) -> None:
     """Raise UserError for outputs that the task does not give."""
     for name in written:
@@ -141,17 +166,6 @@ def _check_task(task: Task, checkpoint: str, written: Mapping[str, str], sort_in
             raise UserError(f"The model '{checkpoint}' ({task.name}) gives nothing for `{name}`.{hint}")
     if sort_into and not task.has_single_class:
         raise UserError(f"`sort_into` needs one class for each image, which the task {task.name} does not give.")
-
-
-def _check_apart(name: str, folder: str, paths: Sequence[str], images: Sequence[str]) -> None:
-    """Raise UserError if `folder` is among the images that are read, where predictions would mix with labels."""
-    out = Path(folder).resolve()
-    inputs = [Path(path).resolve() for path in paths if Path(path).is_dir()]
-    folders = {Path(folder).resolve() for folder in {os.path.dirname(image) for image in images}}
-    if any(out.is_relative_to(each) for each in inputs) or any(each.is_relative_to(out) for each in folders):
-        raise UserError(
-            f"`{name}={folder}` would put copies among the images that are read. Choose a folder outside of them."
-        )
 
 
 def _sinks(
@@ -187,7 +201,7 @@ def _opened(path: str, stdout: TextIO) -> Iterator[TextIO]:
         yield file
 
 
-def _log_sorted(counts: Counter[str], bad: Sequence[Any], folder: str) -> None:
+def _log_sorted(counts: collections.Counter[str], bad: Sequence[Any], folder: str) -> None:
     for prediction in bad:
         log(f"not sorted: '{prediction.path}' {prediction.error}")
     shown = ", ".join(f"{printable(label)} {number:,}" for label, number in counts.most_common(10))

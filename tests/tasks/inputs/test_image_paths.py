@@ -16,6 +16,7 @@ from PIL import Image
 
 from resnets.data.datasets.dataset import UnusedFiles
 from resnets.errors import UserError
+from resnets.tasks.inputs import image_paths
 from resnets.tasks.inputs.image_paths import find_images
 
 NOTHING = io.StringIO("")
@@ -152,3 +153,24 @@ def test_an_inaccessible_folder_is_recorded(tmp_path: Path) -> None:
     shutil.rmtree(place)
     assert done.stdout == f"['{place}/1.jpg'] {{'{place}/shut': 'Permission denied'}}\n", done.stderr
     assert f"not used: the inaccessible folder '{place}/shut'" in done.stderr
+
+
+@pytest.mark.parametrize("end", [b"\n", b"\r\n", b"\0"])
+def test_a_list_that_is_longer_than_a_block(end: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(image_paths, "BLOCK", 67)
+    names = [f"{number:0{1 + number % 40}d}.jpg" for number in range(100)]
+    stdin = io.TextIOWrapper(io.BytesIO(end.join(map(os.fsencode, names))))
+    assert find_images(["-"], stdin) == names
+
+
+def test_many_other_files_are_counted_and_not_named(
+    there: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(image_paths, "MOST_NAMES", 3)
+    for number in range(20):
+        (there / "a" / f"{number:02d}.txt").touch()
+        (there / "a" / f"{number:02d}x.jpg").touch()
+    unused = UnusedFiles()
+    assert len(find_images(["a"], NOTHING, unused)) == 23
+    assert "not used: 21 .txt" in capsys.readouterr().err
+    assert len(unused.files) <= 4

@@ -23,6 +23,14 @@ def predict(
     sort_into: Annotated[
         str | None, Option(help="Copy each image into a folder of its class within this folder.")
     ] = None,
+    parquet: Annotated[
+        str | None, Option(help="Write Parquet files of 1000 images each into this folder; for any number of images.")
+    ] = None,
+    resume: Annotated[bool, Option("--resume", help="Go on with the job of the folder of --parquet.")] = False,
+    shard: Annotated[
+        str | None, Option(help="Compute every n-th of these files only: i/n, with i from 1, as in a Slurm array.")
+    ] = None,
+    ray: Annotated[str | None, Option(help="Let a Ray cluster compute these files: auto, or its address.")] = None,
     heatmap: Annotated[
         str | None, Option(help="Folder for images with what raises and lowers the logit of the predicted class.")
     ] = None,

@@ -6,7 +6,7 @@ import os
 import re
 import unicodedata
 from abc import abstractmethod
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import pairwise
@@ -179,6 +179,7 @@ class UnusedFiles:
     """Files and folders that were skipped when a dataset was read."""
 
     files: list[str] = field(default_factory=list)
+    suffixes: Counter[str] = field(default_factory=Counter)  # of further files, which were counted only
     folders: list[str] = field(default_factory=list)
     inaccessible: dict[str, str] = field(default_factory=dict)  # folders that cannot be listed, and why
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from resnets.data.datasets.dataset import UnusedFiles
+from resnets.data.datasets.sort_on_disk import sort_on_disk
 from resnets.data.image.formats import HEIC_ADVICE, HEIC_SUFFIXES, SUFFIXES, is_image
 from resnets.data.loading.thread_pool import call_with_timeout
 from resnets.errors import UserError
@@ -43,24 +44,55 @@ def list_folder(folder: Path, unused: UnusedFiles) -> FolderListing:
         return FolderListing()
 
 
+def list_folders(folder: Path) -> list[Path]:
+    """The folders in a folder, sorted by name, without hidden and system folders; none if it cannot be listed.
+
+    Raises:
+        JobError: the storage does not answer within RESNETS_TIMEOUT_MINUTES.
+    """
+    try:
+        return call_with_timeout(_list_folders, folder)
+    except OSError:
+        return []
+
+
+def _list_folders(folder: Path) -> list[Path]:
+    with os.scandir(folder) as iterator:
+        names = [entry.name for entry in iterator if not _is_hidden(entry.name) and _is_dir(entry)]
+    return [folder / name for name in sorted(names)]
+
+
 def _list_folder(folder: Path) -> FolderListing:
     listing = FolderListing()
-    with os.scandir(folder) as iterator:
-        entries = sorted(iterator, key=lambda entry: entry.name)
-    for entry in entries:
-        path = folder / entry.name
-        if entry.name.startswith(".") or entry.name in SYSTEM_FOLDERS:
-            if _is_dir(entry):
-                listing.hidden_folders.append(path)
-        elif entry.name in SYSTEM_FILES:
-            continue
-        elif _is_dir(entry):
-            listing.folders.append(path)
-        elif path.suffix.lower() in SUFFIXES or (not path.suffix and is_image(path)):
-            listing.images.append(path)  # a dangling link too: the check of the images names it
-        else:
-            listing.others.append(path)
+    for name, kind in _sorted_entries(folder):
+        getattr(listing, kind).append(folder / name)
     return listing
+
+
+def _sorted_entries(folder: Path) -> Iterator[list[str]]:
+    """The name of each entry, sorted, and the list of `FolderListing` that it belongs to. A folder may have millions."""
+    with os.scandir(folder) as iterator:
+        kinds = ((entry.name, _kind(entry, folder)) for entry in iterator)
+        # A zero byte, which no name has, sorts before all that a longer name may have there.
+        texts = sort_on_disk(f"{name}\0{kind}" for name, kind in kinds if kind)
+    return (text.split("\0") for text in texts)
+
+
+def _kind(entry: os.DirEntry[str], folder: Path) -> str | None:
+    if _is_hidden(entry.name):
+        return "hidden_folders" if _is_dir(entry) else None
+    if entry.name in SYSTEM_FILES:
+        return None
+    if _is_dir(entry):
+        return "folders"
+    path = folder / entry.name
+    if path.suffix.lower() in SUFFIXES or (not path.suffix and is_image(path)):
+        return "images"  # a dangling link too: the check of the images names it
+    return "others"
+
+
+def _is_hidden(name: str) -> bool:
+    return name.startswith(".") or name in SYSTEM_FOLDERS
 
 
 def _is_dir(entry: os.DirEntry[str]) -> bool:
@@ -88,12 +120,34 @@ def walk_images(folder: Path, unused: UnusedFiles) -> Iterator[Path]:
         if (status.st_dev, status.st_ino) in entered:
             continue
         entered.add((status.st_dev, status.st_ino))
-        listing = list_folder(current, unused)
-        yield from listing.images
-        unused.files += map(str, listing.others)
-        if current.suffix.lower() in SUFFIXES and not (listing.images or listing.folders):
+        try:
+            entries = call_with_timeout(_sorted_entries, current)
+        except OSError as error:
+            unused.inaccessible[str(current)] = error.strerror or str(error)
+            continue
+        found, folders = False, list[Path]()
+        for name, kind in entries:
+            if kind == "images":
+                found = True
+                yield current / name
+            elif kind == "folders":
+                folders.append(current / name)
+            elif kind == "others":
+                unused.files.append(str(current / name))
+        if current.suffix.lower() in SUFFIXES and not (found or folders):
             unused.folders.append(str(current))  # a folder that is named like an image
-        stack += reversed(listing.folders)
+        stack += reversed(folders)
+
+
+def count_files(unused: UnusedFiles) -> None:
+    """Keep the numbers of the other files by suffix in place of their names, so that memory does not grow with them."""
+    unused.suffixes.update(map(_suffix, unused.files))
+    unused.files.clear()
+
+
+def _suffix(path: str) -> str:
+    suffix = Path(path).suffix.lower()
+    return suffix if _SUFFIX.fullmatch(suffix) else "files without a known suffix"
 
 
 def describe_unused(unused: UnusedFiles, unreadable: int = 0) -> str:
@@ -102,11 +156,10 @@ def describe_unused(unused: UnusedFiles, unreadable: int = 0) -> str:
     Args:
         unreadable: the number of images that were left out since they cannot be read.
     """
-    known = (suffix if _SUFFIX.fullmatch(suffix := Path(path).suffix.lower()) else "" for path in unused.files)
-    suffixes = Counter(suffix or "files without a known suffix" for suffix in known)
+    suffixes = unused.suffixes + Counter(map(_suffix, unused.files))
     shown = suffixes.most_common(SHOWN_SUFFIXES)
     items = [f"{count:,} {suffix}" for suffix, count in shown]
-    if rest := len(unused.files) - sum(count for _, count in shown):
+    if rest := suffixes.total() - sum(count for _, count in shown):
         items.append(f"{rest:,} other files")
     for what, folders in (("folder", unused.folders), ("inaccessible folder", list(unused.inaccessible))):
         if folders:

@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from resnets.data.datasets.class_folders import IMAGE_FOLDERS
 from resnets.data.datasets.dataset import UnusedFiles, split_from_name
-from resnets.data.datasets.walk_folders import list_folder, walk_images
+from resnets.data.datasets.walk_folders import list_folders, walk_images
 from resnets.data.mask_datasets.mask_layout import ClassTable, ImageMaskPair, MaskLayout
 from resnets.data.mask_datasets.read_class_names import find_table
 from resnets.data.mask_datasets.scan_masks import have_colors
@@ -75,7 +75,7 @@ def read(path: Path) -> MaskLayout:
 
 
 def _places(path: Path) -> Iterator[_Place]:
-    folders = list_folder(path, UnusedFiles()).folders
+    folders = list_folders(path)
     by_name = {folder.name.lower(): folder for folder in folders}
     yield from _beside(None, by_name)
     for folder in folders:
@@ -83,7 +83,7 @@ def _places(path: Path) -> Iterator[_Place]:
             for end in AFTER_SPLIT:
                 if masks := by_name.get(folder.name.lower() + end):
                     yield _Place(split, folder, masks)
-            inside = list_folder(folder, UnusedFiles()).folders
+            inside = list_folders(folder)
             yield from _beside(split, {each.name.lower(): each for each in inside})
 
 

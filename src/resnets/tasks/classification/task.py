@@ -333,6 +333,11 @@ class Classification(Task):
         others = [name for rank in ranks for name in (f"label_{rank}", f"probability_{rank}")]
         return ["path", "label", "probability", "error", *others]
 
+    def value_types(self) -> Mapping[str, Any]:
+        """label, probability, and top: those of the `top_k` classes."""
+        each = {"label": str, "probability": float}
+        return {**each, "top": [each]}
+
     def unreadable(self, path: str, error: str) -> Prediction:
         return Prediction(path=path, error=error)
 

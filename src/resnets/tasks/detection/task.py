@@ -378,6 +378,13 @@ class Detection(Task):
     def csv_columns(self, **_: Any) -> list[str]:
         return ["path", "count", "objects", "error"]
 
+    def value_types(self) -> Mapping[str, Any]:
+        """size: height and width; objects: as `DetectedObject.to_dict` gives them."""
+        each: dict[str, Any] = {"label": str, "score": float, "box": [float]}
+        if self.has_masks:
+            each["mask"] = {"size": [int], "counts": str}
+        return {"size": [int], "objects": [each]}
+
     def unreadable(self, path: str, error: str) -> Prediction:
         return Prediction(path, error=error)
 

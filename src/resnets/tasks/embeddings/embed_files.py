@@ -12,7 +12,6 @@ from typing import Any
 
 from resnets.data.datasets.dataset import UnusedFiles
 from resnets.errors import JobError, UserError
-from resnets.hashing import sha256
 from resnets.message_format import pluralize
 from resnets.progress import log, progress_bar
 from resnets.tasks import load_model
@@ -22,7 +21,6 @@ from resnets.tasks.embeddings.embedding_results import Embedding
 from resnets.tasks.embeddings.feature_extractor import POOLED
 from resnets.tasks.embeddings.pca import check_size, fit_pca
 from resnets.tasks.inputs import image_paths, unread_images
-from resnets.weights import find_weights
 
 
 @dataclass(frozen=True)
@@ -76,11 +74,7 @@ def embed_files(
         index_file.check_output(out)
     if pca is not None and pca < 1:
         raise UserError(f"`pca` must be 1 or more; received {pca}.")
-    file = find_weights.find_file(checkpoint)
-    digest = sha256(file)
-    model = load_model.load(checkpoint, device, backend=backend, precision=precision)
-    if sha256(file) != digest:  # by a training that goes on; the index would be that of other weights
-        raise UserError(f"'{file}' was changed while it was read. Embed the images when its training has ended.")
+    model, digest = load_model.load_hashed(checkpoint, device, backend=backend, precision=precision)
     unused = UnusedFiles()
     images = image_paths.find_images(paths, sys.stdin, unused)
     start = time.monotonic()

@@ -1,11 +1,12 @@
 """Find the images of a command: files, folders, patterns, and lists on stdin."""
 
 import glob
+import io
 import os
 import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import TextIO
+from typing import BinaryIO, TextIO
 
 from resnets.data.datasets import open_dataset, walk_folders
 from resnets.data.datasets.dataset import UnusedFiles
@@ -17,44 +18,52 @@ from resnets.progress import log
 from resnets.weights import local_file
 
 STDIN = "-"
+BLOCK = 2**16  # bytes of a list that are read together
+MOST_NAMES = 1000  # of files that are no images; more are counted
 _URL = re.compile(r"[a-z][a-z0-9+.-]+://", re.IGNORECASE)
 
 
 def find_images(paths: Sequence[str], stdin: TextIO, unused: UnusedFiles | None = None) -> list[str]:
-    """The paths of the images, in the order of `paths`, sorted within a folder or pattern. Skipped files are logged.
+    """The paths of the images, as a list; see `iterate_images`."""
+    return list(iterate_images(paths, stdin, UnusedFiles() if unused is None else unused))
+
+
+def iterate_images(paths: Sequence[str], stdin: TextIO, unused: UnusedFiles) -> Iterator[str]:
+    """The paths of the images, in the order of `paths`, sorted within a folder or pattern. At the end, skipped files are logged.
 
     A file is used whatever its name, and so is a path that does not exist: reading it gives the error. A folder is replaced
     by the images in it at any depth, except hidden ones. A path with `*`, `?` or `[` that is not a file is a pattern, in which
     `**` matches any folders. `-` is the list on `stdin`, separated by newlines or, if it has any, by NUL characters.
 
+    Memory does not grow with the number of images, but for those that match a pattern.
+
     Args:
-        unused: records the other files of the folders.
+        unused: records the other files of the folders; of many of them the number only.
 
     Raises:
         UserError: there is no image at all, or a path is a run directory, whose images are figures.
     """
-    unused = UnusedFiles() if unused is None else unused
-    images: list[str] = []
+    count = 0
     empty: list[str] = []
     for path in paths:
-        before = len(images)
-        images.extend(_expand(path, stdin, unused))
-        if len(images) == before:
+        before = count
+        for image in _expand(path, stdin, unused):
+            count += 1
+            yield image
+        if count == before:
             empty.append("the list on stdin" if path == STDIN else f"'{path}'")
     line = walk_folders.describe_unused(unused)
-    if not images:
+    if not count:
         raise UserError(f"There are no images in {', '.join(empty)}.{f' {line[0].upper()}{line[1:]}.' if line else ''}")
     if line:
         log(line)
     for name in empty:
         log(f"no images in {name}")
-    return images
 
 
 def _expand(path: str, stdin: TextIO, unused: UnusedFiles) -> Iterator[str]:
     if path == STDIN:
-        # File names are bytes; a text stream may refuse some of them.
-        yield from _read_list(stdin.buffer.read() if hasattr(stdin, "buffer") else os.fsencode(stdin.read()))
+        yield from _read_list(stdin)
     elif os.path.isdir(path) and local_file.is_run_dir(path):
         raise UserError(
             f"'{path}' is the run directory of a model, not a folder of images. `ensemble` adds a second model."
@@ -64,6 +73,8 @@ def _expand(path: str, stdin: TextIO, unused: UnusedFiles) -> Iterator[str]:
             folders = format_list(read_mask_folders.image_folders(Path(path)))
             log(f"'{path}' has masks beside its images, which are predicted, too; the images alone are in {folders}")
         for image in walk_folders.walk_images(Path(path), unused):
+            if len(unused.files) > MOST_NAMES:
+                walk_folders.count_files(unused)
             yield os.path.join(path, image.relative_to(path))
     elif _URL.match(path) and not os.path.lexists(path):
         raise UserError(f"'{path}' is a URL: download the file and give its path.")
@@ -77,10 +88,17 @@ def _expand(path: str, stdin: TextIO, unused: UnusedFiles) -> Iterator[str]:
         yield path
 
 
-def _read_list(content: bytes) -> Iterator[str]:
+def _read_list(stdin: TextIO) -> Iterator[str]:
+    # File names are bytes; a text stream may refuse some of them.
+    stream: BinaryIO = stdin.buffer if hasattr(stdin, "buffer") else io.BytesIO(os.fsencode(stdin.read()))
+    content = stream.read(BLOCK)
     if is_image_head(content[:64]):
         raise UserError("stdin has an image, not a list of file names: write the image to a file and give its path.")
-    entries = content.split(b"\0") if b"\0" in content else content.splitlines()
-    for entry in entries:
-        if entry:
-            yield os.fsdecode(entry)
+    has_nul = b"\0" in content  # a path is shorter than a block
+    while content:
+        block = stream.read(BLOCK)
+        # The last name may go on in the next block, and so may a line end of two characters.
+        end = 1 + (content.rfind(b"\0") if has_nul else content.rfind(b"\n")) if block else len(content)
+        entries = content[:end].split(b"\0") if has_nul else content[:end].splitlines()
+        yield from (os.fsdecode(entry) for entry in entries if entry)
+        content = content[end:] + block

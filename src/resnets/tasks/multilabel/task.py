@@ -266,6 +266,11 @@ class Multilabel(Task):
     def csv_columns(self, **_: Any) -> list[str]:
         return ["path", "labels", "probabilities", "error"]
 
+    def value_types(self) -> Mapping[str, Any]:
+        """labels: the classes that reach their thresholds; top: the most probable class."""
+        each = {"label": str, "probability": float}
+        return {"labels": [each], "top": each}
+
     def unreadable(self, path: str, error: str) -> Prediction:
         return Prediction(path, error=error)
 

@@ -314,6 +314,10 @@ class Segmentation(Task):
     def csv_columns(self, **_: Any) -> list[str]:
         return ["path", "areas", "error"]
 
+    def value_types(self) -> Mapping[str, Any]:
+        """size: height and width; areas: by class, as parts of the image."""
+        return {"size": [int], "areas": {str: float}}
+
     def unreadable(self, path: str, error: str) -> Prediction:
         return Prediction(path, self.class_names, error=error)
 

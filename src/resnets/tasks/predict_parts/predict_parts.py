@@ -1,0 +1,187 @@
+"""Predict any number of images into the parts of a folder, in this process, as a shard of several, or by Ray."""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from resnets import atomic_write
+from resnets.data.datasets.dataset import UnusedFiles
+from resnets.errors import JobError, UserError
+from resnets.message_format import pluralize
+from resnets.progress import log, progress_bar
+from resnets.tasks.inputs import image_paths, predict_options, unread_images
+from resnets.tasks.inputs.batching import check_options
+from resnets.tasks.outputs import keep_apart
+from resnets.tasks.predict_parts import image_list, job_settings, manifest, parquet_columns, ray_scheduler
+from resnets.tasks.predict_parts.image_list import ImageList
+from resnets.tasks.predict_parts.scorer import PartsJob, Receipt, Scorer, load_models
+from resnets.tasks.trained_model import TrainedModel
+
+IMAGES_PER_PART = 1000
+
+
+@dataclass(frozen=True)
+class PartsResult:
+    """What `predict_parts` has done.
+
+    Attributes:
+        folder: of the parts.
+        images, parts: of the whole job.
+        computed: number of parts that this call has computed.
+        unreadable: number of images that cannot be read, of the whole job if it is complete, else of the computed parts.
+        manifest: of the complete job, as `_manifest.json` has it; None while other processes compute parts of it.
+        inaccessible: folders that could not be listed, and why.
+        seconds: that the computed parts took.
+    """
+
+    folder: str
+    images: int
+    parts: int
+    computed: int
+    unreadable: int
+    manifest: Mapping[str, Any] | None
+    inaccessible: Mapping[str, str] = field(default_factory=dict)
+    seconds: float = 0.0
+
+    def to_dict(self) -> dict[str, Any]:
+        """The attributes for JSON."""
+        return vars(self) | {"inaccessible": dict(self.inaccessible), "seconds": round(self.seconds, 3)}
+
+    def check_all_read(self) -> None:
+        """Raise JobError if some images or folders could not be read."""
+        if self.unreadable:
+            raise JobError(
+                f"{self.unreadable:,} of {self.images:,} images could not be read: the column `error` of the parts in "
+                f"'{self.folder}' says why."
+            )
+        unread_images.raise_for([], self.images, self.inaccessible)
+
+
+def predict_parts(
+    checkpoint: str | Path, paths: Sequence[str], folder: str | Path, *, resume: bool = False, shard: str | None = None,
+    ray: str | None = None, ray_actors: int | None = None, images_per_part: int = IMAGES_PER_PART,
+    ensemble: Sequence[str | Path] = (), batch: int = 32, workers: int | None = None, device: str = "auto",
+    backend: str = "auto", precision: str = "auto", options: Mapping[str, Any] | None = None,
+) -> PartsResult:  # fmt: skip
+    """Predict the images at `paths` (files, folders, patterns, or "-" for a list on stdin) into Parquet files of `folder`.
+
+    See `resnets.predict_to_parquet`.
+
+    Raises:
+        UserError: as `resnets.predict_to_parquet`.
+        JobError: a part cannot be computed or written.
+    """
+    parquet_columns.import_parquet()
+    own_shard = image_list.parse_shard(shard)
+    check_options(batch, workers)
+    if images_per_part < 1:
+        raise UserError(f"`images_per_part` must be 1 or more; received {images_per_part}.")
+    if ray is not None:
+        ray_scheduler.import_ray()
+    folder, options = Path(folder).absolute(), dict(options or {})
+    begun = _begun(folder, resume or shard is not None)
+    checkpoints = tuple(map(str, (checkpoint, *ensemble)))
+    models, digests = load_models(checkpoints, device, backend=backend, precision=precision)
+    _check_options(models, options, checkpoints[0])
+    for line in models[0].task.describe_options(options, len(models)):
+        log(line)
+    unused = UnusedFiles()
+    found = keep_apart.checked("parquet", folder, paths, image_paths.iterate_images(paths, sys.stdin, unused))
+    images = _list_images(folder, found, images_per_part, stored=begun is not None)
+    settings = job_settings.settings_of(models[0], digests, images, options, batch, images_per_part)
+    if begun is None:
+        job_settings.write(folder, settings)
+        begun = job_settings.read(folder) or settings  # another process may have begun another job meanwhile
+    job_settings.check_same(folder, begun, settings)
+    job = PartsJob(str(folder), checkpoints, settings, options, device, workers)
+    missing = _missing_parts(job, images, own_shard, resume)
+    start = time.monotonic()
+    if ray is None:
+        done = _score(Scorer(job, models), missing, images)
+    else:
+        spans = [(number, images.span(number)) for number in missing]
+        done = ray_scheduler.score(job, spans, ray, ray_actors)
+    counts: Counter[str] = Counter()
+    for receipt in progress_bar(done, description="predicting", total=len(missing), unit="parts"):
+        if receipt is not None:
+            counts.update(parts=1, images=receipt.rows, errors=receipt.errors)
+    seconds = time.monotonic() - start
+    summary = manifest.write_if_complete(job, images)
+    log(
+        f"{pluralize(counts['images'], 'image')} in {pluralize(counts['parts'], 'part')} in {seconds:.1f} s; written: '{folder}'"
+    )
+    if summary is None:
+        there = len(manifest.find_parts(folder))
+        log(f"{there:,} of {len(images):,} parts are there; whoever computes the last one writes '{manifest.FILE}'")
+    unreadable = counts["errors"] if summary is None else int(summary["unreadable"])
+    return PartsResult(
+        str(folder), images.count, len(images), counts["parts"], unreadable, summary, dict(unused.inaccessible), seconds
+    )
+
+
+def _begun(folder: Path, may_go_on: bool) -> dict[str, Any] | None:
+    """The settings of the job that was begun in the folder; raise UserError if it cannot be begun there, or gone on with."""
+    atomic_write.check_folder_writable(folder)
+    if folder.exists() and not folder.is_dir():
+        raise UserError(f"'{folder}' is a file. `parquet` is a folder for the parts.")
+    begun = job_settings.read(folder)
+    others = [] if begun is not None or not folder.exists() else [
+        each.name for each in os.scandir(folder)
+        if each.name != image_list.FILE and not each.name.startswith(atomic_write.TEMPORARY_PREFIX)
+    ]  # fmt: skip
+    if others:
+        raise UserError(f"'{folder}' has other files, such as '{sorted(others)[0]}'. Choose another folder.")
+    if begun is not None and not may_go_on:
+        raise UserError(
+            f"'{folder}' has the parts of a job that was begun: go on with it by `resume=True`, or choose another folder."
+        )
+    return begun
+
+
+def _check_options(models: Sequence[TrainedModel], options: Mapping[str, Any], checkpoint: str) -> None:
+    """Raise UserError for options that do not fit, before images are listed."""
+    for model in models:
+        model.check_trained()
+    models[0].task.check_options(options)
+    predict_options.check_top_k(options.get("top_k"), models[0].class_names, checkpoint)
+
+
+def _list_images(folder: Path, paths: Iterable[str], images_per_part: int, *, stored: bool) -> ImageList:
+    """The list of the images; it is written into the folder, unless it was stored when the job was begun."""
+    file = folder / image_list.FILE
+    if stored and file.exists():
+        return image_list.scan(paths, images_per_part)
+    with atomic_write.replace_file(file) as temporary, temporary.open("wb") as stream:
+        return image_list.scan(paths, images_per_part, stream)
+
+
+def _missing_parts(job: PartsJob, images: ImageList, shard: tuple[int, int], resume: bool) -> list[int]:
+    """The numbers of the parts of the shard that are not there.
+
+    Raises:
+        UserError: some are there, and the job is not resumed.
+    """
+    folder = Path(job.folder)
+    present = manifest.find_parts(folder)
+    own = list(image_list.in_shard(len(images), shard))
+    missing = [
+        number for number in own if job.name_of(number, image_list.read_part(folder, images.span(number))) not in present
+    ] if present else own  # fmt: skip
+    if len(missing) < len(own):
+        there = f"{len(own) - len(missing):,} of {len(own):,} parts are in '{folder}'"
+        if not resume:
+            raise UserError(f"{there}: compute the others with `resume=True`.")
+        log(f"{there}")
+    return missing
+
+
+def _score(scorer: Scorer, missing: Iterable[int], images: ImageList) -> Iterator[Receipt | None]:
+    for number in missing:
+        yield scorer.score(number, images.span(number))
