@@ -71,12 +71,12 @@ def processes_of(session: int) -> list[Path]:
     return found
 
 
-def memory_bytes(session: int) -> int:
-    """Of all processes of a session; what several share counts once."""
+def memory_bytes(session: int, kind: str) -> int:
+    """Of all processes of a session: with "Pss" what several share counts once, with "Rss" for each of them."""
     total = 0
     for folder in processes_of(session):
         rows = (folder / "smaps_rollup").read_text().splitlines()
-        total += sum(int(row.split()[1]) * 1024 for row in rows if row.startswith("Pss:"))
+        total += sum(int(row.split()[1]) * 1024 for row in rows if row.startswith(f"{kind}:"))
     return total
 
 
@@ -111,7 +111,8 @@ def main() -> None:
         asyncio.run(closed_loop(sent, connections=CONNECTIONS, seconds=options.seconds / 4))  # a warm-up
         before = cpu_seconds(server.pid)
         load = asyncio.run(closed_loop(sent, connections=CONNECTIONS, seconds=options.seconds))
-        cpu, memory = cpu_seconds(server.pid) - before, memory_bytes(server.pid)
+        cpu = cpu_seconds(server.pid) - before
+        shared_once, resident = (memory_bytes(server.pid, kind) for kind in ("Pss", "Rss"))
         more: dict[str, object] = {}
         if options.latency:
             alone = asyncio.run(closed_loop(sent, connections=1, seconds=options.seconds / 2))
@@ -130,7 +131,8 @@ def main() -> None:
     report(
         len(load.latencies_seconds),
         load.seconds,
-        peak_memory_bytes=memory,
+        peak_memory_bytes=shared_once,
+        resident_bytes=resident,
         cpu_seconds=cpu,
         **in_milliseconds(load),
         **more,
