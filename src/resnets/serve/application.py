@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from starlette.applications import Starlette
+from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
@@ -49,7 +50,7 @@ def build(models: Sequence[ServedModel], settings: ServerSettings) -> Starlette:
         try:
             yield
         finally:
-            service.engine.stop()
+            await run_in_threadpool(service.engine.stop)  # it waits for threads, and answers are still sent
 
     page = page_files.page_routes() if settings.page else []
     open_paths = frozenset(route.path for route in page) | {"/v2/health/live", "/v2/health/ready"}

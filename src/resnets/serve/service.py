@@ -76,6 +76,10 @@ class Service:
             done, _ = await asyncio.wait(
                 {found, gone}, timeout=self.settings.timeout_seconds, return_when=asyncio.FIRST_COMPLETED
             )
+        except asyncio.CancelledError:
+            if self.engine.draining:  # for longer than it may
+                raise HTTPException(503, "The server ends before this is answered.", RETRY) from None
+            raise
         finally:
             gone.cancel()
             for future in futures:

@@ -1,0 +1,187 @@
+"""The process: its address, its end by signals, its log, and addresses that are refused."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
+
+import httpx
+import pytest
+from tests import exported_files
+from tests.serve.running import END_SECONDS, Gate, images, reference, running, serve, tiny_model
+
+import resnets
+from resnets.errors import JobError, UserError
+from resnets.serve import run
+from resnets.serve.settings import ServerSettings
+
+COMMAND = [
+    sys.executable,
+    "-m",
+    "resnets",
+    "serve",
+    str(exported_files.checkpoint_file()),
+    "--port",
+    "0",
+    "--precision",
+    "fp32",
+]
+
+
+@contextmanager
+def process(*words: str) -> Iterator[tuple[str, subprocess.Popen[str]]]:
+    """The address of a server in a process of its own, and the process."""
+    environment = os.environ | {"PYTHONPATH": str(Path(resnets.__file__).parents[1])}
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    started = subprocess.Popen([*COMMAND, "--device", "cpu", *words], env=environment, **pipes)  # type: ignore[call-overload]
+    try:
+        line = started.stdout.readline()
+        assert line.startswith("http://127.0.0.1:"), started.communicate()
+        yield line.strip(), started
+    finally:
+        started.kill()
+        started.wait()
+
+
+def test_a_process_answers_logs_no_token_and_ends_with_0_at_sigterm(tmp_path: Path) -> None:
+    token = "f00dF00D" * 4
+    (tmp_path / "token").write_text(token + "\n")
+    with process("--token-file", str(tmp_path / "token")) as (address, started):
+        assert token not in Path(f"/proc/{started.pid}/cmdline").read_text()
+        headers = {"Authorization": f"Bearer {token}"}
+        found = httpx.post(f"{address}/v1/predict", content=images()[0], headers=headers, timeout=END_SECONDS)
+        assert found.json()["label"] == reference().predict([images()[0]])[0].label
+        assert httpx.get(f"{address}/v1/model?token={token}").status_code == 401
+        assert httpx.get(f"{address}/a%0d%0ab", headers=headers | {"X": "forged"}).status_code == 404
+        assert httpx.get(f"{address}/v2/health/ready").status_code == 200
+        started.send_signal(signal.SIGTERM)
+        out, err = started.communicate(timeout=END_SECONDS)
+        assert started.returncode == 0, err
+    assert out == ""
+    assert token not in err
+    assert "Traceback" not in err
+    assert re.search(r'127\.0\.0\.1:\d+ - "POST /v1/predict HTTP/1\.1" 200\n', err)
+    assert '"GET /a%0D%0Ab HTTP/1.1" 404\n' in err  # in one line, and without the query of the one before
+    assert '"GET /v1/model HTTP/1.1" 401\n' in err
+
+
+def test_what_has_arrived_is_answered_after_the_signal() -> None:
+    model = tiny_model()
+    gate = Gate(model)
+    with ThreadPoolExecutor() as pool, running([serve(model)]) as (address, server):
+        gate.close()
+        requests = [
+            pool.submit(httpx.post, f"{address}/v1/predict", content=each, timeout=END_SECONDS) for each in images()[:3]
+        ]
+        gate.wait_for_batch()
+        while server.engine.metrics.registry.get_sample_value("resnets_queue_length") < 3:
+            pool.submit(httpx.get, f"{address}/v2/health/live").result()  # the others are on their way
+        with httpx.Client(base_url=address) as kept:
+            assert kept.get("/v2/health/ready").status_code == 200
+            server.handle_exit(signal.SIGTERM, None)
+            assert not server.engine.is_ready
+        listening = True
+        while listening:  # until the listener is closed, by its own clock of 0.1 s
+            try:
+                httpx.get(f"{address}/v2/health/live")
+            except httpx.TransportError:
+                listening = False
+        gate.opened.set()
+        assert [each.result(END_SECONDS).status_code for each in requests] == [200, 200, 200]
+
+
+def test_what_takes_longer_than_the_drain_is_given_up() -> None:
+    model = tiny_model()
+    gate = Gate(model)
+    with ThreadPoolExecutor() as pool, running([serve(model)], ServerSettings(drain_seconds=0.1)) as (address, server):
+        gate.close()
+        request = pool.submit(httpx.post, f"{address}/v1/predict", content=images()[0], timeout=END_SECONDS)
+        gate.wait_for_batch()
+        server.handle_exit(signal.SIGTERM, None)
+        answer = request.result(END_SECONDS)
+        gate.opened.set()
+    assert (answer.status_code, answer.json()) == (503, {"error": "The server ends before this is answered."})
+
+
+def test_a_second_signal_ends_the_process_at_once() -> None:
+    """The first one waits for a body that never comes."""
+    with process("--drain", "60") as (address, started), connected(address) as client:
+        client.sendall(b"POST /v1/predict HTTP/1.1\r\nHost: localhost\r\nContent-Length: 10\r\n\r\n")
+        assert httpx.get(f"{address}/v2/health/live").status_code == 200  # it was read before this one
+        started.send_signal(signal.SIGINT)
+        line = started.stderr.readline()
+        while "ending: what has arrived is answered" not in line:
+            assert line
+            line = started.stderr.readline()
+        started.send_signal(signal.SIGTERM)
+        started.wait(END_SECONDS)
+    assert started.returncode == -signal.SIGTERM
+
+
+def connected(address: str) -> socket.socket:
+    return socket.create_connection(("127.0.0.1", int(address.rpartition(":")[2])), timeout=END_SECONDS)
+
+
+def test_the_server_ends_with_an_error_when_a_thread_of_the_engine_does() -> None:
+    model = tiny_model()
+
+    def end(*_: object) -> None:
+        raise SystemExit(3)
+
+    def ask_once() -> None:
+        with running([serve(model)]) as (address, server):
+            model.model.register_forward_hook(end)
+            assert httpx.get(f"{address}/v2/health/ready").status_code == 200
+            assert httpx.post(f"{address}/v1/predict", content=images()[0]).status_code == 503
+            assert not server.engine.is_ready
+
+    with pytest.raises(JobError, match="one of its threads did"):
+        ask_once()
+
+
+def test_addresses_that_are_refused() -> None:
+    options = {"announce": print, "device": "cpu"}
+    for host in ("0.0.0.0", "::", "192.0.2.1", "example.org"):
+        with pytest.raises(UserError, match="opens the server to other machines"):
+            run.serve_files(["gone"], ServerSettings(), host=host, port=0, no_token=False, **options)
+    with run.bind("127.0.0.1", 0) as taken:
+        taken.listen()
+        port = taken.getsockname()[1]
+        with pytest.raises(UserError, match=f"`port={port}` is in use"):
+            run.serve_files(["gone"], ServerSettings(), host="127.0.0.1", port=port, no_token=False, **options)
+    with pytest.raises(UserError, match=r"`host=192.0.2.1` with `port=0` cannot be used"):
+        run.serve_files(["gone"], ServerSettings(token="abc"), host="192.0.2.1", port=0, no_token=False, **options)
+    with pytest.raises(UserError, match="There is no checkpoint 'gone'"):
+        run.serve_files(["gone"], ServerSettings(), host="127.0.0.1", port=0, no_token=True, **options)
+
+
+@pytest.mark.parametrize(
+    ("host", "expected"),
+    [
+        ("127.0.0.1", True),
+        ("127.1.2.3", True),
+        ("::1", True),
+        ("localhost", True),
+        ("0.0.0.0", False),
+        ("::", False),
+        ("host", False),
+    ],
+)
+def test_which_addresses_only_this_machine_reaches(host: str, expected: bool) -> None:
+    assert run.is_loopback(host) is expected
+
+
+def test_addresses_of_both_versions() -> None:
+    with run.bind("127.0.0.1", 0) as bound:
+        assert run.address_of(bound) == f"http://127.0.0.1:{bound.getsockname()[1]}"
+    if socket.has_ipv6 and Path("/proc/net/if_inet6").exists() and Path("/proc/net/if_inet6").read_text():
+        with run.bind("::1", 0) as bound:
+            assert run.address_of(bound) == f"http://[::1]:{bound.getsockname()[1]}"
