@@ -16,6 +16,7 @@ import pkgutil
 import re
 import shlex
 import shutil
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -161,6 +162,7 @@ def test_what_the_page_tells_to_do_works(
     Image.linear_gradient("L").resize((320, 240)).convert("RGB").save(tmp_path / "image.jpg")
     if page == README:
         save_photos(tmp_path / "photos")
+    request.addfinalizer(lambda: end_processes(tmp_path))
     names: dict[str, object] = {}
     with contextlib.chdir(tmp_path):
         for block in blocks(page.read_text()):
@@ -177,6 +179,13 @@ def test_what_the_page_tells_to_do_works(
                         run_command(command)
         if page == README:
             check_convergence(tmp_path / "runs" / "first")
+
+
+def end_processes(folder: Path) -> None:
+    """End the servers that the page has started and, after a failure, not ended; their numbers are in files."""
+    for file in folder.glob("*.pid"):
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(int(file.read_text()), signal.SIGTERM)
 
 
 def check_convergence(run: Path) -> None:
