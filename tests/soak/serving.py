@@ -20,6 +20,7 @@ import struct
 import subprocess
 import sys
 import tempfile
+import time
 import zlib
 from collections import Counter
 from pathlib import Path
@@ -33,6 +34,7 @@ MODEL = "cifar_resnet20.cifar10"
 IMAGES = 200
 BROKEN, GIVEN_UP, BOMBS = 0.01, 0.01, 0.001  # parts of the requests
 MEMORY_LIMIT = 1.05
+BODY_SECONDS = 40.0  # by which the server has closed every connection whose request did not come to its end
 TOLERANCE = 1e-5  # of a probability: batches of other sizes round differently
 
 
@@ -163,6 +165,12 @@ def main() -> int:
                 early = memory_and_files(server.pid)
                 asyncio.run(soak.run(tenth, arguments.requests, arguments.connections))
                 late = memory_and_files(server.pid)
+                last = time.monotonic() + BODY_SECONDS
+                while (
+                    late[1] > early[1] and time.monotonic() < last
+                ):  # connections that clients have left are being closed
+                    time.sleep(0.1)
+                    late = memory_and_files(server.pid)
             finally:
                 server.send_signal(signal.SIGTERM)
         code = server.returncode
