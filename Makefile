@@ -57,7 +57,8 @@ soak: .venv/.installed-dev
 	OMP_NUM_THREADS=1 RESNETS_EVERY_SIZE=1 $(BIN)/pytest -n $(JOBS) tests/contracts/test_weights.py tests/contracts/test_zoo.py \
 	    tests/contracts/test_keras.py tests/contracts/test_converted.py tests/contracts/test_integration.py tests/keras/test_applications.py \
 	    tests/weights/formats/test_custom_keymap.py tests/weights/hub/test_bundled.py tests/data/check/test_check_mask_pixels.py tests/models tests/tasks/detection/test_static_graph.py \
-	    tests/tasks/exported/test_exported_segmenters_and_detectors.py tests/export/quantization/test_gate_on_cifar.py tests/contracts/test_documents.py
+	    tests/tasks/exported/test_exported_segmenters_and_detectors.py tests/export/quantization/test_gate_on_cifar.py tests/contracts/test_documents.py \
+	    tests/examples/test_ray_serve.py
 	@if [ "$$(id -u)" = 0 ]; then $(BIN)/python tests/soak/two_hosts.py --kills 3; \
 	else echo "two hosts were left out: network namespaces need root"; fi
 

@@ -1,0 +1,57 @@
+"""The example for Ray Serve answers as `predict` does, by two replicas."""
+
+from __future__ import annotations
+
+import importlib
+import io
+import os
+import socket
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import requests
+from PIL import Image
+from tests import exported_files
+from tests.tiny_checkpoint import colored_images
+
+import resnets
+
+
+def free_port() -> int:
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        return int(listener.getsockname()[1])
+
+
+@pytest.fixture
+def address(tmp_path: Path, beside: None, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    """Where the example answers."""
+    if not os.environ.get("RESNETS_EVERY_SIZE"):
+        pytest.skip("half a minute for the start of Ray; part of `make soak`")
+    monkeypatch.setenv("HOME", str(tmp_path))  # for ~/.ray/auth_token
+    monkeypatch.setenv("RAY_USAGE_STATS_ENABLED", "0")
+    monkeypatch.setenv("RAY_raylet_start_wait_time_s", "120")
+    ray = pytest.importorskip("ray", reason="needs ray[serve]")
+    serve = pytest.importorskip("ray.serve", reason="needs ray[serve]", exc_type=ImportError)
+    ray.init(num_cpus=6, include_dashboard=False, object_store_memory=100_000_000)
+    try:
+        port = free_port()
+        serve.start(http_options={"host": "127.0.0.1", "port": port})
+        serve.run(importlib.import_module("ray_serve").application(str(exported_files.checkpoint_file()), replicas=2))
+        yield f"http://127.0.0.1:{port}"
+        serve.shutdown()
+    finally:
+        ray.shutdown()
+
+
+def test_two_replicas_answer_as_predict_does(address: str) -> None:
+    images = [Image.fromarray(pixels) for pixels in colored_images(8)]
+    expected = resnets.load(exported_files.checkpoint_file(), "cpu").predict(images)
+    for image, prediction in zip(images, expected, strict=True):
+        file = io.BytesIO()
+        image.save(file, "PNG")
+        answer = requests.post(f"{address}/v1/predict", data=file.getvalue(), timeout=60)
+        assert answer.status_code == 200, answer.text
+        found = {each["label"]: each["probability"] for each in answer.json()["top"]}
+        assert found == pytest.approx(dict(prediction.top), abs=1e-5)
