@@ -1,0 +1,418 @@
+"""The page of the server in a real Chromium: all ways in, all that it shows, and no request to any other host."""
+
+from __future__ import annotations
+
+import base64
+import csv
+import io
+import json
+import shlex
+import shutil
+import subprocess
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import numpy as np
+import pytest
+from PIL import Image
+from tests import exported_files
+from tests.serve.running import Gate, reference, running, segmenter, serve, tiny_model
+from tests.tiny_checkpoint import NAMES, colored_images
+
+import resnets
+from resnets.cli import main
+from resnets.report.figures.class_color import class_color
+from resnets.serve.settings import ServerSettings
+from resnets.tasks.trained_model import TrainedModel
+
+playwright = pytest.importorskip("playwright.sync_api", reason="needs playwright")
+CHROMIUM = shutil.which("chromium")
+pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="needs chromium")
+
+FLAGS = (
+    *("--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking"),
+    *("--disable-component-update", "--disable-sync"),
+    *("--use-fake-device-for-media-stream", "--use-fake-ui-for-media-stream"),  # a camera
+)
+DESKTOP, PHONE = {"width": 1280, "height": 900}, {"width": 390, "height": 844}
+WAIT_MS = 20_000
+ORIENTATION = 0x112  # the tag of EXIF
+
+
+@contextmanager
+def serving(*models: TrainedModel, names: Sequence[str] = ("tiny",), **settings: Any) -> Iterator[str]:
+    """The address of the page of a server."""
+    named = [serve(model, name) for model, name in zip(models, names, strict=True)]
+    with running(named, ServerSettings(**settings)) as (address, _):
+        yield f"{address}/"
+
+
+@pytest.fixture(scope="module")
+def detector() -> Any:
+    return resnets.load("fasterrcnn_light_tiny.digit_scenes", "cpu", precision="fp32")
+
+
+@pytest.fixture(scope="module")
+def address() -> Iterator[str]:
+    with serving(reference()) as found:
+        yield found
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    with playwright.sync_playwright() as started:
+        opened = started.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
+        yield opened
+        opened.close()
+
+
+@pytest.fixture
+def show(browser: Any) -> Iterator[Callable[..., Any]]:
+    """Open a page. At the end, it has asked no other host, and has complained of nothing, such as its security policy."""
+    requested: list[str] = []
+    complaints: list[str] = []
+    with ExitStack() as stack:
+
+        def opened(address: str, **options: Any) -> Any:
+            context = browser.new_context(
+                **{"viewport": DESKTOP, "permissions": ["camera", "clipboard-write"], **options}
+            )
+            stack.callback(context.close)
+            context.set_default_timeout(WAIT_MS)
+            context.on("request", lambda request: requested.append(request.url))
+            page = context.new_page()
+            page.on("pageerror", lambda error: complaints.append(str(error)))
+            # Chromium notes each answer with an error, which some tests want.
+            page.on("console", lambda note: complaints.append(note.text) if is_complaint(note) else None)
+            page.goto(address)
+            return page
+
+        yield opened
+    assert {urlsplit(url).hostname or urlsplit(url).scheme for url in requested} <= {"127.0.0.1", "blob", "data"}
+    assert complaints == []
+
+
+def is_complaint(note: Any) -> bool:
+    return note.type in ("error", "warning") and "Failed to load resource" not in note.text
+
+
+@pytest.fixture
+def images(tmp_path: Path) -> list[Path]:
+    """Three images, one of which has a name that CSV has to quote."""
+    paths = [tmp_path / name for name in ("one.png", 'a "second", one.png', "<b>third<b>.jpg")]
+    for path, pixels in zip(paths, colored_images(3), strict=True):
+        Image.fromarray(pixels).save(path, quality=95)
+    return paths
+
+
+def file_transfer(page: Any, path: Path) -> Any:
+    """A `DataTransfer` with the file, as a drop or a paste has it."""
+    content = base64.b64encode(path.read_bytes()).decode()
+    return page.evaluate_handle(
+        """([content, name]) => {
+            const transfer = new DataTransfer();
+            const bytes = Uint8Array.from(atob(content), (letter) => letter.charCodeAt(0));
+            transfer.items.add(new File([bytes], name, { type: "image/png" }));
+            return transfer;
+        }""",
+        [content, path.name],
+    )
+
+
+def sentences(page: Any, count: int) -> list[str]:
+    """Those of the answers, once all are there."""
+    page.locator(".answer .sentence").nth(count - 1).wait_for()
+    found: list[str] = page.locator(".answer .sentence").all_text_contents()
+    return found
+
+
+def sentence(prediction: Any) -> str:
+    return f"{prediction.label} {100 * prediction.probability:.1f} %"
+
+
+def test_chosen_images_get_the_answers_of_predict(
+    show: Callable[..., Any], address: str, images: list[Path], tmp_path: Path
+) -> None:
+    page = show(address)
+    page.set_input_files("#files", images)
+    expected = reference().predict(images)
+    assert sentences(page, 3) == [sentence(each) for each in expected]
+    assert page.locator(".answer h3").all_text_contents() == [path.name for path in images]
+    bars = [text.split("\n") for text in page.locator(".answer").first.locator(".bars li").all_inner_texts()]
+    assert bars == [[name, f"{100 * probability:.1f} %"] for name, probability in expected[0].top]
+    assert page.locator("#status").text_content() == "3 images answered."
+    with page.expect_download() as download:
+        page.click("#csv")
+    assert (
+        main.main(
+            ["predict", str(exported_files.checkpoint_file()), *map(str, images), "--csv", str(tmp_path / "a.csv")]
+        )
+        == 0
+    )
+    of_page, of_command = (
+        list(csv.DictReader(io.StringIO(path.read_text()))) for path in (download.value.path(), tmp_path / "a.csv")
+    )
+    assert [row | {"path": str(tmp_path / row["path"])} for row in of_page] == of_command
+    page.locator(".answer").first.get_by_role("button", name="Remove one.png").click()
+    assert page.locator("#rows tr").count() == 2
+    page.click("#clear")
+    assert page.locator(".answer, #rows tr").count() == 0
+
+
+def test_dropped_and_pasted_images_are_answered(show: Callable[..., Any], address: str, images: list[Path]) -> None:
+    page = show(address)
+    page.locator("#model dd").first.wait_for()
+    page.dispatch_event("body", "drop", {"dataTransfer": file_transfer(page, images[0])})
+    expected = [sentence(each) for each in reference().predict(images[:2])]
+    assert sentences(page, 1) == expected[:1]
+    pasted = file_transfer(page, images[1])
+    page.evaluate(
+        "(data) => document.body.dispatchEvent(new ClipboardEvent('paste', { clipboardData: data, bubbles: true }))",
+        pasted,
+    )
+    assert sentences(page, 2) == expected[::-1]
+
+
+def test_the_camera_gives_pictures_and_answers_while_it_runs(show: Callable[..., Any], address: str) -> None:
+    page = show(address)
+    page.locator("#model dd").first.wait_for()
+    page.click("#open-camera")
+    page.click("#still")
+    assert sentences(page, 1)[0].endswith(" %")
+    assert page.locator(".answer h3").text_content() == "camera 1.jpg"
+    natural = page.evaluate(
+        "() => { const image = document.querySelector('.answer img'); return image.naturalWidth * image.naturalHeight; }"
+    )
+    assert natural > 0
+    with page.expect_response("**/v1/predict*"), page.expect_response("**/v1/predict*"):
+        page.click("#watch")
+    page.locator("#seen .sentence").wait_for()
+    assert page.locator(".answer").count() == 1
+    page.click("#watch")
+    page.locator("#seen .sentence").wait_for(state="detached")
+    page.click("#close-camera")
+    assert page.evaluate("() => document.querySelector('video').srcObject") is None
+
+
+def drawn(page: Any) -> np.ndarray:
+    """The pixels of the canvas over the first image, uint8 (height, width, 4)."""
+    width, height, values = page.evaluate(
+        """() => {
+            const { width, height } = document.querySelector(".answer canvas");
+            const context = document.querySelector(".answer canvas").getContext("2d");
+            return [width, height, Array.from(context.getImageData(0, 0, width, height).data)];
+        }"""
+    )
+    return np.array(values, np.uint8).reshape(height, width, 4)
+
+
+def test_the_heat_map_is_that_of_the_model(show: Callable[..., Any], address: str, images: list[Path]) -> None:
+    page = show(address)
+    page.set_input_files("#files", images[0])
+    page.get_by_role("button", name="Heat map").click()
+    slider = page.get_by_role("slider", name="Heat map")
+    slider.wait_for()
+    maps = {name: reference().heatmap(images[0], name) for name in NAMES}
+    limit = max(float(np.abs(each.values).max()) for each in maps.values())
+    best, *others = page.locator(".bars b").all_text_contents()
+    for name in (best, others[-1]):
+        page.get_by_role("button", name=name).click()
+        expected = maps[name].on_image()
+        opacity = np.where(np.isnan(expected), 0.65, 0.75 * np.minimum(np.abs(expected) / limit, 1))
+        pixels = drawn(page)
+        assert np.abs(pixels[..., 3] - 255 * opacity).max() <= 1
+        strong = opacity > 0.3
+        colors = np.where((expected > 0)[..., None], (230, 60, 0), (0, 90, 230))
+        colors[np.isnan(expected)] = 255
+        assert strong.mean() > 0.05
+        assert np.abs(pixels[strong][:, :3].astype(int) - colors[strong]).max() <= 2
+    slider.fill("30")
+    assert page.locator(".answer canvas").evaluate("(canvas) => canvas.style.opacity") == "0.3"
+    assert page.locator(".answer img").evaluate("(image) => image.style.filter") == "grayscale(30%)"
+
+
+def test_what_the_server_refuses_is_said_in_words(show: Callable[..., Any], images: list[Path], tmp_path: Path) -> None:
+    (tmp_path / "large.png").write_bytes(bytes(200_000))
+    tiny = tiny_model()
+    gate = Gate(tiny)
+    with serving(tiny, max_body_bytes=100_000, queue=1, timeout_seconds=0.3) as address:
+        page = show(address)
+        page.set_input_files("#files", tmp_path / "large.png")
+        page.locator(".answer").get_by_text("This file is larger than the server accepts.").wait_for()
+        gate.close()
+        page.set_input_files("#files", images[:2])
+        page.locator(".answer").get_by_text("The server did not answer in time.").wait_for()
+        page.locator(".answer").get_by_text("The server is busy.").wait_for()
+        gate.opened.set()
+        for count in (1, 2):
+            page.get_by_role("button", name="Try again").first.click()
+            sentences(page, count)
+        assert sentences(page, 2) == [sentence(each) for each in reference().predict(images[:2])]
+    page.set_input_files("#files", images[2])
+    page.locator(".answer").get_by_text("The server cannot be reached.").wait_for()
+
+
+def test_an_unreadable_image_leaves_the_others(
+    show: Callable[..., Any], address: str, images: list[Path], tmp_path: Path
+) -> None:
+    (tmp_path / "notes.jpg").write_text("no image")
+    page = show(address)
+    page.set_input_files("#files", [tmp_path / "notes.jpg", images[0]])
+    sentences(page, 1)
+    reason = reference().predict(tmp_path / "notes.jpg")[0].error
+    shown = page.locator(".answer .wrong")
+    shown.wait_for()
+    assert shown.text_content() == f"This file {reason}"
+    assert page.locator("#status").text_content() == "2 images answered, 1 of them with an error."
+    assert page.locator("#rows .wrong").text_content() == f"This file {reason}"
+
+
+@pytest.fixture(scope="module")
+def scene(tmp_path_factory: pytest.TempPathFactory) -> Image.Image:
+    """Handwritten digits, wider than high."""
+    folder = tmp_path_factory.mktemp("scenes")
+    assert main.main(["data", "get", "digit-scenes", str(folder / "data"), "--count", "50", "--size", "128"]) == 0
+    with Image.open(min((folder / "data").rglob("*.png"))) as image:
+        whole = Image.new("RGB", (192, 128), "white")
+        whole.paste(image.convert("RGB"), (40, 0))
+        return whole
+
+
+def test_boxes_are_where_the_detector_found_them_on_an_image_that_a_phone_has_turned(
+    show: Callable[..., Any], detector: Any, scene: Image.Image, tmp_path: Path
+) -> None:
+    exif = Image.Exif()
+    exif[ORIENTATION] = 6  # to be turned by 90 degrees
+    scene.transpose(Image.Transpose.ROTATE_90).save(tmp_path / "scene.jpg", exif=exif, quality=95)
+    (expected,) = detector.predict(tmp_path / "scene.jpg")
+    assert expected.size == (128, 192)
+    assert expected.objects
+    with serving(detector) as address:
+        page = show(address)
+        page.set_input_files("#files", tmp_path / "scene.jpg")
+        sentences(page, 1)
+        image = page.locator(".answer img").bounding_box()
+        assert image["width"] == pytest.approx(1.5 * image["height"], rel=0.01)
+        scale = image["width"] / 192
+        found = page.locator(".answer .box").evaluate_all(
+            "(all) => all.map((box) => box.getBoundingClientRect()).map((box) => [box.left, box.top, box.right, box.bottom])"
+        )
+        moved = np.array(found) - np.tile([image["x"], image["y"]], 2)
+        assert np.abs(moved - scale * np.array([each.box for each in expected.objects])).max() < 1
+        assert page.locator(".answer .box").all_text_contents() == [each.label for each in expected.objects]
+        first = page.locator(".bars button").first
+        first.click()
+        assert first.get_attribute("aria-pressed") == "true"
+        assert page.locator(".box.shown").count() == 1
+
+
+def test_classes_of_pixels_are_drawn_in_their_colors(show: Callable[..., Any], images: list[Path]) -> None:
+    model = segmenter()
+    (expected,) = model.predict(images[0])
+    assert len(expected.areas) > 1
+    with serving(model) as address:
+        page = show(address)
+        page.set_input_files("#files", images[0])
+        first, *_ = expected.areas.items()
+        assert sentences(page, 1)[0].startswith(f"{first[0]} {100 * first[1]:.1f} %")
+        colors = np.array([class_color(k) for k in range(len(model.class_names))], np.uint8)
+        pixels = drawn(page)
+        np.testing.assert_array_equal(pixels[..., :3], colors[expected.mask])
+        assert (pixels[..., 3] == 255).all()
+
+
+def test_several_models_and_a_token(
+    show: Callable[..., Any], detector: Any, scene: Image.Image, tmp_path: Path
+) -> None:
+    scene.save(tmp_path / "scene.png")
+    with serving(reference(), detector, names=("first", "second"), token="a-secret") as address:
+        page = show(address)
+        field = page.get_by_label("This server asks for its token.")
+        for token, outcome in (("wrong", "#status"), ("a-secret", "#model dd")):
+            field.fill(token)
+            page.get_by_role("button", name="Use it").click()
+            page.locator(outcome).filter(has_text=".").first.wait_for()
+        assert field.is_hidden()
+        assert "-H 'Authorization: Bearer TOKEN'" in page.locator("#curl").text_content()
+        page.set_input_files("#files", tmp_path / "scene.png")
+        assert sentences(page, 1) == [sentence(reference().predict(tmp_path / "scene.png")[0])]
+        page.get_by_label("Model", exact=True).select_option("second")
+        page.locator(".answer .box").first.wait_for()
+        assert page.locator("#name").text_content() == "second"
+        assert "v1/predict?model=second" in page.locator("#python").text_content()
+
+
+def test_the_same_from_a_program(
+    show: Callable[..., Any],
+    address: str,
+    images: list[Path],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """What is copied is run as it stands."""
+    shutil.copyfile(images[0], tmp_path / "image.jpg")
+    monkeypatch.chdir(tmp_path)
+    page = show(address, permissions=["clipboard-read", "clipboard-write"])
+    page.locator("#model dd").first.wait_for()
+    page.get_by_role("button", name="Copy the Python code").click()
+    page.get_by_text("Copied", exact=True).wait_for()
+    exec(page.evaluate("() => navigator.clipboard.readText()"))
+    (expected,) = reference().predict(images[0])
+    assert f"'label': {expected.label!r}" in capsys.readouterr().out
+    command = shlex.split(page.locator("#curl").text_content())
+    if shutil.which("curl"):
+        answer = json.loads(subprocess.run([*command, "--silent"], capture_output=True, check=True).stdout)
+        assert (answer["label"], answer["probability"]) == (
+            expected.label,
+            pytest.approx(expected.probability, abs=1e-5),
+        )
+    text = page.locator("#model").inner_text()
+    for part in ("classification", *NAMES, "one view of 61x45", "none; exported files have one"):
+        assert part in text
+
+
+NAMELESS = """() => [...document.querySelectorAll("button, input, select, img, section, article, [tabindex]")].filter((each) =>
+    !each.hidden && !each.labels?.length && !(each.ariaLabel || each.getAttribute("aria-labelledby") || each.alt
+    || (each.tagName === "BUTTON" && each.textContent.trim()))).map((each) => each.outerHTML)"""
+
+# The ratio of the luminances of a text and of what is below it (WCAG 2.2, 1.4.3), which is to be 4.5 or more.
+CONTRAST = """(text, below) => {
+    const parts = (color) => color.match(/[\\d.]+/g).map(Number);
+    const luminance = (color) => parts(color).slice(0, 3).map((value) => value / 255)
+        .map((value) => (value <= 0.04045 ? value / 12.92 : ((value + 0.055) / 1.055) ** 2.4))
+        .reduce((sum, value, k) => sum + value * [0.2126, 0.7152, 0.0722][k], 0);
+    let under = below ? document.querySelector(below) : text;
+    while (parts(getComputedStyle(under).backgroundColor)[3] === 0) under = under.parentElement;
+    const colors = [getComputedStyle(text).color, getComputedStyle(under).backgroundColor];
+    const [dark, light] = colors.map(luminance).sort((a, b) => a - b);
+    return (light + 0.05) / (dark + 0.05);
+}"""
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_phones_keyboards_screen_readers_and_both_color_schemes(
+    show: Callable[..., Any], address: str, images: list[Path], scheme: str
+) -> None:
+    page = show(address, viewport=PHONE, color_scheme=scheme)
+    page.set_input_files("#files", images)
+    sentences(page, 3)
+    page.get_by_role("button", name="Heat map").first.click()
+    page.get_by_role("slider").wait_for()
+    assert page.evaluate("() => document.documentElement.scrollWidth") <= PHONE["width"]
+    assert page.evaluate(NAMELESS) == []
+    levels = page.locator("h1, h2, h3").evaluate_all("(all) => all.map((each) => Number(each.tagName[1]))")
+    assert levels[0] == 1
+    assert max(np.diff(levels)) <= 1 or levels[:2] == [1, 3]
+    assert page.locator("#status").get_attribute("role") == "status"
+    for selector in ("body", ".quiet", ".sentence", ".bars b", ".bars span", "dt", "button", ".button"):
+        assert page.locator(selector).first.evaluate(CONTRAST) >= 4.5, selector
+    assert page.locator(".bars b").first.evaluate(CONTRAST, ".bars li > i") >= 4.5
+    page.locator("body").click(position={"x": 1, "y": 1})
+    page.keyboard.press("Tab")
+    assert page.evaluate("() => document.activeElement.id") == "files"
+    outline = page.locator("label[for=files]").evaluate("(label) => getComputedStyle(label).outlineStyle")
+    assert outline == "solid"
