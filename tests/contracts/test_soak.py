@@ -62,3 +62,24 @@ def test_intervals_of_groups_cover_more_than_those_of_images(program):
     by_group, by_image = program("coverage_of_groups").coverage(trials=25, groups=20)
     assert by_group >= 0.84
     assert by_image < by_group - 0.15
+
+
+def test_rows_that_differ_from_those_of_one_process_are_found(program):
+    parts_on_ray = program("parts_on_ray")
+    row = {
+        "path": "a",
+        "sha256": "b",
+        "label": "cat",
+        "probability": 0.5,
+        "top": [1],
+        "error": None,
+        "model_sha256": "c",
+    }
+    assert parts_on_ray.differences([row], [row | {"probability": 0.500009}]) == []
+    for change in ({"probability": 0.5001}, {"label": "dog"}, {"error": "is empty"}, {"sha256": None}, {"top": []}):
+        assert parts_on_ray.differences([row | change], [row]) == ["a"]
+    assert (
+        parts_on_ray.differences([row, row], [row])
+        == parts_on_ray.differences([row | {"path": "b"}], [row])
+        == ["the paths"]
+    )

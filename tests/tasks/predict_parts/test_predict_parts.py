@@ -116,7 +116,7 @@ def test_the_result_and_the_manifest_count_everything(world: World) -> None:
     assert found.manifest == json.loads((Path(world.whole) / manifest.FILE).read_text())
     assert sum(found.manifest["errors"].values()) == found.manifest["unreadable"] == 2
     assert json.loads(json.dumps(found.to_dict()))["parts"] == 17
-    with pytest.raises(JobError, match="2 of 100 images could not be read: the column `error`"):
+    with pytest.raises(JobError, match="2 of 100 images could not be read: the column 'error'"):
         found.check_all_read()
 
 

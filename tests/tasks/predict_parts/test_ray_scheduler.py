@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import socket
 import sys
 
 import pytest
@@ -21,3 +22,20 @@ def test_without_ray_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None
 def test_ray_reports_to_nobody() -> None:
     with telemetry_disabled():
         assert os.environ["RAY_USAGE_STATS_ENABLED"] == "0"
+
+
+@pytest.mark.parametrize("address", ["nonsense", "head", "127.0.0.1:", "ray://[::1]:x"])
+def test_an_address_without_a_port_is_refused(address: str) -> None:
+    with pytest.raises(UserError, match="no cluster answers"):
+        ray_scheduler.check_address(address)
+
+
+def test_an_address_at_which_nothing_answers_is_refused() -> None:
+    with socket.socket() as server:
+        server.bind(("127.0.0.1", 0))
+        address = f"127.0.0.1:{server.getsockname()[1]}"
+        with pytest.raises(UserError, match="no cluster answers: Connection refused"):
+            ray_scheduler.check_address(address)
+        server.listen()
+        ray_scheduler.check_address(address)
+    ray_scheduler.check_address("auto")

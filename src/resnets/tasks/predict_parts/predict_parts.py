@@ -58,7 +58,7 @@ class PartsResult:
         """Raise JobError if some images or folders could not be read."""
         if self.unreadable:
             raise JobError(
-                f"{self.unreadable:,} of {self.images:,} images could not be read: the column `error` of the parts in "
+                f"{self.unreadable:,} of {self.images:,} images could not be read: the column 'error' of the parts in "
                 f"'{self.folder}' says why."
             )
         unread_images.raise_for([], self.images, self.inaccessible)
@@ -84,6 +84,7 @@ def predict_parts(
     if images_per_part < 1:
         raise UserError(f"`images_per_part` must be 1 or more; received {images_per_part}.")
     if ray is not None:
+        ray_scheduler.check_address(ray)
         ray_scheduler.import_ray()
     folder, options = Path(folder).absolute(), dict(options or {})
     begun = _begun(folder, resume or shard is not None)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import logging
 import os
+import socket
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -17,6 +18,7 @@ from resnets.tasks.predict_parts.scorer import PartsJob, Receipt, Scorer
 
 AUTO = "auto"
 CPUS_PER_ACTOR = 2  # one reads and decodes while the network computes
+CONNECT_SECONDS = 10.0
 MOST_BLOCKS = 10_000  # of the dataset; each is a task of Ray
 
 
@@ -26,6 +28,20 @@ def import_ray() -> Any:
         ray = import_optional("ray", "ray")
         import_optional("ray.data", "ray")
         return ray
+
+
+def check_address(address: str) -> None:
+    """Raise UserError where nothing answers at the address of a cluster; Ray would try for minutes."""
+    if address == AUTO:
+        return
+    host, _, port = address.removeprefix("ray://").rpartition(":")
+    try:
+        socket.create_connection((host.strip("[]"), int(port)), CONNECT_SECONDS).close()
+    except (OSError, ValueError) as error:
+        reason = f": {error.strerror}" if isinstance(error, OSError) and error.strerror else ""
+        raise UserError(
+            f"`ray={address}`: no cluster answers{reason}. Give the address of its head, such as head:6379, or auto."
+        ) from None
 
 
 def score(
@@ -65,7 +81,7 @@ def _connect(ray: Any, address: str) -> None:
         with telemetry_disabled():
             ray.init(**options, include_dashboard=False, logging_level=logging.ERROR, log_to_driver=False)
     except (ConnectionError, RuntimeError, ValueError) as error:
-        raise UserError(f"`ray={address}`: there is no such cluster: {_last_line(error)}") from error
+        raise UserError(f"`ray={address}`: the cluster cannot be used: {_last_line(error)}") from error
 
 
 def _run(
