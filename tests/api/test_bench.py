@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from tests import exported_files, shaded_shapes
+from tests import exported_files, shaded_shapes, tiny_checkpoint
 
 import resnets
 from resnets.api.bench import bench_rows
@@ -85,6 +85,15 @@ def test_the_int8_file_that_passed_is_a_row_and_is_never_the_advice() -> None:
     assert [str(row) for row in resnets.bench(file, **settings).rows][-1] == "openvino int8"
     with pytest.raises(UserError, match="resnets quantize"):
         resnets.bench(exported_files.checkpoint_file(), precision="int8", **settings)
+
+
+def test_a_file_that_resizes_is_measured_at_the_size_of_its_network() -> None:
+    """Its images may have any size."""
+    file = exported_files.exported("onnx", "full")
+    for imgsz, expected in ((None, tiny_checkpoint.SIZE[1]), (70, 70)):
+        settings, rows = bench_rows(file, backends=["onnxruntime"], imgsz=imgsz, seconds=0, batch=2)
+        assert settings["imgsz"] == expected
+        assert [row.failure for row in rows] == [""]
 
 
 def test_an_exported_file_is_measured_in_each_runtime() -> None:

@@ -72,6 +72,10 @@ def test_wrong_arguments_are_one_line(checkpoint: Path, tmp_path: Path) -> None:
     assert "ends in .onnx; received" in refusal(checkpoint, tmp_path / "a.pt2")
     assert "writes a folder" in refusal(checkpoint, tmp_path / "a.xml", format="openvino")
     assert "exported model" in refusal(exported_files.exported("onnx"))
+    detector = "fasterrcnn_light_tiny.digit_scenes"
+    assert refusal(detector).startswith(
+        f"'{detector}': Two-stage detectors (Faster R-CNN, Mask R-CNN) are not exported"
+    )
     for out in (".", "..", tmp_path / "a" / ".."):
         assert "`out` is the name of what is written" in refusal(checkpoint, out, format="openvino")
 

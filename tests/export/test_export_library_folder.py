@@ -9,6 +9,7 @@ import shutil
 import subprocess
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnxruntime
@@ -21,8 +22,10 @@ from tests.tiny_checkpoint import NAMES, colored_images
 import resnets
 from resnets.data.image.preprocess import Preprocess
 from resnets.errors import JobError, UserError
+from resnets.export.certificate import proof_images
 from resnets.hashing import sha256
 from resnets.models import zoo
+from resnets.weights import checkpoint as checkpoints
 from resnets.weights.formats import fold_into_tensors
 
 SIDE, SHORTER = 64, 72  # pixels; an even number of them is cropped
@@ -115,6 +118,24 @@ def test_the_certificate_is_of_the_onnx_file_and_sees_a_lost_temperature(
     assert {path: path.read_bytes() for path in (tmp_path / "folder").rglob("*.*")} == before
     refused = json.loads((tmp_path / "folder.refused" / "onnx" / "model.onnx.certificate.json").read_text())
     assert refused["verdict"] == "refused"
+
+
+def test_a_checkpoint_that_is_replaced_during_the_export_is_refused(
+    written: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As by a training that goes on; nothing of the folder is written."""
+    file = shutil.copyfile(written[0], tmp_path / "model.safetensors")
+    choose = proof_images.choose
+
+    def replaced(*arguments: Any) -> proof_images.ProofImages:
+        checkpoint = checkpoints.read(file)
+        checkpoints.save(file, replace(checkpoint, provenance={**checkpoint.provenance, "recipe": "another"}))
+        return choose(*arguments)
+
+    monkeypatch.setattr(proof_images, "choose", replaced)
+    with pytest.raises(UserError, match="was changed while it was read"):
+        resnets.export_model(file, tmp_path / "folder", format="huggingface")
+    assert [each.name for each in tmp_path.iterdir()] == ["model.safetensors"]
 
 
 def test_what_cannot_be_a_folder_of_a_library_is_refused(written: tuple[Path, Path], tmp_path: Path) -> None:

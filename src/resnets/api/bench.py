@@ -2,7 +2,7 @@
 
 import itertools
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -184,6 +184,9 @@ def _int8(model: str, names: Sequence[str], imgsz: int | None, num_images: int, 
 
 def _exported_case(model: ExportedModel, imgsz: int | None, num_images: int) -> Case:
     preprocess = model.preprocess.with_size(imgsz) if imgsz else model.preprocess
+    if model.resizes:  # and so takes images of any size, of which its network's own is measured
+        size = (imgsz, imgsz) if imgsz else model.checkpoint.preprocess.size
+        preprocess = replace(preprocess, resize="stretch", size=size)
     choice = model.file_runner.choice
     images = _drawn_images(preprocess, num_images, model.model)
     return Case(choice.backend, choice.precision, lambda batch: model.runner.job(None, batch).outputs, images)

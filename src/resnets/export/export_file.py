@@ -43,7 +43,10 @@ def export(
     path = Path(out) if out is not None else local_file.export_path(file, output_path.ENDINGS[to])
     output_path.check(path, to, CERTIFICATE, certificate.is_certificate)
     checkpoint = checkpoints.read(file, task=None)
-    built = graph.build(trained.task, trained.model, trained.preprocess, preprocess, heatmap)
+    try:
+        built = graph.build(trained.task, trained.model, trained.preprocess, preprocess, heatmap)
+    except UserError as error:
+        raise UserError(f"'{trained.name}': {error}") from None
     chosen = proof_images.choose(images, file, checkpoint)
     found = evidence.collect(trained, built.output_names, chosen, preprocess)
     traced = TracedGraph(built, preprocess, graph.input_size(trained.preprocess), checkpoint, file)

@@ -77,6 +77,16 @@ def test_no_figure_is_cut_off(
     assert "…" not in shown
 
 
+def test_an_exported_file_is_not_compared_with_itself(capsys: pytest.CaptureFixture[str]) -> None:
+    near = Agreement(32, 0.0, "", {"same": 1.0})
+    rows = [Row(name, "fp32", batch, agreement=near) for batch in (1, 16) for name in ("onnxruntime", "openvino")]
+    bench._print_table({"model": "a.onnx", "weights": "a.onnx", "imgsz": 32, "device": "cpu", "threads": 2}, rows)
+    shown = capsys.readouterr().out
+    ends = [line.split()[-2:] for line in shown.splitlines()[3:7]]
+    assert ends == [["-", "-"], ["100.0%", "0.0000"]] * 2
+    assert "The reference is the file itself in onnxruntime fp32." in shown
+
+
 @pytest.mark.parametrize("end", [KeyboardInterrupt, main._Ended])
 def test_what_was_measured_stays_when_it_is_broken_off(
     end: type[BaseException], capsys: pytest.CaptureFixture[str]

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import PIL
 import pytest
 import torch
 from tests import export_faults, exported_files
@@ -148,6 +149,20 @@ def test_a_file_that_resizes_is_compared_by_gray_levels_and_noise(made: Made) ->
             assert "limit" in proof.failing
 
 
+def test_a_resize_without_antialiasing_is_compared_before_it_is_rounded(made: Made) -> None:
+    """As the checkpoint computes it, whose input has fractions of gray levels then."""
+    model = load_model.load(made.file, "cpu", precision="fp32")
+    model.preprocess = replace(export_faults.PREPROCESS, resize="stretch", antialias=False)
+    evidence = collect(model, NAMES, IMAGES, "full")
+    built = graph.build(model.task, model.model, model.preprocess, "full")
+    pixels = partial(GraphRuntime, graph.resizer(built), (graph.PIXELS,))
+    proof = prove(RuntimeChoice("torch", partial(GraphRuntime, built), {}, open_resizer=pixels), evidence)
+    found = {each.output: each.value for each in proof.differences}
+    assert proof.failing == ""
+    assert found["logits of resized images"] < 1e-4
+    assert evidence.reference.describe()["resizing"].endswith("without antialiasing")
+
+
 def test_every_image_of_each_batch_in_each_layout_is_compared(made: Made, evidence: Evidence) -> None:
     honest = export_faults.graph_with("", made)
     assert "in a batch of 16, 61x45, contiguous" in prove(candidate(LastImageWrong(honest)), evidence).failing
@@ -213,7 +228,10 @@ def test_the_certificate_of_an_exported_file(to: str) -> None:
     assert content["images"]["generated"] == 4
     hints = {each["runtime"]: each["hints"] for each in content["runtimes"] if each["decides"]}
     assert hints.get("openvino", {}) == ({} if to == "torch" else {"INFERENCE_PRECISION_HINT": "f32"})
-    assert "prove less" in " ".join(found.lines())
+    lines = " ".join(found.lines())
+    assert "prove less" in lines
+    assert "60 of 60 labels the same (each image in 3 memory layouts)" in lines
+    assert f"images resized by Pillow {PIL.__version__}" in lines
     unseen = replace(found, runtimes=tuple(replace(each, not_seen="not installed") for each in found.runtimes))
     assert (unseen.passed, unseen.to_dict()["verdict"]) == (False, "refused")
 

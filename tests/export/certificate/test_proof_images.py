@@ -37,6 +37,9 @@ def test_those_that_are_named_come_first(tmp_path: Path) -> None:
     chosen = proof_images.choose([str(tmp_path / "many")], file, checkpoints.read(file)).images
     assert len(set(map(str, chosen[:16]))) == 16
     assert (chosen[0], chosen[15]) == (many[0], many[-1])
+    listed = found.to_dict()["images"]
+    assert [each["name"] for each in listed] == ["00.png", "01.png", "02.png", *["generated"] * 17]
+    assert [each["sha256"] for each in listed[:3]] == [sha256(tmp_path / "few" / each["name"]) for each in listed[:3]]
     with pytest.raises(UserError, match="There are no images"):
         proof_images.choose([str(tmp_path)[:-1] + "*nothing*"], file, checkpoints.read(file))
 
@@ -74,6 +77,7 @@ def test_an_image_in_a_shard_is_listed_by_its_content(tmp_path: Path) -> None:
         tar = tmp_path / f"{number}.tar"
         tar.write_bytes(b"before" + middle + b"after")
         address = tar_address(str(tar), 6, len(content), "image.png")
+        assert proof_images.with_generated([address], "", yours=True).names[0] == "image.png"
         digests.append(proof_images.with_generated([address], "", yours=True).sha256)
     alone = proof_images.with_generated([str(path)], "", yours=True).sha256
     assert digests[0] == digests[1] == alone != digests[2]
@@ -86,6 +90,8 @@ def test_else_crops_of_photographs_at_odd_sizes() -> None:
     assert all(side % 2 for crop in crops for side in crop.shape[:2])
     assert len({crop.shape for crop in crops}) > 10
     assert all(np.array_equal(*pair) for pair in zip(crops, proof_images.photographs(16), strict=True))
+    names = proof_images.of_scikit_learn().names
+    assert names == [*["crop of a photograph"] * 16, *["generated"] * 4]
 
 
 def test_some_images_are_colored_and_all_are_listed() -> None:

@@ -70,6 +70,9 @@ def test_a_file_that_was_not_exported_by_resnets_or_is_damaged_is_refused(tmp_pa
         model.metadata_props[0].value = json.dumps({"format": 99})
 
     assert "newer resnets" in refusal(changed_onnx(tmp_path, newer))
+    empty = tmp_path / "empty.onnx"
+    empty.touch()
+    assert refusal(empty) == f"'{empty}' is empty. Copy or export it again."
     cut = tmp_path / "cut.onnx"
     cut.write_bytes(exported_files.exported("onnx").read_bytes()[:-1000])
     assert "damaged" in refusal(cut)

@@ -79,7 +79,7 @@ def _remarks(settings: dict[str, Any], names: list[str], precision: str) -> list
 
 def _print_table(settings: dict[str, Any], measured: Iterable[Row], remarks: Sequence[str] = ()) -> None:
     """Print a line for each row as soon as it is measured, and at the end which backend to use."""
-    from resnets.inference.benchmark import recommend
+    from resnets.inference.benchmark import REFERENCE, recommend
 
     side, random = settings["imgsz"], settings["weights"] == "random"
     _print(f"{settings['model']}{' with random weights' if random else ''}, images of {side}x{side}")
@@ -89,17 +89,23 @@ def _print_table(settings: dict[str, Any], measured: Iterable[Row], remarks: Seq
     try:
         for row in measured:
             rows.append(row)
-            _print(_line(row))
+            is_itself = rows[0].backend != REFERENCE and row.backend == rows[0].backend
+            _print(_line(row, is_compared=not is_itself))
     finally:
         if rows:
             _print(LEGEND)
+            if rows[0].backend != REFERENCE:
+                _print(
+                    f"The reference is the file itself in {rows[0]}. Its certificate compares it with its checkpoint."
+                )
             for sentence in recommend(rows):
                 _print(flags.as_flags(sentence))
             for remark in (*remarks, *([RANDOM] if random else [])):
                 _print(remark)
 
 
-def _line(row: Row) -> str:
+def _line(row: Row, *, is_compared: bool) -> str:
+    """A row of the table; `is_compared` is whether its outputs are compared with others than its own."""
     start = f"{row!s:<14}{row.batch:>6}"
     if row.agreement is None:
         return f"{start}  {row.failure}"
@@ -110,8 +116,8 @@ def _line(row: Row) -> str:
         reference,
         *ratios,
         _digits(row.build_seconds),
-        f"{row.agreement.details['same']:.1%}" if "same" in row.agreement.details else "-",
-        f"{row.agreement.difference:.4f}",
+        f"{row.agreement.details['same']:.1%}" if is_compared and "same" in row.agreement.details else "-",
+        f"{row.agreement.difference:.4f}" if is_compared else "-",
     )
     return start + "".join(f"{cell:>{width}}" for cell, (_, width) in zip(cells, COLUMNS, strict=True))
 

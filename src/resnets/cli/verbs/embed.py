@@ -12,7 +12,10 @@ machine = partial(Option, rich_help_panel="Machine")
 
 def embed(
     checkpoint: Annotated[
-        str, Argument(help="A checkpoint, a run directory, or a name of `weights list`.", metavar="CHECKPOINT")
+        str,
+        Argument(
+            help="A checkpoint, a run directory, an exported file, or a name of `weights list`.", metavar="CHECKPOINT"
+        ),
     ],
     paths: Annotated[
         list[str], Argument(help="Images, folders, quoted patterns, or - for a list on stdin.", metavar="PATH")

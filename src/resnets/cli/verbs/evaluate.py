@@ -20,7 +20,7 @@ def evaluate(
         list[str],
         Argument(
             metavar="CHECKPOINT",
-            help="Checkpoints or run directories; several are an ensemble: probabilities are averaged, boxes fused.",
+            help="Checkpoints, run directories, exported files; several are an ensemble: probabilities averaged, boxes fused.",
         ),
     ],
     data: Annotated[

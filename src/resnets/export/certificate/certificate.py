@@ -67,14 +67,14 @@ class RuntimeProof:
         if self.failure:
             return f"{self}: {self.verdict}, {self.failure}"
         found = ", ".join(map(str, self.differences))
-        labels = "" if self.same_labels is None else f", {self.same_labels} of {self.count} labels the same"
-        return f"{self}: {self.verdict}; largest differences: {found}{labels}"
+        labels = f", {self.same_labels} of {self.count} labels the same (each image in {len(LAYOUTS)} memory layouts)"
+        return f"{self}: {self.verdict}; largest differences: {found}{'' if self.same_labels is None else labels}"
 
     def to_dict(self) -> dict[str, Any]:
         return {
             "runtime": self.name, "version": self.version, "precision": self.precision, "hints": dict(self.hints or {}),
             "verdict": self.verdict, "decides": self.decides, "reason": self.not_seen or self.failing,
-            "images": self.count, "same_labels": self.same_labels, "outputs": [each.to_dict() for each in self.differences],
+            "computed": self.count, "same_labels": self.same_labels, "outputs": [each.to_dict() for each in self.differences],
         }  # fmt: skip
 
 
@@ -100,6 +100,7 @@ class Certificate:
         preprocess: what the input of the file is.
         processor: `hardware.describe`.
         runtimes: those that read the format.
+        reference: what computes the right outputs, `network`, and what resizes the images for it, `resizing`.
         made_faults: faults that this comparison was tried with, and refused.
     """
 
@@ -111,6 +112,7 @@ class Certificate:
     preprocess: str
     processor: Mapping[str, Any]
     images: ProofImages
+    reference: Mapping[str, str]
     runtimes: tuple[RuntimeProof, ...]
     made_faults: tuple[MadeFault, ...]
     versions: Mapping[str, str]
@@ -137,6 +139,7 @@ class Certificate:
         yield from (each.in_words() for each in self.runtimes)
         sizes = " and ".join((", ".join(map(str, BATCHES[:-1])), str(BATCHES[-1])))
         yield f"compared on {self.images.in_words()}, in batches of {sizes}, in {len(LAYOUTS)} memory layouts"
+        yield f"reference: the checkpoint in {self.reference['network']}; images resized by {self.reference['resizing']}"
         if not self.images.yours:
             yield "these are not your images, and prove less: `images` takes a folder of yours"
         faults = ", ".join(f"{each.name} ({each.seen.output} {each.seen.value:.2g})" for each in self.made_faults)
@@ -148,6 +151,7 @@ class Certificate:
             KEY: FORMAT, "verdict": PASSED if self.passed else REFUSED, "reason": self.reason,
             "file": self.path.name, "format": self.format, "sha256": dict(self.sha256), "checkpoint": dict(self.checkpoint),
             "preprocess": self.preprocess, "processor": dict(self.processor), "images": self.images.to_dict(),
+            "reference": dict(self.reference),
             "batches": list(BATCHES), "layouts": list(LAYOUTS), "runtimes": [each.to_dict() for each in self.runtimes],
             "refused_faults": [each.to_dict() for each in self.made_faults], "versions": dict(self.versions),
         }  # fmt: skip

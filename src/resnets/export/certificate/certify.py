@@ -57,6 +57,7 @@ def certify(
         preprocess=metadata["input"],
         processor=hardware.describe(torch.device("cpu")),
         images=evidence.images,
+        reference=evidence.reference.describe(),
         runtimes=tuple(prove(each, evidence) for each in runtime_choices(to, contents, metadata, resizer)),
         made_faults=check_comparison(evidence),
         versions=metadata["versions"],
@@ -123,7 +124,7 @@ def _of_resized(runtime: Runtime, resizer: Runtime, resized: Resized) -> tuple[D
             OutputPair(where, dict(zip(names, runtime.run(batch.inputs, names), strict=True)), batch.expected)
         )
         (pixels,) = resizer.run(batch.inputs, [PIXELS])
-        levels.append(OutputPair(where, {PIXELS: pixels.round().transpose(0, 2, 3, 1)}, {PIXELS: batch.frames}))
+        levels.append(OutputPair(where, {PIXELS: pixels.round().transpose(0, 2, 3, 1)}, {PIXELS: batch.frames.round()}))
     of_outputs = differences(outputs, resized.limits)
     renamed = tuple(replace(each, output=f"{each.output} of resized images") for each in of_outputs)
     return renamed + gray_levels(levels)

@@ -78,7 +78,7 @@ def _resized(images: ProofImages, reference: Reference) -> Resized:
     random = np.random.default_rng(0)
     noisy = []
     for batch in progress_bar(batches, description="noise", unit="images"):
-        frames = (batch.frames + random.integers(-1, 2, batch.frames.shape)).clip(0, 255).astype(np.uint8)
+        frames = (batch.frames + random.integers(-1, 2, batch.frames.shape)).clip(0, 255).astype(np.float32)
         noisy.append(OutputPair("", reference.outputs(frames), batch.expected))
     changes = {name: relative(name, noisy) for name in reference.output_names}
     limits = [

@@ -14,6 +14,7 @@ from resnets.export.certificate.certificate import BATCHES, LAYOUTS
 from resnets.export.certificate.compare_outputs import Outputs
 from resnets.export.certificate.reference import Reference
 from resnets.progress import progress_bar
+from resnets.tasks.exported.exported_model import input_preprocess
 from resnets.tasks.inputs.read_image import ImageInput, name_of, read_image
 
 OWN_SIZES = 3  # batches of one image at its own size, where a network takes any
@@ -22,7 +23,7 @@ COMMON_SIZE = (129, 193)  # of larger batches then: height and width, odd
 
 @dataclass(frozen=True)
 class ProofBatch:
-    """Frames, uint8 RGB (N, H, W, 3) of the network's size, the same as input of the file, and the outputs of the checkpoint."""
+    """Frames, RGB (N, H, W, 3) of 0 to 255 and of the network's size, the input of the file, and the checkpoint's outputs."""
 
     frames: np.ndarray
     inputs: np.ndarray
@@ -59,10 +60,11 @@ def make(images: Sequence[ImageInput], reference: Reference, input_kind: str) ->
 
 def make_resized(images: Sequence[ImageInput], reference: Reference) -> list[ProofBatch]:
     """Each image at its own size, as input of a file that resizes, with the outputs of the reference. Raises as `make`."""
+    resize = input_preprocess(reference.preprocess, "normalize")  # not to 8 bits, which only antialiasing rounds to
     batches = []
     for index, image in enumerate(progress_bar(images, description="reference", unit="images")):
         pixels = np.array(_read(image, index, reference.preprocess, full_size=True))  # a copy, which may be written to
-        frames = reference.preprocess.resize_crop(pixels)[None]
+        frames = resize(pixels).permute(1, 2, 0)[None].numpy()
         batches.append(ProofBatch(frames, pixels[None], reference.outputs(frames)))
     return batches
 

@@ -34,21 +34,38 @@ class ProofImages:
         real: the number of the real ones.
         origin: of these, in words.
         yours: whether they are those of the user.
-        sha256: of the list of the SHA-256 of all images.
+        digests: the SHA-256 of each image.
     """
 
     images: tuple[ImageInput, ...]
     real: int
     origin: str
     yours: bool
-    sha256: str
+    digests: tuple[str, ...]
+
+    @property
+    def sha256(self) -> str:
+        """That of the list of the digests."""
+        return hashlib.sha256("\n".join(self.digests).encode()).hexdigest()
+
+    @property
+    def names(self) -> list[str]:
+        """The name of each image without its folders, which are those of this machine; of one in memory what it is."""
+        return [
+            ("crop of a photograph" if index < self.real else "generated")
+            if isinstance(image, np.ndarray)
+            else PurePath(str(image)).name
+            for index, image in enumerate(self.images)
+        ]
 
     def in_words(self) -> str:
         return f"{self.origin}, and {pluralize(len(self.images) - self.real, 'generated image')}"
 
     def to_dict(self) -> dict[str, Any]:
         counts = {"count": len(self.images), "real": self.real, "generated": len(self.images) - self.real}
-        return {**counts, "origin": _without_folders(self.origin), "yours": self.yours, "sha256": self.sha256}
+        listed = [{"name": name, "sha256": digest} for name, digest in zip(self.names, self.digests, strict=True)]
+        origin = _without_folders(self.origin)
+        return {**counts, "origin": origin, "yours": self.yours, "sha256": self.sha256, "images": listed}
 
 
 def _without_folders(text: str) -> str:
@@ -89,8 +106,7 @@ def _spread(values: Sequence[Any]) -> list[Any]:
 def with_generated(real: Sequence[ImageInput], origin: str, *, yours: bool) -> ProofImages:
     """These, and generated ones. Raises UserError where one cannot be read."""
     images = (*real, *generated(COUNT - len(real)))
-    digests = "\n".join(_sha256(image) for image in images)
-    return ProofImages(images, len(real), origin, yours, hashlib.sha256(digests.encode()).hexdigest())
+    return ProofImages(images, len(real), origin, yours, tuple(_sha256(image) for image in images))
 
 
 def _sha256(image: ImageInput) -> str:

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
+import PIL
 import torch
 from torch import Tensor, nn
 
@@ -34,13 +35,19 @@ class Reference:
     def __init__(self, task: Task, model: nn.Module, preprocess: Preprocess, output_names: tuple[str, ...]) -> None:
         self.task, self.model, self.preprocess, self.output_names = task, model, preprocess, output_names
 
+    def describe(self) -> dict[str, str]:
+        """`network`: what computes the outputs; `resizing`: what resizes the images, in other code than that of the graph."""
+        torch_version = f"torch {torch.__version__}"
+        resizing = f"Pillow {PIL.__version__}" if self.preprocess.antialias else f"{torch_version} without antialiasing"
+        return {"network": f"{torch_version} in float32", "resizing": resizing}
+
     def normalize(self, frames: np.ndarray) -> Tensor:
-        """The input of the network, (N, C, H, W), for uint8 RGB frames (N, H, W, 3) of its size."""
+        """The input of the network, (N, C, H, W), for RGB frames (N, H, W, 3) of its size, of 0 to 255."""
         return self.preprocess.normalize(torch.from_numpy(np.ascontiguousarray(frames)).permute(0, 3, 1, 2))
 
     @torch.inference_mode()
     def outputs(self, frames: np.ndarray) -> Outputs:
-        """The outputs for uint8 RGB frames (N, H, W, 3), each computed alone."""
+        """The outputs for RGB frames (N, H, W, 3) of 0 to 255, each computed alone."""
         with tf32.disabled(torch.device("cpu")):
             rows = [self._outputs(image[None]) for image in self.normalize(frames)]
         return {name: torch.cat([row[name] for row in rows]).numpy() for name in self.output_names}

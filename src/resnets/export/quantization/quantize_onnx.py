@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from resnets.errors import JobError
 from resnets.export.to_onnx import INPUT_NAME
 from resnets.inference.optional_packages import import_optional
 
@@ -26,6 +27,7 @@ def quantize(model: Any, images: Sequence[np.ndarray]) -> Any:
 
     Raises:
         UserError: onnxruntime is not installed.
+        JobError: the folder of temporary files is full.
     """
     quantization = import_optional("onnxruntime.quantization", "quantize")
     onnx = import_optional("onnx", "quantize")
@@ -40,15 +42,18 @@ def quantize(model: Any, images: Sequence[np.ndarray]) -> Any:
 
     with tempfile.TemporaryDirectory(prefix="resnets-") as folder:
         path = str(Path(folder, "quantized.onnx"))
-        quantization.quantize_static(
-            onnx.shape_inference.infer_shapes(model),
-            path,
-            Reader(),
-            quant_format=quantization.QuantFormat.QDQ,
-            activation_type=quantization.QuantType.QUInt8,
-            weight_type=quantization.QuantType.QInt8,
-            per_channel=True,
-            reduce_range=True,
-            op_types_to_quantize=QUANTIZED,
-        )
-        return onnx.load(path)
+        try:
+            quantization.quantize_static(
+                onnx.shape_inference.infer_shapes(model),
+                path,
+                Reader(),
+                quant_format=quantization.QuantFormat.QDQ,
+                activation_type=quantization.QuantType.QUInt8,
+                weight_type=quantization.QuantType.QInt8,
+                per_channel=True,
+                reduce_range=True,
+                op_types_to_quantize=QUANTIZED,
+            )
+            return onnx.load(path)
+        except OSError as error:
+            raise JobError(f"ONNX Runtime cannot write its files to '{folder}': the disk may be full.") from error

@@ -36,6 +36,7 @@ def contents(traced: TracedGraph, to: str, images: Sequence[np.ndarray]) -> dict
 
     Raises:
         UserError: a package is not installed.
+        JobError: the folder of temporary files is full.
     """
     metadata = traced.metadata(to, INT8)
     if to == OPENVINO:

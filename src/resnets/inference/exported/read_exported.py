@@ -101,6 +101,8 @@ def read_bytes(path: Path) -> bytes:
 
 def _onnx_metadata(content: bytes) -> str | None:
     onnx = import_optional("onnx", "onnx")
+    if not content:
+        raise UserError("is empty. Copy or export it again.")
     try:
         model = onnx.load_model_from_string(content)
     except Exception:  # DecodeError of google.protobuf, which is a requirement of onnx only
