@@ -73,6 +73,20 @@ def test_a_batch_is_divided_among_streams(batch: int, threads: int, side: int, s
 
 
 @pytest.mark.skipif(not has_openvino(), reason="needs openvino")
+@pytest.mark.parametrize("threads", [1, 2])
+def test_openvino_for_single_images_computes_several_in_streams(
+    threads: int, two_outputs: StaticGraph, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A server has batches of any size, which would else be filled up, or computed one image after the other."""
+    monkeypatch.setattr(torch, "get_num_threads", lambda: threads)
+    images = torch.randn(5, 3, 32, 32, generator=torch.Generator().manual_seed(2))
+    made = backends.build("openvino", two_outputs, "fp32", (1, 3, 32, 32))
+    for count in (1, 5, 2, 1):
+        torch.testing.assert_close(made(images[:count]), two_outputs.model(images[:count]), rtol=SMALL, atol=SMALL)
+    assert len(inspect.getclosurevars(made.compute).nonlocals["compiled"].requests) == (1 if threads > 1 else 5)
+
+
+@pytest.mark.skipif(not has_openvino(), reason="needs openvino")
 @pytest.mark.parametrize(
     ("batch", "pixels", "requests"),
     [
@@ -89,7 +103,7 @@ def test_the_parts_of_a_batch_come_back_in_their_order(
     monkeypatch.setattr(backends, "REQUEST_PIXELS", pixels)
     made = backends.build("openvino", two_outputs, "fp32", (batch, 3, 32, 32))
     torch.testing.assert_close(made(images), wanted, rtol=SMALL, atol=SMALL)
-    assert len(inspect.getclosurevars(made.compute).nonlocals["requests"]) == requests
+    assert len(inspect.getclosurevars(made.compute).nonlocals["compiled"].requests) == requests
 
 
 def test_an_output_is_not_overwritten_by_the_next(made, images: Tensor) -> None:

@@ -37,7 +37,7 @@ class _OneJob:
 
     def __init__(self, runner: OutputsRunner, count: int | None) -> None:
         self.backend, self.precision = runner.backend, runner.precision
-        # Images one by one, if the backend is built for batches of one size: a smaller batch would be filled with zeros.
+        # A backend that is built for batches of one size computes single images, since it fills up smaller batches with zeros.
         self._job = runner.job(count, 1)
 
     def job(
