@@ -9,6 +9,7 @@ import os
 import resource
 import signal
 import sys
+import tempfile
 from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
 from types import ModuleType
@@ -16,6 +17,9 @@ from typing import Any
 
 import hypothesis
 import pytest
+from tests.made_once import FOLDER
+
+from resnets.cli import process_settings
 
 # No test fails because the machine is slow.
 hypothesis.settings.register_profile("any_speed", deadline=None)
@@ -34,6 +38,9 @@ os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 # pytest imports readline, which tells the processes that pytest-xdist starts a width of the terminal that nobody has.
 os.environ.pop("COLUMNS", None)
 os.environ.pop("LINES", None)
+
+# As the command does for its own process. Networks come and go, and the system clears each page anew.
+process_settings.keep_memory()
 
 # A shell starts what runs in the background with interrupts ignored, and every process started by a test would inherit that.
 signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -85,6 +92,17 @@ def forked_readers(program: Callable[[str], ModuleType]) -> Iterator[None]:
     sandbox._run = run
 
 
+@pytest.fixture(scope="session", autouse=True)
+def quick_measurements() -> Iterator[None]:
+    """The speed of an int8 file is measured in single batches; no test but those of `make soak` depends on it."""
+    from resnets.export.quantization import measure_gain
+
+    with pytest.MonkeyPatch.context() as patch:
+        if not os.environ.get("RESNETS_EVERY_SIZE"):
+            patch.setattr(measure_gain, "SECONDS", 0)
+        yield
+
+
 @pytest.fixture(autouse=True, scope="module")
 def quick_figures(request: pytest.FixtureRequest) -> Iterator[None]:
     """Leave the figures of runs in this process white. Tests of drawings draw all, and so does every run in a process that is
@@ -123,6 +141,13 @@ def memory_is_given_back() -> Iterator[None]:
     trim = getattr(ctypes.CDLL(None), "malloc_trim", None)  # of glibc
     if trim is not None:
         trim(0)
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    if not hasattr(config, "workerinput"):  # those of pytest-xdist inherit the variable
+        folder = tempfile.TemporaryDirectory(prefix="resnets-tests-")
+        os.environ[FOLDER] = folder.name
+        config.add_cleanup(folder.cleanup)
 
 
 PEAKS: list[float] = []  # GiB, of each process of pytest-xdist that has ended

@@ -1,13 +1,13 @@
-"""The same tiny network exported in each format, once for all tests of a process."""
+"""The same tiny network exported in each format, once for a test run."""
 
 from __future__ import annotations
 
 import functools
 import shutil
-import tempfile
 from pathlib import Path
 
 from tests import tiny_checkpoint
+from tests.made_once import made_once
 
 from resnets.data.image.preprocess import Preprocess
 from resnets.export import graph
@@ -19,14 +19,13 @@ NAMES = {"onnx": "model.onnx", "openvino": "model_openvino", "torch": "model.pt2
 
 
 @functools.cache
-def _folder() -> tempfile.TemporaryDirectory[str]:
-    return tempfile.TemporaryDirectory(prefix="resnets-test-")
-
-
-@functools.cache
 def checkpoint_file() -> Path:
     """The checkpoint; not to be changed."""
-    path = Path(_folder().name, "model.safetensors")
+    return made_once("exported checkpoint", _write_checkpoint)
+
+
+def _write_checkpoint(folder: Path) -> Path:
+    path = folder / "model.safetensors"
     tiny_checkpoint.write(path, calibration={"data": "/somewhere/on/this/machine/photos"})
     return path
 
@@ -49,10 +48,12 @@ def traced_once(kind: str = "normalize") -> TracedGraph:
 @functools.cache
 def exported(to: str, kind: str = "normalize") -> Path:
     """The exported file of the checkpoint; not to be changed."""
-    path = Path(_folder().name, kind, NAMES[to])
-    path.parent.mkdir(exist_ok=True)
-    traced_once(kind).write(to, path)
-    return path
+
+    def write(folder: Path) -> Path:
+        traced_once(kind).write(to, folder / NAMES[to])
+        return folder / NAMES[to]
+
+    return made_once(f"exported {kind} {to}", write)
 
 
 def copy(to: str, path: Path) -> Path:

@@ -3,6 +3,7 @@
 The figures of their reports are white.
 """
 
+import contextlib
 import importlib
 import multiprocessing
 import os
@@ -10,6 +11,7 @@ import runpy
 import socket
 import sys
 from collections.abc import Callable, Sequence
+from multiprocessing import forkserver
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 
@@ -23,7 +25,7 @@ FORKS.set_forkserver_preload([
     "jinja2", "matplotlib.pyplot", "pydantic.main", "pytest", "rich.progress", "scipy.ndimage", "scipy.stats", "sklearn.metrics",
     "torch.distributed", "resnets.cli.verbs.train", "resnets.tasks.classification.task", "resnets.tasks.detection.task",
     "resnets.tasks.multilabel.task", "resnets.tasks.segmentation.task", "resnets.training.train",
-    "resnets.training.evaluation.final_evaluation",
+    "resnets.training.evaluation.final_evaluation", "tests.forkserver_ready",
 ])  # fmt: skip
 TIMEOUT_SECONDS = 120
 
@@ -53,6 +55,8 @@ def _run(environment: dict[str, str], log: Path, job: Callable[..., int | None],
 
 def start(log: Path, job: Callable[..., int | None], *arguments: object, **environment: str) -> BaseProcess:
     """Start a job, a function that can be imported by its name, whose output goes into `log`; its result is the exit code."""
+    with contextlib.chdir(Path(__file__).parents[1]):  # where the process to fork from finds `tests`
+        forkserver.ensure_running()
     process = FORKS.Process(target=_run, args=({**os.environ, **environment}, log, job, arguments))
     process.start()
     return process

@@ -1,14 +1,14 @@
-"""3,000 generated shapes on dark and on light backgrounds, and a `tiny` network that tells the two apart, once for a process."""
+"""3,000 generated shapes on dark and on light backgrounds, and a `tiny` network that tells the two apart, once for a test run."""
 
 from __future__ import annotations
 
 import functools
-import tempfile
 from dataclasses import replace
 from pathlib import Path
 
 import torch
 from PIL import Image
+from tests.made_once import made_once
 from torch import Tensor, nn
 
 from resnets.data.datasets import generate_shapes
@@ -28,14 +28,12 @@ FAST_ENOUGH = 1e-6  # a `min_gain` that every machine reaches
 
 
 @functools.cache
-def _folder() -> tempfile.TemporaryDirectory[str]:
-    return tempfile.TemporaryDirectory(prefix="resnets-test-")
-
-
-@functools.cache
 def folder() -> Path:
     """A folder with train/ and test/; not to be changed."""
-    root = Path(_folder().name, "shapes")
+    return made_once("shaded shapes", _write_images)
+
+
+def _write_images(root: Path) -> Path:
     settings = generate_shapes.make_settings(size=SIDE, count=NUM_TRAIN + NUM_TEST)
     for index in range(NUM_TRAIN + NUM_TEST):
         pixels = generate_shapes.draw(index, settings).pixels
@@ -49,6 +47,10 @@ def folder() -> Path:
 @functools.cache
 def checkpoint_file() -> Path:
     """The checkpoint: random convolutions, and a last layer that was fitted to the train images; not to be changed."""
+    return made_once("shaded shapes checkpoint", _write_checkpoint)
+
+
+def _write_checkpoint(root: Path) -> Path:
     preprocess = Preprocess.plain(SIDE, (0.5,) * 3, (0.25,) * 3)
     files = sorted(folder().glob("train/*/*.png"))
     images = torch.stack([preprocess.load(file) for file in files])
@@ -63,7 +65,7 @@ def checkpoint_file() -> Path:
             PooledBackbone(net)(images),
             targets,
         )
-    path = Path(_folder().name, "model.safetensors")
+    path = root / "model.safetensors"
     content = Checkpoint(
         spec, preprocess, task.class_names, net.state_dict(), task=task.name, fitted=task.fitted, metrics={}, provenance={}
     )  # fmt: skip
@@ -83,6 +85,10 @@ def _fit_last_layer(layer: nn.Linear, features: Tensor, targets: Tensor) -> None
 @functools.cache
 def quantized() -> QuantizeResult:
     """The int8 file beside the checkpoint; not to be changed."""
+    return made_once("shaded shapes int8", _quantize)
+
+
+def _quantize(_: Path) -> QuantizeResult:
     return quantize(
         checkpoint_file(), folder(), validation=None, to="openvino", max_drop=0.5, min_gain=FAST_ENOUGH, count=100, seed=0,
         out=None,

@@ -1,8 +1,8 @@
 """Runs verbs of the command line in processes forked from one that has imported everything, each with its own fault.
 
-Each line of stdin is a JSON object: `words`, `folder` (the working one), `env` (null removes a variable), `stdout` and
+Each case is a dict: `words`, `folder` (the working one), `env` (null removes a variable), `stdout` and
 `stderr` ("", "closed", "none", "full" or an encoding), `bytes` (the most that a file may hold), `shm` (bytes of /dev/shm),
-`passwd` (false for none), `kill` (the first process that it starts). The answer is a line with the exit code and what was
+`passwd` (false for none), `kill` (the first process that it starts). The answer is a dict with the exit code and what was
 printed.
 """
 
@@ -11,7 +11,6 @@ from __future__ import annotations
 import ctypes
 import gc
 import io
-import json
 import multiprocessing
 import os
 import resource
@@ -20,7 +19,7 @@ import sys
 import threading
 import time
 import traceback
-from pathlib import Path
+from multiprocessing.connection import Connection
 from typing import Any
 
 CLONE_NEWNS, MS_BIND, MS_REC, MS_PRIVATE = 0x20000, 0x1000, 0x4000, 0x40000  # sched.h, mount.h
@@ -28,10 +27,9 @@ SECONDS = 120
 NOT_PERMITTED = 77  # the fault cannot be made here
 
 
-def serve() -> None:
-    import matplotlib.pyplot  # noqa: F401
+def serve(cases: Connection) -> None:
+    """Answer each case until there are no more; a job of `tests.forked_processes`."""
     import pyarrow.parquet  # noqa: F401
-    import torch  # noqa: F401
     import webdataset  # noqa: F401
 
     import resnets.api.bench
@@ -51,15 +49,10 @@ def serve() -> None:
     import resnets.weights.conversion
     import resnets.weights.verification  # noqa: F401
 
-    sys.path.insert(0, str(Path(__file__).parents[2]))
-    from tests.quick_figures import leave_white
-
-    leave_white()
     gc.freeze()  # so that a collection in a child does not copy these objects
     assert threading.active_count() == 1
-    print("ready", flush=True)
-    for line in sys.stdin:
-        print(json.dumps(forked(json.loads(line))), flush=True)
+    while (case := cases.recv()) is not None:
+        cases.send(forked(case))
 
 
 def forked(case: dict[str, Any]) -> dict[str, Any]:
@@ -153,7 +146,3 @@ def mounted(source: bytes, place: str, options: str = "") -> bool:
         and libc.mount(b"none", b"/", None, MS_REC | MS_PRIVATE, None) == 0
         and libc.mount(source, place.encode(), kind, flag, options.encode()) == 0
     )
-
-
-if __name__ == "__main__":
-    serve()

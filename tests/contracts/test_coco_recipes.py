@@ -71,7 +71,7 @@ def write_split(folder: Path, split: str, count: int, rng: np.random.Generator) 
 @pytest.fixture(scope="module")
 def coco(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder, rng = tmp_path_factory.mktemp("coco"), np.random.default_rng(0)
-    write_split(folder, "train2017", 40, rng)
+    write_split(folder, "train2017", 20, rng)
     write_split(folder, "val2017", 4, rng)
     return folder
 
@@ -88,16 +88,16 @@ def prepared(coco: Path, recipe: str, model: str | None, weights: str, *override
     return prepare_run(*build_recipe(str(coco), model, weights, recipe, {"workers": 0, **given}, overrides))
 
 
-def run_20_steps(
+def run_10_steps(
     coco: Path, out: Path, recipe: str, model: str, weights: str, overrides: Sequence[str], batch: int = 4
 ) -> PreparedRun:
-    """20 steps and the validations between them; what the run was made of."""
-    values = ["stop.steps=20", "speed.threads=1", *overrides]
+    """10 steps and the validations between them; what the run was made of."""
+    values = ["stop.steps=10", "speed.threads=1", *overrides]
     run = prepared(coco, recipe, model, weights, *values, imgsz=64, batch=batch, device="cpu", precision="fp32")
     context = build_context(run)
     state = loop.run(context, TrainState(), run_dir.create_run_dir(out, "run"))
-    assert state.total_step == 20
-    assert len(state.rows) == 20 * batch // 40
+    assert state.total_step == 10
+    assert len(state.rows) == 10 * batch // 20
     assert all(math.isfinite(row[name]) for row in state.rows for name in ("train/loss", "val/loss", "val/box_ap"))
     saved = checkpoints.read(out / "run" / "weights" / "last.safetensors", task=None)
     assert (saved.task, saved.class_names) == ("detection", tuple(sorted(CATEGORIES.values())))
@@ -107,7 +107,7 @@ def run_20_steps(
 def test_the_recipe_of_2015_runs(coco: Path, tmp_path: Path) -> None:
     weights = weights_of("resnet18", tmp_path / "resnet18.safetensors")
     small = ("task.pool_size=2", "task.proposal_samples=8", "task.train_proposals=20", "task.proposals=8")
-    run = run_20_steps(coco, tmp_path, "he2015_coco", "resnet18", weights, small, batch=2)
+    run = run_10_steps(coco, tmp_path, "he2015_coco", "resnet18", weights, small, batch=2)
     assert (run.recipe.model.name, run.recipe.task.layout) == ("fasterrcnn_c4_resnet18", "c4")  # type: ignore[attr-defined]
     assert (run.recipe.freeze.norm, run.recipe.data.normalize) == ("frozen", "weights")
     before = checkpoints.read(weights).tensors
@@ -123,7 +123,7 @@ def test_the_recipe_of_2015_runs(coco: Path, tmp_path: Path) -> None:
 def test_the_recipe_of_torchvision_runs(coco: Path, tmp_path: Path, has_weights: bool) -> None:
     weights = weights_of("tiny", tmp_path / "tiny.safetensors") if has_weights else "none"
     small = ("task.neck_channels=16", "task.box_head_dim=32", "task.train_proposals=40", "task.proposals=16")
-    run = run_20_steps(coco, tmp_path, "coco_fasterrcnn", "tiny", weights, small)
+    run = run_10_steps(coco, tmp_path, "coco_fasterrcnn", "tiny", weights, small)
     assert run.recipe.model.name == "fasterrcnn_tiny"
     assert run.recipe.optim.lr == pytest.approx(0.02 * 4 / 16)
     frozen = ("1", "frozen", "weights") if has_weights else ("none", "train", "imagenet")
@@ -132,7 +132,7 @@ def test_the_recipe_of_torchvision_runs(coco: Path, tmp_path: Path, has_weights:
 
 def test_the_recipe_of_darknet_runs(coco: Path, tmp_path: Path) -> None:
     small = ("task.neck_channels=32", "optim.accumulate=2")
-    run = run_20_steps(coco, tmp_path, "yolov3_coco", "tiny", "none", small)
+    run = run_10_steps(coco, tmp_path, "yolov3_coco", "tiny", "none", small)
     assert (run.recipe.model.name, run.recipe.task.multiscale) == ("yolov3_tiny", True)  # type: ignore[attr-defined]
 
 

@@ -2,7 +2,7 @@
 
 The `bash` and `python` blocks of a page are run in order, as a reader would, in a folder with nothing but an `image.jpg`
 and, for the README, a folder `photos` of the reader's own images. Many pages begin with the same two commands; these run once.
-Long trainings are shortened, but in `make soak`.
+Long trainings are shortened, and speeds measured in single batches, but in `make soak`.
 A block after `<!-- not run: reason -->` (real data, minutes of work) is only read: its verbs and flags must exist.
 """
 
@@ -25,6 +25,7 @@ from pathlib import Path
 
 import pytest
 from PIL import Image
+from tests.made_once import made_once
 
 from resnets.cli import main, usage_errors
 from resnets.errors import UserError
@@ -94,6 +95,8 @@ def shorten(words: list[str]) -> list[str]:
     if "--epochs" in words and not EVERY:
         place = words.index("--epochs") + 1
         words[place] = words[place] if words[place].startswith("+") else str(min(int(words[place]), MOST_EPOCHS))
+    if words[:2] == ["resnets", "bench"] and not EVERY:
+        words = [*words, "--seconds", "0"]  # the last one counts
     decided = any(word in ("--epochs", "--resume", "--dry-run") or word.startswith("stop.") for word in words)
     return words if words[:2] != ["resnets", "train"] or decided else [*words, "--epochs", "1"]
 
@@ -136,13 +139,16 @@ BEGINNING = ["resnets data get shapes photos --count 180", "resnets train photos
 
 
 @pytest.fixture(scope="session")
-def begun(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def begun() -> Path:
     """A folder in which the commands of BEGINNING were run."""
-    folder = tmp_path_factory.mktemp("begun")
-    with contextlib.chdir(folder):
-        for command in BEGINNING:
-            run_command(command)
-    return folder
+
+    def begin(folder: Path) -> Path:
+        with contextlib.chdir(folder):
+            for command in BEGINNING:
+                run_command(command)
+        return folder
+
+    return made_once("begun", begin)
 
 
 PAGES_WITH_COMMANDS = [page for page in PAGES if any(block.language in RUN for block in blocks(page.read_text()))]

@@ -88,13 +88,16 @@ def by_resnets(path: Path, _: str) -> nn.Module:
 
 
 def by_torchvision(path: Path, name: str) -> nn.Module:
-    net = torchvision.models.get_model(name, num_classes=5)
-    net.load_state_dict(torch.load(path, weights_only=True), strict=True)
+    with torch.device("meta"):
+        net = torchvision.models.get_model(name, num_classes=5)
+    net.load_state_dict(torch.load(path, weights_only=True), strict=True, assign=True)
     return net
 
 
 def by_timm(path: Path, name: str) -> nn.Module:
-    net = timm.create_model(name, num_classes=5)
+    with torch.device("meta"):
+        net = timm.create_model(name, num_classes=5)
+    net.to_empty(device="cpu")
     timm.models.load_checkpoint(net, str(path), strict=True)
     return net
 

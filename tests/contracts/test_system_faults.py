@@ -6,11 +6,8 @@ output unchanged, and no partly written file beside it.
 
 from __future__ import annotations
 
-import json
-import os
+import multiprocessing
 import shutil
-import subprocess
-import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -19,6 +16,8 @@ from typing import Any
 import numpy as np
 import pytest
 from PIL import Image
+from tests import forked_processes
+from tests.contracts import forked_verbs
 
 import resnets
 from resnets.data.image.preprocess import Preprocess
@@ -28,8 +27,6 @@ from resnets.weights import checkpoint as checkpoints
 
 CLASSES = ("ant", "größe")
 TRAIN = "train {data} --model tiny --weights none --imgsz 32 --batch 4 --epochs 1 --device cpu"
-FORKED = Path(__file__).with_name("forked_verbs.py")
-NOT_PERMITTED = 77
 
 # Each verb that writes a file or a folder, with its path as {out}.
 FILES = {
@@ -101,17 +98,13 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
 class Verbs:
     """The process from which each case is forked."""
 
-    def __init__(self) -> None:
-        environment = os.environ | {"OMP_NUM_THREADS": "1", "RESNETS_OFFLINE": "1"}
-        self.process = subprocess.Popen(
-            [sys.executable, str(FORKED)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=environment, text=True
-        )
-        assert self.process.stdout is not None
-        assert self.process.stdout.readline() == "ready\n"
+    def __init__(self, log: Path) -> None:
+        self.cases, theirs = multiprocessing.Pipe()
+        settings = {"OMP_NUM_THREADS": "1", "RESNETS_OFFLINE": "1"}
+        self.process = forked_processes.start(log, forked_verbs.serve, theirs, **settings)
+        theirs.close()
 
     def __call__(self, words: str, made: dict[str, str], folder: Path | str, **fault: Any) -> tuple[int, str, str]:
-        assert self.process.stdin is not None
-        assert self.process.stdout is not None
         case: dict[str, Any] = {
             "stdout": "",
             "stderr": "",
@@ -122,21 +115,21 @@ class Verbs:
             "kill": False,
         }
         case |= fault | {"words": [word.format(**made) for word in words.split()], "folder": str(folder)}
-        print(json.dumps(case), file=self.process.stdin, flush=True)
-        answer = json.loads(self.process.stdout.readline())
-        if answer["code"] == NOT_PERMITTED:
+        self.cases.send(case)
+        answer = self.cases.recv()
+        if answer["code"] == forked_verbs.NOT_PERMITTED:
             pytest.skip("this machine does not permit that fault")
         assert "a process is left over" not in answer["out"] + answer["err"]
         return answer["code"], answer["out"], answer["err"].encode("latin-1").decode()
 
 
 @pytest.fixture(scope="module")
-def verbs() -> Iterator[Verbs]:
-    verbs = Verbs()
+def verbs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Verbs]:
+    verbs = Verbs(tmp_path_factory.mktemp("verbs") / "log")
     yield verbs
-    assert verbs.process.stdin is not None
-    verbs.process.stdin.close()
-    assert verbs.process.wait(60) == 0
+    verbs.cases.send(None)
+    verbs.process.join(60)
+    assert verbs.process.exitcode == 0
 
 
 def one_line(err: str) -> str:

@@ -30,7 +30,8 @@ def outcome(make: Callable[..., Any], arguments: dict[str, Any]) -> Any:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         try:
-            model = make(**{key: value() if callable(value) else value for key, value in arguments.items()})
+            with keras.device("meta"):  # shapes, and no values
+                model = make(**{key: value() if callable(value) else value for key, value in arguments.items()})
         except (ValueError, TypeError) as error:
             return type(error)
     first, *others = model.layers

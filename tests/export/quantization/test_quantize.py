@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import json
 import shutil
@@ -18,7 +19,7 @@ import resnets
 from resnets.cli.main import main
 from resnets.errors import JobError, UserError
 from resnets.export.quantization import calibration_images, int8_gate, quantize, to_int8
-from resnets.export.traced_graph import write_contents
+from resnets.export.traced_graph import TracedGraph, write_contents
 from resnets.hashing import sha256
 from resnets.tasks import load_model
 from resnets.tasks.classification.predict_samples import predict_samples
@@ -81,13 +82,20 @@ def test_without_that_precision_nothing_takes_it() -> None:
         assert not isinstance(model, exported_model.ExportedModel)
 
 
+@functools.cache
+def traced() -> TracedGraph:
+    """The graph that is quantized, traced anew."""
+    file = shaded_shapes.checkpoint_file()
+    return quantize.graph_to_quantize(file, load_model.load(file, "cpu", precision="fp32"))
+
+
 def test_a_calibration_by_dark_noise_is_refused(tmp_path: Path) -> None:
     """Its ranges are those of other images than the network sees."""
     file = shaded_shapes.checkpoint_file()
     model = load_model.load(file, "cpu", precision="fp32")
     random = np.random.default_rng(0)
     noise = [random.integers(0, 10, (1, SIDE, SIDE, 3)).astype(np.uint8) for _ in range(20)]
-    write_contents(tmp_path / "dark", to_int8.contents(quantize.graph_to_quantize(file, model), "openvino", noise))
+    write_contents(tmp_path / "dark", to_int8.contents(traced(), "openvino", noise))
     dataset = model.task.read(str(shaded_shapes.folder()), on_inaccessible="error", config=model.task.config)
     samples = dataset.subset("test")[::4]
     before, after = (predict_samples([each], samples) for each in (model, resnets.load(tmp_path / "dark")))
@@ -150,7 +158,7 @@ def contents_again(to: str, calibration: Mapping[str, Any]) -> dict[str, bytes]:
     pixels = calibration_images.load(
         chosen.paths, exported_model.input_preprocess(model.preprocess, "normalize"), "normalize"
     )
-    return to_int8.contents(quantize.graph_to_quantize(file, model), to, pixels)
+    return to_int8.contents(traced(), to, pixels)
 
 
 def test_the_same_bytes_twice_and_no_path_of_this_machine() -> None:
