@@ -133,13 +133,20 @@ def pytest_collection() -> Generator[None, object, object]:
         keep_from_collections()
 
 
+MOST_KEPT_GIB = 1.5  # of memory: what is given back is cleared page by page when the next file needs it
+
+
+def _resident_gib() -> float:
+    return int(Path("/proc/self/statm").read_text().split()[1]) * resource.getpagesize() / 2**30
+
+
 @pytest.fixture(autouse=True, scope="module")
 def memory_is_given_back() -> Iterator[None]:
     """After each file of tests; the networks of one file would otherwise stay in the heap while those of the next are made."""
     yield
     keep_from_collections()
     trim = getattr(ctypes.CDLL(None), "malloc_trim", None)  # of glibc
-    if trim is not None:
+    if trim is not None and _resident_gib() > MOST_KEPT_GIB:
         trim(0)
 
 

@@ -9,6 +9,7 @@ RESNETS_EVERY_SIZE=1 (`make soak`) every depth is written in every container.
 from __future__ import annotations
 
 import dataclasses
+import functools
 import json
 import os
 from pathlib import Path
@@ -56,6 +57,7 @@ def randomized(net: nn.Module) -> nn.Module:
     return net.eval()
 
 
+@functools.lru_cache(maxsize=4)
 def made(spec: ResNetSpec, preprocess: Preprocess | None = None) -> Checkpoint:
     """A checkpoint with classes and a temperature whose probabilities depend on the image."""
     spec = dataclasses.replace(spec, num_classes=len(NAMES))

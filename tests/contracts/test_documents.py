@@ -2,7 +2,7 @@
 
 The `bash` and `python` blocks of a page are run in order, as a reader would, in a folder with nothing but an `image.jpg`
 and, for the README, a folder `photos` of the reader's own images. Many pages begin with the same two commands; these run once.
-Long trainings are shortened, and speeds measured in single batches, but in `make soak`.
+Long trainings are shortened but in `make soak` (see `shorten`).
 A block after `<!-- not run: reason -->` (real data, minutes of work) is only read: its verbs and flags must exist.
 """
 
@@ -36,6 +36,7 @@ OTHERS = [ROOT / name for name in ("CONTRIBUTING.md", "ARCHITECTURE.md", "AGENTS
 PAGES = [README, *OTHERS, *sorted((ROOT / "docs").glob("*.md"))]
 EVERY = bool(os.environ.get("RESNETS_EVERY_SIZE"))  # in `make soak`
 MOST_EPOCHS = 10
+MOST_IMAGES = 50
 RUN = ("bash", "python")
 # What is printed, or stands in a file; nothing to run. tests/export/test_export_library_folder.py runs JavaScript, where Node is.
 SHOWN = ("text", "toml", "csv", "json", "make", "javascript")
@@ -90,11 +91,16 @@ def check_words(command: str) -> None:
 
 
 def shorten(words: list[str]) -> list[str]:
-    """A training for one epoch, if the page leaves the number of epochs to the recipe, whose default takes minutes; and
-    for MOST_EPOCHS, if the page has more and this is not `make soak`."""
+    """A training for one epoch, if the page leaves the number of epochs to the recipe, whose default takes minutes.
+
+    But in `make soak`: for MOST_EPOCHS and of MOST_IMAGES at most, and `bench` without repetitions.
+    """
     if "--epochs" in words and not EVERY:
         place = words.index("--epochs") + 1
         words[place] = words[place] if words[place].startswith("+") else str(min(int(words[place]), MOST_EPOCHS))
+    if words[:3] == ["resnets", "data", "get"] and "--count" in words and not EVERY:
+        place = words.index("--count") + 1
+        words[place] = str(min(int(words[place]), MOST_IMAGES))
     if words[:2] == ["resnets", "bench"] and not EVERY:
         words = [*words, "--seconds", "0"]  # the last one counts
     decided = any(word in ("--epochs", "--resume", "--dry-run") or word.startswith("stop.") for word in words)
