@@ -69,6 +69,7 @@ class Gate:
     """Holds a network before each batch until it is opened, and writes down how large each batch was."""
 
     def __init__(self, model: TrainedModel) -> None:
+        self.model = model
         self.opened, self.entered, self.sizes = threading.Event(), threading.Semaphore(0), list[int]()
         self.opened.set()
         model.model.register_forward_pre_hook(self._enter)

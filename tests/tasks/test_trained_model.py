@@ -13,7 +13,7 @@ from PIL import Image
 
 from resnets.data.datasets.dataset import Sample
 from resnets.data.image.preprocess import Preprocess
-from resnets.errors import JobError, UserError
+from resnets.errors import ImageError, JobError, UserError
 from resnets.models import zoo
 from resnets.tasks.classification.predict_samples import predict_samples
 from resnets.tasks.classification.task import Classification
@@ -24,6 +24,21 @@ from resnets.tasks.trained_model import TrainedModel
 @pytest.fixture
 def classifier(world) -> TrainedModel:
     return load(world.checkpoint)
+
+
+def test_the_bytes_of_files_and_prepared_images_are_predicted_as_the_files(classifier: TrainedModel, world) -> None:
+    """Threads may prepare images for a batch that another one computes; nothing is decoded twice."""
+    expected = [answer.top for answer in classifier.predict(world.paths, batch=4)]
+    contents = [Path(path).read_bytes() for path in world.paths]
+    assert [answer.top for answer in classifier.predict(contents, batch=4)] == expected
+    assert classifier.predict(contents[0])[0].path == "[0]"
+    prepared = [classifier.prepare(content, "name") for content in contents]
+    answers = classifier.predict(prepared, batch=4)
+    assert [answer.top for answer in answers] == expected
+    assert {answer.path for answer in answers} == {"name"}
+    assert "is text" in classifier.predict([b"hello"])[0].error
+    with pytest.raises(ImageError, match="is text"):
+        classifier.prepare(b"hello", "name")
 
 
 def test_the_probabilities_are_the_softmax_of_the_network(classifier: TrainedModel, world) -> None:

@@ -1,0 +1,26 @@
+"""The JSON of requests: objects only, and none that would fill the memory."""
+
+from __future__ import annotations
+
+import pytest
+
+from resnets.errors import UserError
+from resnets.serve.routes import json_body
+
+
+def test_an_object() -> None:
+    assert json_body.parse('{"größe": [1, 2.5, null]}'.encode()) == {"größe": [1, 2.5, None]}
+
+
+@pytest.mark.parametrize(
+    "content", [b"", b"{", b"[1]", b"1", b'"a"', b"\xff", b"[" * 50_000, b'{"a": ' * 50_000, b"null"]
+)
+def test_what_is_none(content: bytes) -> None:
+    with pytest.raises(UserError, match=r"The body is no JSON|is an object"):
+        json_body.parse(content)
+
+
+@pytest.mark.parametrize("part", [b"[],", b"{},", b"0,", b'"",'])
+def test_too_many_values_are_refused_before_they_are_read(part: bytes) -> None:
+    with pytest.raises(UserError, match="more than 1,000,000 values"):
+        json_body.parse(b'{"a": [' + part * 1_000_001 + b"0]}")
