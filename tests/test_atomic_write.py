@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import resource
 import signal
@@ -287,3 +288,18 @@ def test_a_folder_is_replaced_as_a_whole_or_stays(tmp_path: Path) -> None:
     assert [path.name for path in folder.parent.iterdir()] == ["folder"]
     with pytest.raises(JobError, match="Cannot write"), atomic_write.replace_folder(folder / "b" / "c"):
         pass
+
+
+def test_a_file_that_is_there_is_not_created_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    atomic_write.create_text(tmp_path / "a", "größe")
+    atomic_write.create_text(tmp_path / "a", "other")
+    monkeypatch.setattr(Path, "hardlink_to", no_links)
+    atomic_write.create_text(tmp_path / "b", "größe")
+    atomic_write.create_text(tmp_path / "b", "other")
+    assert {path.name: path.read_text("utf-8") for path in tmp_path.iterdir()} == {"a": "größe", "b": "größe"}
+    with pytest.raises(JobError, match="Cannot write"):
+        atomic_write.create_text(tmp_path / "gone" / "a", "b")
+
+
+def no_links(path: Path, target: Path) -> None:
+    raise OSError(errno.EPERM, "Operation not permitted")

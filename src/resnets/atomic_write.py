@@ -143,6 +143,22 @@ def write_text(path: str | Path, content: str) -> None:
     write_bytes(path, content.encode("utf-8", "surrogateescape"))
 
 
+def create_text(path: str | Path, content: str) -> None:
+    """As `write_text`, but a file that is there, or that another process creates at the same moment, stays as it is."""
+    path = Path(path)
+    with _explain_write_errors(path), tempfile.TemporaryDirectory(dir=path.parent, prefix=TEMPORARY_PREFIX) as folder:
+        own = Path(folder) / path.name
+        write_text(own, content)
+        try:
+            path.hardlink_to(own)
+        except FileExistsError:
+            return
+        except OSError:  # FAT, some network file systems
+            if not path.exists():
+                own.replace(path)
+        _flush_folder(path.parent)
+
+
 def write_csv(path: str | Path, rows: Sequence[Mapping[str, Any]]) -> None:
     """Write `rows` as a CSV file with all their keys as columns; None is an empty cell."""
     text = io.StringIO(newline="")

@@ -44,6 +44,7 @@ FILES = {
 }
 FOLDERS = {
     "predict sort-into": "predict {net} {data} --sort-into {out}",
+    "predict parquet": "predict {net} {data} --parquet {out}",
     "evaluate": "evaluate {net} {data} --split all --out {out}",
     "get": "data get shapes {out} --count 30",
     "shard": "data shard {data} {out}",

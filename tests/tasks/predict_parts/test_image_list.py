@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from resnets.errors import UserError
+from resnets.errors import JobError, UserError
 from resnets.tasks.predict_parts import image_list
 
 PATHS = st.lists(st.text("ab /\n\r\u00e9\U0001f600", min_size=1, max_size=5), max_size=30)
@@ -23,13 +23,21 @@ def test_each_path_is_in_one_part_of_one_shard(
     folder = tmp_path_factory.getbasetemp()
     with (folder / image_list.FILE).open("wb") as file:
         images = image_list.scan(iter(paths), size, file)
-    parts = [image_list.read_part(folder, images.span(number)) for number in range(len(images))]
+    parts = [image_list.read_part(folder, images.part(number)) for number in range(len(images))]
     assert [path for part in parts for path in part] == paths
     assert all(len(part) == size for part in parts[:-1])
     assert images.count == len(paths)
     assert images == image_list.scan(paths, size)  # also without a file
     found = [number for index in range(shards) for number in image_list.in_shard(len(images), (index + 1, shards))]
     assert sorted(found) == list(range(len(images)))
+
+
+def test_a_list_that_was_replaced_is_noticed(tmp_path: Path) -> None:
+    with (tmp_path / image_list.FILE).open("wb") as file:
+        images = image_list.scan(["a", "b", "c"], 2, file)
+    (tmp_path / image_list.FILE).write_bytes(b"a\0c\0b\0")
+    with pytest.raises(JobError, match="was replaced by another list"):
+        image_list.read_part(tmp_path, images.part(0))
 
 
 def test_other_lists_have_other_hashes_and_relative_paths_are_noticed() -> None:

@@ -8,6 +8,7 @@ import pytest
 
 from resnets.errors import UserError
 from resnets.tasks.predict_parts import job_settings
+from resnets.tasks.predict_parts.image_list import Part
 
 SETTINGS = {"model_sha256": "a" * 64, "images": 12, "options": {"top_k": 2}, "precision": "fp32"}
 
@@ -15,10 +16,10 @@ SETTINGS = {"model_sha256": "a" * 64, "images": 12, "options": {"top_k": 2}, "pr
 def test_settings_are_read_back(tmp_path: Path) -> None:
     assert job_settings.read(tmp_path) is None
     assert job_settings.read(tmp_path / "new") is None
-    job_settings.write(tmp_path, SETTINGS)
-    found = job_settings.read(tmp_path)
-    assert found == SETTINGS
-    job_settings.check_same(tmp_path, found, SETTINGS)
+    assert job_settings.begin(tmp_path, SETTINGS) == job_settings.read(tmp_path) == SETTINGS
+    job_settings.check_same(tmp_path, SETTINGS, SETTINGS)
+    # Of two processes that begin at the same moment, the second one finds the settings of the first.
+    assert job_settings.begin(tmp_path, SETTINGS | {"images": 13}) == SETTINGS
 
 
 @pytest.mark.parametrize("content", [b"{", b"[]", b"\xff"])
@@ -47,13 +48,12 @@ def test_what_differs_is_said(changed: dict, said: str, tmp_path: Path) -> None:
 
 
 def test_the_name_of_a_part_depends_on_all_that_decides_its_bytes() -> None:
+    parts = [Part(number, 0, 9, sha256) for number in (0, 1) for sha256 in ("a", "b")]
     names = {
-        job_settings.part_name(number, paths, settings)
-        for number in (0, 1)
-        for paths in (["a", "b"], ["ab"])
+        job_settings.part_name(part, settings)
+        for part in parts
         for settings in (SETTINGS, SETTINGS | {"precision": "bf16"})
     }
     assert len(names) == 8
-    assert job_settings.part_name(0, ["a"], SETTINGS) == job_settings.part_name(
-        0, ["a"], dict(reversed(SETTINGS.items()))
-    )
+    reordered = dict(reversed(SETTINGS.items()))
+    assert job_settings.part_name(parts[0], SETTINGS) == job_settings.part_name(parts[0], reordered)

@@ -134,6 +134,7 @@ def test_a_killed_process_is_resumed_to_the_same_bytes(world: World, tmp_path: P
     before = {name: (folder / name).stat().st_ino for name in parts_in(folder)}
     assert 3 <= len(before) < 17
     (folder / f"{TEMPORARY_PREFIX}abc.parquet").write_bytes(b"half of a part")
+    (folder / f"{TEMPORARY_PREFIX}def").mkdir()
     found = world.predict(str(folder), resume=True)
     assert found.computed == 17 - len(before)
     assert {name: (folder / name).stat().st_ino for name in before} == before  # they were not written again

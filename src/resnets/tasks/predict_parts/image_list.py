@@ -3,17 +3,27 @@
 from __future__ import annotations  # array[int] is a type for checkers only
 
 import hashlib
+import itertools
 import os
 from array import array
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, NamedTuple
 
-from resnets.errors import UserError
+from resnets.errors import JobError, UserError
 
 FILE = "_paths"  # each path as UTF-8, followed by a zero byte
 END = b"\0"
+
+
+class Part(NamedTuple):
+    """The place of a part in the list: its number, from 0, its first byte, the byte after its last, and the SHA-256 of them."""
+
+    number: int
+    start: int
+    end: int
+    sha256: str
 
 
 @dataclass(frozen=True)
@@ -25,20 +35,22 @@ class ImageList:
         sha256: of the bytes of the file.
         has_relative_paths: whether the list means other files in another working directory.
         ends: the byte after the last path of each part.
+        digests: the SHA-256 of each part, 32 bytes each.
     """
 
     count: int
     sha256: str
     has_relative_paths: bool
     ends: array[int]
+    digests: bytes
 
     def __len__(self) -> int:
         """The number of parts."""
         return len(self.ends)
 
-    def span(self, number: int) -> tuple[int, int]:
-        """The first byte of the part `number`, from 0, and the byte after it."""
-        return (self.ends[number - 1] if number else 0), self.ends[number]
+    def part(self, number: int) -> Part:
+        start = self.ends[number - 1] if number else 0
+        return Part(number, start, self.ends[number], self.digests[32 * number : 32 * number + 32].hex())
 
 
 def scan(paths: Iterable[str], images_per_part: int, file: BinaryIO | None = None) -> ImageList:
@@ -47,29 +59,38 @@ def scan(paths: Iterable[str], images_per_part: int, file: BinaryIO | None = Non
     Raises:
         UserError: a path is not UTF-8, which Parquet needs.
     """
-    digest, ends = hashlib.sha256(), array("q")
+    digest, ends, digests = hashlib.sha256(), array("q"), bytearray()
     count = size = 0
     has_relative_paths = False
-    for path in paths:
-        content = _encoded(path)
-        size += len(content)
-        if count % images_per_part:
-            ends[-1] = size
-        else:
-            ends.append(size)
-        count += 1
-        has_relative_paths = has_relative_paths or not os.path.isabs(path)
+    for some in _batched(paths, images_per_part):
+        content = b"".join(map(_encoded, some))
+        count, size = count + len(some), size + len(content)
+        ends.append(size)
+        digests += hashlib.sha256(content).digest()
         digest.update(content)
+        has_relative_paths = has_relative_paths or not all(map(os.path.isabs, some))
         if file is not None:
             file.write(content)
-    return ImageList(count, digest.hexdigest(), has_relative_paths, ends)
+    return ImageList(count, digest.hexdigest(), has_relative_paths, ends, bytes(digests))
 
 
-def read_part(folder: Path, span: tuple[int, int]) -> list[str]:
-    """The paths of the part at `span` of the list in `folder`."""
+def _batched(paths: Iterable[str], size: int) -> Iterator[list[str]]:
+    remaining = iter(paths)
+    while some := list(itertools.islice(remaining, size)):
+        yield some
+
+
+def read_part(folder: Path, part: Part) -> list[str]:
+    """The paths of a part of the list in `folder`.
+
+    Raises:
+        JobError: the list was replaced by another one.
+    """
     with (folder / FILE).open("rb") as file:
-        file.seek(span[0])
-        content = file.read(span[1] - span[0])
+        file.seek(part.start)
+        content = file.read(part.end - part.start)
+    if hashlib.sha256(content).hexdigest() != part.sha256:
+        raise JobError(f"'{folder / FILE}' was replaced by another list while its parts were computed.")
     return content.decode().split(END.decode())[:-1]
 
 

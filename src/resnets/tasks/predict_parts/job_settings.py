@@ -11,7 +11,7 @@ from resnets import atomic_write
 from resnets.errors import UserError
 from resnets.inference.exported.exported_runner import ExportedRunner
 from resnets.message_format import format_list, printable
-from resnets.tasks.predict_parts.image_list import ImageList
+from resnets.tasks.predict_parts.image_list import ImageList, Part
 from resnets.tasks.trained_model import TrainedModel
 
 FILE = "_settings.json"
@@ -64,10 +64,10 @@ def _computed_by(model: TrainedModel) -> dict[str, str]:
     return {"backend": model.runner.backend, "precision": model.runner.precision}
 
 
-def part_name(number: int, paths: Sequence[str], settings: Mapping[str, Any]) -> str:
+def part_name(part: Part, settings: Mapping[str, Any]) -> str:
     """The name of a part: its number, so that names sort as the list does, and a hash of what decides its bytes."""
-    content = json.dumps([settings, list(paths)], sort_keys=True)
-    return f"part-{number:07d}-{hashlib.sha256(content.encode()).hexdigest()[:NAME_DIGITS]}{PARQUET}"
+    content = json.dumps([settings, part.sha256], sort_keys=True)
+    return f"part-{part.number:07d}-{hashlib.sha256(content.encode()).hexdigest()[:NAME_DIGITS]}{PARQUET}"
 
 
 def read(folder: Path) -> dict[str, Any] | None:
@@ -90,8 +90,12 @@ def read(folder: Path) -> dict[str, Any] | None:
     raise UserError(f"'{folder / FILE}' cannot be read: {reason}. Choose another folder.")
 
 
-def write(folder: Path, settings: Mapping[str, Any]) -> None:
-    atomic_write.write_text(folder / FILE, json.dumps(settings, indent=1, sort_keys=True) + "\n")
+def begin(folder: Path, settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Write the settings, unless another process has begun a job in the folder meanwhile; return those that are there."""
+    atomic_write.create_text(folder / FILE, json.dumps(settings, indent=1, sort_keys=True) + "\n")
+    found = read(folder)
+    assert found is not None
+    return found
 
 
 def check_same(folder: Path, begun: Mapping[str, Any], own: Mapping[str, Any]) -> None:

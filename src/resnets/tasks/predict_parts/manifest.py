@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
@@ -39,11 +40,11 @@ def write_if_complete(job: PartsJob, images: ImageList) -> dict[str, Any] | None
     errors: Counter[str] = Counter()
     count = 0
     for number in range(len(images)):
-        paths = image_list.read_part(folder, images.span(number))
-        path = folder / job.name_of(number, paths)
+        part = images.part(number)
+        path = job.path_of(part)
         if not path.exists():
             return None
-        for error in _read_errors(path, paths):
+        for error in _read_errors(path, image_list.read_part(folder, part)):
             count += error is not None
             if error is not None:
                 kind = kind_of(error)
@@ -53,7 +54,12 @@ def write_if_complete(job: PartsJob, images: ImageList) -> dict[str, Any] | None
         "settings": dict(job.settings),
     }  # fmt: skip
     _remove_half_written(folder)
-    atomic_write.write_text(folder / FILE, json.dumps(manifest, indent=1, sort_keys=True) + "\n")
+    try:
+        atomic_write.write_text(folder / FILE, json.dumps(manifest, indent=1, sort_keys=True) + "\n")
+    except JobError:
+        # Another process has written it, and removed what was half written.
+        if read(folder) is None:
+            raise
     return manifest
 
 
@@ -91,5 +97,8 @@ def _read_errors(path: Path, paths: list[str]) -> list[str | None]:
 
 def _remove_half_written(folder: Path) -> None:
     """Remove what killed processes have left. All parts are there, so nobody needs one that is still being written."""
-    for path in folder.glob(f"{atomic_write.TEMPORARY_PREFIX}*{PARQUET}"):
-        path.unlink(missing_ok=True)
+    for path in folder.glob(f"{atomic_write.TEMPORARY_PREFIX}*"):
+        if path.is_dir():
+            shutil.rmtree(path, ignore_errors=True)
+        else:
+            path.unlink(missing_ok=True)

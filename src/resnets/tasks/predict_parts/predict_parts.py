@@ -20,7 +20,7 @@ from resnets.tasks.inputs import image_paths, predict_options, unread_images
 from resnets.tasks.inputs.batching import check_options
 from resnets.tasks.outputs import keep_apart
 from resnets.tasks.predict_parts import image_list, job_settings, manifest, parquet_columns, ray_scheduler
-from resnets.tasks.predict_parts.image_list import ImageList
+from resnets.tasks.predict_parts.image_list import ImageList, Part
 from resnets.tasks.predict_parts.scorer import PartsJob, Receipt, Scorer, load_models
 from resnets.tasks.trained_model import TrainedModel
 
@@ -98,17 +98,14 @@ def predict_parts(
     images = _list_images(folder, found, images_per_part, stored=begun is not None)
     settings = job_settings.settings_of(models[0], digests, images, options, batch, images_per_part)
     if begun is None:
-        job_settings.write(folder, settings)
-        begun = job_settings.read(folder) or settings  # another process may have begun another job meanwhile
+        begun = job_settings.begin(folder, settings)
     job_settings.check_same(folder, begun, settings)
     job = PartsJob(str(folder), checkpoints, settings, options, device, workers)
     missing = _missing_parts(job, images, own_shard, resume)
     start = time.monotonic()
-    if ray is None:
-        done = _score(Scorer(job, models), missing, images)
-    else:
-        spans = [(number, images.span(number)) for number in missing]
-        done = ray_scheduler.score(job, spans, ray, ray_actors)
+    done: Iterator[Receipt | None] = (
+        map(Scorer(job, models).score, missing) if ray is None else ray_scheduler.score(job, missing, ray, ray_actors)
+    )
     counts: Counter[str] = Counter()
     for receipt in progress_bar(done, description="predicting", total=len(missing), unit="parts"):
         if receipt is not None:
@@ -163,26 +160,18 @@ def _list_images(folder: Path, paths: Iterable[str], images_per_part: int, *, st
         return image_list.scan(paths, images_per_part, stream)
 
 
-def _missing_parts(job: PartsJob, images: ImageList, shard: tuple[int, int], resume: bool) -> list[int]:
-    """The numbers of the parts of the shard that are not there.
+def _missing_parts(job: PartsJob, images: ImageList, shard: tuple[int, int], resume: bool) -> list[Part]:
+    """The parts of the shard that are not there.
 
     Raises:
         UserError: some are there, and the job is not resumed.
     """
-    folder = Path(job.folder)
-    present = manifest.find_parts(folder)
-    own = list(image_list.in_shard(len(images), shard))
-    missing = [
-        number for number in own if job.name_of(number, image_list.read_part(folder, images.span(number))) not in present
-    ] if present else own  # fmt: skip
+    present = manifest.find_parts(Path(job.folder))
+    own = [images.part(number) for number in image_list.in_shard(len(images), shard)]
+    missing = [part for part in own if job.path_of(part).name not in present]
     if len(missing) < len(own):
-        there = f"{len(own) - len(missing):,} of {len(own):,} parts are in '{folder}'"
+        there = f"{len(own) - len(missing):,} of {len(own):,} parts are in '{job.folder}'"
         if not resume:
             raise UserError(f"{there}: compute the others with `resume=True`.")
-        log(f"{there}")
+        log(there)
     return missing
-
-
-def _score(scorer: Scorer, missing: Iterable[int], images: ImageList) -> Iterator[Receipt | None]:
-    for number in missing:
-        yield scorer.score(number, images.span(number))

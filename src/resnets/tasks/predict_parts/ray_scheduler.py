@@ -9,11 +9,13 @@ import logging
 import os
 import socket
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from resnets.disable_telemetry import telemetry_disabled
 from resnets.errors import JobError, UserError
 from resnets.inference.optional_packages import import_optional
+from resnets.tasks.predict_parts.image_list import Part
 from resnets.tasks.predict_parts.scorer import PartsJob, Receipt, Scorer
 
 AUTO = "auto"
@@ -44,10 +46,8 @@ def check_address(address: str) -> None:
         ) from None
 
 
-def score(
-    job: PartsJob, spans: Sequence[tuple[int, tuple[int, int]]], address: str, actors: int | None = None
-) -> Iterator[Receipt | None]:
-    """Let actors compute parts, given the number and the span of each; yields receipts in any order.
+def score(job: PartsJob, parts: Sequence[Part], address: str, actors: int | None = None) -> Iterator[Receipt | None]:
+    """Let actors compute parts; yields receipts in any order.
 
     Args:
         address: of a cluster; "auto" for that of this machine, which is started if there is none. A program that has called
@@ -60,14 +60,14 @@ def score(
     """
     if actors is not None and actors < 1:
         raise UserError(f"`ray_actors` must be 1 or more; received {actors}.")
-    if not spans:
+    if not parts:
         return
     ray = import_ray()
     started = not ray.is_initialized()
     if started:
         _connect(ray, address)
     try:
-        yield from _run(ray, job, spans, actors)
+        yield from _run(ray, job, parts, actors)
     except ray.exceptions.RayError as error:
         raise JobError(f"A part could not be computed: {_last_line(error)}") from error
     finally:
@@ -84,9 +84,7 @@ def _connect(ray: Any, address: str) -> None:
         raise UserError(f"`ray={address}`: the cluster cannot be used: {_last_line(error)}") from error
 
 
-def _run(
-    ray: Any, job: PartsJob, spans: Sequence[tuple[int, tuple[int, int]]], actors: int | None
-) -> Iterator[Receipt | None]:
+def _run(ray: Any, job: PartsJob, parts: Sequence[Part], actors: int | None) -> Iterator[Receipt | None]:
     context = ray.data.DataContext.get_current()
     context.enable_progress_bars = False
     logging.getLogger("ray.data").setLevel(logging.WARNING)
@@ -94,7 +92,9 @@ def _run(
     cpus = int(resources.get("CPU", 1))
     gpus = 0 if job.device == "cpu" else int(resources.get("GPU", 0))
     most = actors or gpus or max(cpus // CPUS_PER_ACTOR, 1)
-    rows = [{"part": number, "start": start, "end": end} for number, (start, end) in spans]
+    if job.workers is None:
+        job = replace(job, workers=max(cpus // most, 1))
+    rows = [part._asdict() for part in parts]
     dataset = ray.data.from_items(rows, override_num_blocks=min(len(rows), MOST_BLOCKS)).map_batches(
         _Actor,
         fn_constructor_args=(job, os.getcwd()),
@@ -118,10 +118,9 @@ class _Actor:
         self.scorer = Scorer(job)
 
     def __call__(self, batch: Mapping[str, Any]) -> dict[str, list[Any]]:
-        receipts = [
-            self.scorer.score(int(number), (int(start), int(end))) or Receipt(int(number), 0, 0, 0.0)
-            for number, start, end in zip(batch["part"], batch["start"], batch["end"], strict=True)
-        ]
+        rows = zip(*(batch[name].tolist() for name in Part._fields), strict=True)
+        parts = [Part(*row) for row in rows]
+        receipts = [self.scorer.score(part) or Receipt(part.number, 0, 0, 0.0) for part in parts]
         return {name: [getattr(each, name) for each in receipts] for name in Receipt._fields}
 
 

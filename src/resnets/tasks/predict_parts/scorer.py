@@ -18,6 +18,7 @@ from resnets.inference.exported import int8_files
 from resnets.tasks import load_model
 from resnets.tasks.exported.exported_model import ExportedModel
 from resnets.tasks.predict_parts import image_list, job_settings, parquet_columns
+from resnets.tasks.predict_parts.image_list import Part
 from resnets.tasks.trained_model import TrainedModel
 
 HASH_THREADS = 2  # the files were just read, so they are in memory
@@ -43,9 +44,9 @@ class PartsJob:
     device: str
     workers: int | None
 
-    def name_of(self, number: int, paths: Sequence[str]) -> str:
-        """The name of the part `number`, from 0, with these images."""
-        return job_settings.part_name(number, paths, self.settings)
+    def path_of(self, part: Part) -> Path:
+        """The file of a part."""
+        return Path(self.folder) / job_settings.part_name(part, self.settings)
 
 
 class Receipt(NamedTuple):
@@ -83,17 +84,17 @@ class Scorer:
             },
         }  # fmt: skip
 
-    def score(self, number: int, span: tuple[int, int]) -> Receipt | None:
-        """Write the part `number`, whose paths are at `span` of the list; None if it is there.
+    def score(self, part: Part) -> Receipt | None:
+        """Write a part; None if it is there.
 
         Raises:
-            JobError: it cannot be written, or the network's output is not a number.
+            JobError: it cannot be written, the list was replaced, or the network's output is not a number.
         """
-        job, folder, start = self.job, Path(self.job.folder), time.monotonic()
-        paths = image_list.read_part(folder, span)
-        path = folder / job.name_of(number, paths)
+        job, start = self.job, time.monotonic()
+        path = job.path_of(part)
         if path.exists():
             return None
+        paths = image_list.read_part(Path(job.folder), part)
         model, *others = self.models
         # Without a length, so that how a part is computed does not depend on its size.
         stream = model.stream(
@@ -103,7 +104,7 @@ class Scorer:
         pairs = list(zip(stream, hashed, strict=True))
         predictions, digests = [each for each, _ in pairs], [digest for _, digest in pairs]
         content = parquet_columns.encode(
-            model.task, predictions, digests, job.settings["model_sha256"], {"part": number, **self.metadata}
+            model.task, predictions, digests, job.settings["model_sha256"], {"part": part.number, **self.metadata}
         )
         try:
             atomic_write.write_bytes(path, content)
@@ -112,7 +113,7 @@ class Scorer:
             if not path.exists():
                 raise
         errors = sum(each.error is not None for each in predictions)
-        return Receipt(number, len(predictions), errors, time.monotonic() - start)
+        return Receipt(part.number, len(predictions), errors, time.monotonic() - start)
 
 
 def load_models(
