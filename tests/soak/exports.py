@@ -26,7 +26,7 @@ from resnets.data.image.preprocess import Preprocess
 from resnets.export import graph
 from resnets.export.certificate import proof_images
 from resnets.export.certificate.certificate import RuntimeProof
-from resnets.export.certificate.certify import prove
+from resnets.export.certificate.certify import prove_all
 from resnets.export.certificate.evidence import Evidence, collect
 from resnets.export.certificate.proof_runtimes import runtime_choices
 from resnets.export.traced_graph import FORMATS, TracedGraph
@@ -60,9 +60,8 @@ FAMILIES = (
 def fault_proofs(fault: str, made: export_faults.Made, to: str, evidence: Evidence) -> Iterator[RuntimeProof]:
     """What each runtime that reads the format says of an export with a fault; "" for none."""
     contents, metadata = export_faults.contents_with(fault, made, to)
-    for candidate in runtime_choices(to, contents, metadata):
-        if not candidate.default:
-            yield prove(candidate, evidence)
+    choices = [each for each in runtime_choices(to, contents, metadata) if not each.default]
+    yield from prove_all(choices, evidence)[0]
 
 
 def run_faults(formats: Sequence[str], faults: Sequence[str] = export_faults.ALL) -> int:
@@ -114,9 +113,10 @@ def family_proofs(name: str, formats: Sequence[str]) -> Iterator[tuple[str, Runt
         evidence = collect(trained, built.output_names, IMAGES, "normalize")
         traced = TracedGraph(built, "normalize", trained.preprocess.size, checkpoint, file)
         for to in formats:
-            for candidate in runtime_choices(to, traced.contents(to), traced.metadata(to)):
-                if not candidate.default:
-                    yield to, prove(candidate, evidence)
+            choices = [
+                each for each in runtime_choices(to, traced.contents(to), traced.metadata(to)) if not each.default
+            ]
+            yield from ((to, proof) for proof in prove_all(choices, evidence)[0])
 
 
 def run_families(formats: Sequence[str], names: Sequence[str] = FAMILIES) -> int:

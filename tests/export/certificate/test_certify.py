@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import re
 from collections.abc import Sequence
 from dataclasses import replace
@@ -23,7 +24,7 @@ from resnets.errors import JobError
 from resnets.export import graph
 from resnets.export.certificate import certify as certificate_module
 from resnets.export.certificate import proof_images
-from resnets.export.certificate.certify import certify, check_comparison, prove
+from resnets.export.certificate.certify import certify, check_comparison, prove, prove_all
 from resnets.export.certificate.evidence import Evidence, collect
 from resnets.export.certificate.proof_batches import make
 from resnets.export.certificate.proof_runtimes import RuntimeChoice, runtime_choices
@@ -31,6 +32,7 @@ from resnets.export.certificate.reference import Reference
 from resnets.inference.exported import runtimes
 from resnets.inference.exported.metadata import FEATURES, LOGITS, PROBABILITIES
 from resnets.tasks import load_model
+from resnets.tasks.trained_model import TrainedModel
 
 NAMES = (PROBABILITIES, LOGITS, FEATURES)
 IMAGES = proof_images.of_scikit_learn()
@@ -103,6 +105,41 @@ def test_a_graph_with_a_fault_is_refused(fault: str, made: Made, evidence: Evide
     proof = prove(candidate(GraphRuntime(export_faults.graph_with(fault, made))), evidence)
     assert "limit" in proof.failing
     assert max(each.value / each.limit for each in proof.differences) > 4
+
+
+class ExactRuntime:
+    """Computes in float64, so that it is right wherever float32 is not."""
+
+    name, version, precision = "torch", "", "f32"
+
+    def __init__(self, reference: Reference) -> None:
+        self.reference = reference.in_float64()
+
+    def run(self, images: np.ndarray, outputs: Sequence[str]) -> list[np.ndarray]:
+        found = self.reference.outputs(images)
+        return [found[name].astype(np.float32) for name in outputs]
+
+
+def test_a_network_that_float32_computes_badly_has_wider_limits(made: Made, evidence: Evidence) -> None:
+    """Its logits are small differences of large numbers, which cancel for the images of the comparison."""
+    net = copy.deepcopy(made.model.model)
+    features = torch.from_numpy(np.concatenate([batch.expected[FEATURES] for batch in evidence.batches])).double()
+    mean = features.mean(0)
+    constant = mean - mean @ torch.linalg.pinv(features - mean) @ (
+        features - mean
+    )  # its product with each image is the same
+    with torch.no_grad():
+        net.head.fc.weight += (constant * 1e4 / (constant @ mean)).float()
+        net.head.fc.bias -= 1e4
+    model = TrainedModel(made.model.task, net, export_faults.PREPROCESS, precision="fp32")
+    cancelling = collect(model, NAMES, IMAGES, "normalize")
+    exact = candidate(ExactRuntime(cancelling.reference))
+    assert "logits" in prove(exact, cancelling).failing
+    (proof,), judged = prove_all([exact], cancelling)
+    assert proof.failing == ""
+    (limit,) = (each.limit for each in proof.differences if each.output == LOGITS)
+    assert limit == 3 * judged.rounding[LOGITS] > 1e-4
+    assert len(check_comparison(judged)) == 3
 
 
 class LastImageWrong(GraphRuntime):

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from resnets.errors import JobError
-from resnets.export.certificate.compare_outputs import Difference
+from resnets.export.certificate.compare_outputs import ROUNDING_FACTOR, Difference
 from resnets.export.certificate.proof_images import ProofImages
 from resnets.message_format import pluralize
 
@@ -101,6 +101,7 @@ class Certificate:
         processor: `hardware.describe`.
         runtimes: those that read the format.
         reference: what computes the right outputs, `network`, and what resizes the images for it, `resizing`.
+        rounding: of each output, what the rounding of float32 alone does to it; empty where no limit was raised by that.
         made_faults: faults that this comparison was tried with, and refused.
     """
 
@@ -114,6 +115,7 @@ class Certificate:
     images: ProofImages
     reference: Mapping[str, str]
     runtimes: tuple[RuntimeProof, ...]
+    rounding: Mapping[str, float]
     made_faults: tuple[MadeFault, ...]
     versions: Mapping[str, str]
 
@@ -142,6 +144,9 @@ class Certificate:
         yield f"reference: the checkpoint in {self.reference['network']}; images resized by {self.reference['resizing']}"
         if not self.images.yours:
             yield "these are not your images, and prove less: `images` takes a folder of yours"
+        if self.rounding:
+            changes = ", ".join(f"{name} by {value:.2g}" for name, value in self.rounding.items())
+            yield f"limits are {ROUNDING_FACTOR} times what rounding in float32 changes, where that is more: {changes}"
         faults = ", ".join(f"{each.name} ({each.seen.output} {each.seen.value:.2g})" for each in self.made_faults)
         yield f"{pluralize(len(self.made_faults), 'fault')} made on purpose, all refused: {faults}"
 
@@ -153,6 +158,7 @@ class Certificate:
             "preprocess": self.preprocess, "processor": dict(self.processor), "images": self.images.to_dict(),
             "reference": dict(self.reference),
             "batches": list(BATCHES), "layouts": list(LAYOUTS), "runtimes": [each.to_dict() for each in self.runtimes],
+            "rounding_of_float32": dict(self.rounding),
             "refused_faults": [each.to_dict() for each in self.made_faults], "versions": dict(self.versions),
         }  # fmt: skip
 

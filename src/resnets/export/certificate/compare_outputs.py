@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -17,6 +18,7 @@ Outputs = Mapping[str, np.ndarray]  # by name, each with the images as first dim
 # `tests/soak/exports.py faults` measures 17 faults.
 RELATIVE_LIMIT = 1e-4
 PROBABILITY_LIMIT = 1e-3  # absolute
+ROUNDING_FACTOR = 3  # times what the rounding of float32 does to an output is allowed, if it is more than the limit
 SOFTMAX = "softmax of logits"
 # Fractions of the largest logits: numbers below the first are too small for the errors of float32 to be measured by them; the
 # second is as much of RELATIVE_LIMIT as these errors.
@@ -68,21 +70,24 @@ class OutputPair:
 
 
 def differences(
-    batches: Sequence[OutputPair], limits: Sequence[Mapping[str, float]] | None = None
+    batches: Sequence[OutputPair],
+    limits: Sequence[Mapping[str, float]] | None = None,
+    rounding: Mapping[str, float] = MappingProxyType({}),
 ) -> tuple[Difference, ...]:
     """The difference of each output that is the largest part of its limit, over all images of all batches.
 
     Args:
         limits: of each batch and output; None for those above, and for labels that differ only where two classes are equal but
             for rounding.
+        rounding: what the rounding of float32 alone does to outputs, as `relative` measures it.
     """
     found = []
     for name in batches[0].expected:
         values = relative(name, batches)
-        allowed = [limit(name)] * len(batches) if limits is None else [each[name] for each in limits]
+        allowed = [limit(name, rounding)] * len(batches) if limits is None else [each[name] for each in limits]
         worst = int(np.argmax(np.divide(values, allowed)))
         found.append(Difference(name, values[worst], allowed[worst], batches[worst].where))
-    return tuple(found) if limits is not None else (*found, *_of_labels(batches))
+    return tuple(found) if limits is not None else (*found, *_of_labels(batches, limit(LOGITS, rounding)))
 
 
 def with_softmax(outputs: Outputs) -> Outputs:
@@ -94,9 +99,10 @@ def with_softmax(outputs: Outputs) -> Outputs:
     return {**outputs, SOFTMAX: powers / powers.sum(1, keepdims=True)}
 
 
-def limit(name: str) -> float:
-    """The limit of the differences of an output: absolute for probabilities, relative for others."""
-    return PROBABILITY_LIMIT if name in (PROBABILITIES, SOFTMAX) else RELATIVE_LIMIT
+def limit(name: str, rounding: Mapping[str, float] = MappingProxyType({})) -> float:
+    """The limit of the differences of an output: absolute for probabilities, relative for others; see `differences`."""
+    least = PROBABILITY_LIMIT if name in (PROBABILITIES, SOFTMAX) else RELATIVE_LIMIT
+    return max(least, ROUNDING_FACTOR * rounding.get(name, 0))
 
 
 def relative(name: str, batches: Sequence[OutputPair]) -> list[float]:
@@ -134,7 +140,7 @@ def _lower_median(values: np.ndarray) -> float:
     return float(np.quantile(values, 0.5, method="lower"))
 
 
-def _of_labels(batches: Sequence[OutputPair]) -> Iterator[Difference]:
+def _of_labels(batches: Sequence[OutputPair], logits_limit: float) -> Iterator[Difference]:
     """Where a label is another: by how much the logit of the right one is higher in the reference; nothing if all are the same.
 
     The margin is relative to what an ordinary class changes by from image to image, so no large bias can hide it.
@@ -154,7 +160,7 @@ def _of_labels(batches: Sequence[OutputPair]) -> Iterator[Difference]:
                 margins.append((float(margin / scale), batch.where))
     if margins:
         value, where = max(margins)
-        yield Difference("margin of another label", value, 2 * RELATIVE_LIMIT, where)
+        yield Difference("margin of another label", value, 2 * logits_limit, where)
 
 
 def gray_levels(images: Sequence[OutputPair]) -> tuple[Difference, ...]:

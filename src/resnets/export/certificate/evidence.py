@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 
 from resnets.export.certificate import proof_batches
-from resnets.export.certificate.compare_outputs import OutputPair, limit, relative
+from resnets.export.certificate.compare_outputs import OutputPair, limit, relative, with_softmax
 from resnets.export.certificate.proof_batches import ProofBatch
 from resnets.export.certificate.proof_images import ProofImages
 from resnets.export.certificate.reference import Reference
@@ -42,6 +43,7 @@ class Evidence:
         predictions: of models that are no `ResNet`, whose outputs are made into masks or boxes; else None.
         threshold: of the scores of objects.
         resized: for a file that resizes; else None.
+        rounding: what the rounding of float32 alone does to each output; empty while the limits need not be raised by it.
     """
 
     images: ProofImages
@@ -50,6 +52,16 @@ class Evidence:
     predictions: list[Any] | None = None
     threshold: float = 0.0
     resized: Resized | None = None
+    rounding: Mapping[str, float] = field(default_factory=dict)
+
+    def with_rounding(self) -> Evidence:
+        """The same with `rounding`: the difference of the outputs in float32 and in float64."""
+        exact = self.reference.in_float64()
+        pairs = [
+            OutputPair("", with_softmax(batch.expected), with_softmax(exact.outputs(batch.frames)))
+            for batch in progress_bar(self.batches, description="reference in float64", unit="batches")
+        ]
+        return replace(self, rounding={name: max(relative(name, pairs)) for name in pairs[0].expected})
 
 
 def collect(trained: TrainedModel, output_names: tuple[str, ...], images: ProofImages, kind: str) -> Evidence:

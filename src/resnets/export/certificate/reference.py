@@ -34,6 +34,11 @@ class Reference:
 
     def __init__(self, task: Task, model: nn.Module, preprocess: Preprocess, output_names: tuple[str, ...]) -> None:
         self.task, self.model, self.preprocess, self.output_names = task, model, preprocess, output_names
+        self.dtype = next(model.parameters()).dtype
+
+    def in_float64(self) -> Reference:
+        """The same network with another rounding: what differs says how far float32 can be trusted."""
+        return Reference(self.task, copy.deepcopy(self.model).double(), self.preprocess, self.output_names)
 
     def describe(self) -> dict[str, str]:
         """`network`: what computes the outputs; `resizing`: what resizes the images, in other code than that of the graph."""
@@ -49,7 +54,7 @@ class Reference:
     def outputs(self, frames: np.ndarray) -> Outputs:
         """The outputs for RGB frames (N, H, W, 3) of 0 to 255, each computed alone."""
         with tf32.disabled(torch.device("cpu")):
-            rows = [self._outputs(image[None]) for image in self.normalize(frames)]
+            rows = [self._outputs(image[None]) for image in self.normalize(frames).to(self.dtype)]
         return {name: torch.cat([row[name] for row in rows]).numpy() for name in self.output_names}
 
     def _outputs(self, images: Tensor) -> dict[str, Tensor]:
