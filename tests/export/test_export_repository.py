@@ -47,20 +47,20 @@ def of_runtime(content: bytes | Path) -> list[tuple[str, str, list[int]]]:
 @pytest.fixture(scope="module")
 def repository(tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = tmp_path_factory.mktemp("repository")
-    run = root / "runs" / 'the "first"'
+    run = root / "runs" / "the first"
     (run / "weights").mkdir(parents=True)
     (run / "recipe.toml").touch()
     shutil.copyfile(exported_files.checkpoint_file(), run / "weights" / "best.safetensors")
     certificate = resnets.export_model(run, root / "models", layout="repository")
     assert certificate.passed
-    assert certificate.path == root / "models" / 'the "first"' / "1" / "model.onnx"
+    assert certificate.path == root / "models" / "the_first" / "1" / "model.onnx"
     return root
 
 
 def test_the_configuration_is_that_of_the_onnx_file(repository: Path) -> None:
-    folder = repository / "models" / 'the "first"'
+    folder = repository / "models" / "the_first"
     config = parsed((folder / "config.pbtxt").read_text())
-    assert (config.name, config.backend, config.max_batch_size) == ('the "first"', "onnxruntime", 16)
+    assert (config.name, config.backend, config.max_batch_size) == ("the_first", "onnxruntime", 16)
     assert config.HasField("dynamic_batching")
     assert of_config(config) == of_runtime(folder / "1" / "model.onnx")
     assert of_config(config)[0] == ("images", "TYPE_UINT8", [-1, *SIZE, 3])
@@ -69,7 +69,7 @@ def test_the_configuration_is_that_of_the_onnx_file(repository: Path) -> None:
 
 
 def test_the_certificate_is_beside_the_file(repository: Path) -> None:
-    folder = repository / "models" / 'the "first"'
+    folder = repository / "models" / "the_first"
     assert sorted(each.relative_to(folder).as_posix() for each in folder.rglob("*.*")) == [
         "1/model.onnx", "1/model.onnx.certificate.json", "config.pbtxt", "labels.txt",
     ]  # fmt: skip

@@ -193,8 +193,9 @@ def test_the_camera_gives_pictures_and_answers_while_it_runs(show: Callable[...,
     assert page.locator(".answer").count() == 1
     page.click("#watch")
     page.locator("#seen .sentence").wait_for(state="detached")
+    track = page.evaluate_handle("() => document.querySelector('video').srcObject.getVideoTracks()[0]")
     page.click("#close-camera")
-    assert page.evaluate("() => document.querySelector('video').srcObject") is None
+    assert track.evaluate("(track) => track.readyState") == "ended"
 
 
 def drawn(page: Any) -> np.ndarray:
@@ -328,7 +329,9 @@ def test_several_models_and_a_token(
     show: Callable[..., Any], detector: Any, scene: Image.Image, tmp_path: Path
 ) -> None:
     scene.save(tmp_path / "scene.png")
-    with serving(reference(), detector, names=("first", "second"), token="a-secret") as address:
+    tiny = tiny_model()
+    gate = Gate(tiny)
+    with serving(tiny, detector, names=("first", "second"), token="a-secret") as address:
         page = show(address)
         field = page.get_by_label("This server asks for its token.")
         for token, outcome in (("wrong", "#status"), ("a-secret", "#model dd")):
@@ -339,8 +342,14 @@ def test_several_models_and_a_token(
         assert "-H 'Authorization: Bearer TOKEN'" in page.locator("#curl").text_content()
         page.set_input_files("#files", tmp_path / "scene.png")
         assert sentences(page, 1) == [sentence(reference().predict(tmp_path / "scene.png")[0])]
+        gate.close()
+        page.set_input_files("#files", tmp_path / "scene.png")
+        gate.wait_for_batch()  # an answer that nobody wants any more
         page.get_by_label("Model", exact=True).select_option("second")
-        page.locator(".answer .box").first.wait_for()
+        page.get_by_role("heading", name="second").wait_for()
+        gate.opened.set()
+        sentences(page, 2)
+        assert page.locator(".answer .over:has(.box)").count() == 2
         assert page.locator("#name").text_content() == "second"
         assert "v1/predict?model=second" in page.locator("#python").text_content()
 

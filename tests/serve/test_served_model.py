@@ -17,25 +17,8 @@ from resnets.serve import served_model
 from resnets.tasks.inputs.batching import Prepared
 
 
-def test_a_name_is_that_of_the_run_or_of_the_file(tmp_path: Path) -> None:
-    for name in (
-        "runs/my flowers/weights/best.safetensors",
-        "runs/my flowers/recipe.toml",
-        "cats.v2.onnx",
-        "cats.safetensors",
-    ):
-        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
-        (tmp_path / name).touch()
-    names = {
-        "runs/my flowers": "my flowers",
-        "runs/my flowers/weights/best.safetensors": "my flowers",
-        "cats.v2.onnx": "cats.v2",
-        "cats.safetensors": "cats",
-    }
-    assert {path: served_model.name_of(str(tmp_path / path)) for path in names} == names
-    assert served_model.name_of("cifar_resnet20.cifar10") == "cifar_resnet20.cifar10"
+def test_a_name_has_the_signs_of_addresses() -> None:
     assert serve(tiny_model(), "my flowers/größe").name == "my_flowers_gr__e"
-    assert serve(tiny_model(), "..").name == "model"
 
 
 def test_models_of_one_name_are_refused(tmp_path: Path) -> None:

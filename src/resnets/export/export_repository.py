@@ -1,7 +1,7 @@
 """Export a model into a model repository, the layout of folders that Triton, KServe and OpenVINO Model Server read.
 
 FOLDER/NAME/1/model.onnx, with its certificate beside it, FOLDER/NAME/config.pbtxt, and FOLDER/NAME/labels.txt with the class
-names, one a line. NAME is that of the run, or of the checkpoint. Other models in FOLDER stay as they are.
+names, one a line. NAME is that which `resnets serve` gives the model. Other models in FOLDER stay as they are.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from resnets.inference.optional_packages import import_optional
 from resnets.progress import log
 from resnets.tasks.trained_model import TrainedModel
 from resnets.weights import checkpoint as checkpoints
-from resnets.weights import local_file
+from resnets.weights import local_file, server_name
 
 REPOSITORY = "repository"
 MODEL, CONFIG, LABELS = (
@@ -39,7 +39,7 @@ def export(
     """Write the folder of the model in the repository `out`; see `resnets.export_model`."""
     file = export_file.find(model)
     root = Path(out) if out is not None else local_file.export_path(file, f"_{REPOSITORY}")
-    folder = root / model_name(file)
+    folder = root / server_name.as_address(server_name.of_path(str(file)))
     if root.exists() and not root.is_dir():
         raise UserError(f"A model repository is a folder; '{root}' is a file.")
     _check_config(folder / CONFIG)
@@ -52,12 +52,6 @@ def export(
     atomic_write.write_text(folder / CONFIG, config(folder.name, graph, len(names)))
     log(f"model repository: '{root}', with the model '{folder.name}'")
     return certificate
-
-
-def model_name(file: Path) -> str:
-    """The name of a checkpoint on a server: that of its run, or of the file."""
-    run = file.absolute().parent.parent
-    return run.name if local_file.is_run_dir(run) else file.name.removesuffix(local_file.SUFFIX)
 
 
 def config(name: str, graph: Any, num_classes: int) -> str:

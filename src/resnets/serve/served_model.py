@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -24,7 +23,7 @@ from resnets.tasks.exported.exported_model import ExportedModel
 from resnets.tasks.inputs.batching import Prepared
 from resnets.tasks.inputs.read_image import read_image
 from resnets.tasks.trained_model import TrainedModel
-from resnets.weights import find_weights, local_file
+from resnets.weights import find_weights, server_name
 
 ENDLESS = 10**9  # images; the rule that chooses a backend takes such a job for a long one
 SIDE = 64  # pixels, of an image of the warm-up where a model takes any size
@@ -109,7 +108,7 @@ def whole_image(height: int, width: int) -> Placement:
 def load(path: str, device: str = "auto", *, backend: str = "auto", precision: str = "auto") -> ServedModel:
     """That of a checkpoint, of a run directory, of a name of the catalog, or of an exported file; raises as `load_model.load`."""
     model = load_model.load(path, device, backend=backend, precision=precision)
-    found = of_loaded(model, name_of(path))
+    found = of_loaded(model, server_name.of_path(path))
     return found if found.sha256 else replace(found, sha256=sha256(find_weights.find_file(path)))
 
 
@@ -126,7 +125,7 @@ def of_loaded(model: TrainedModel, name: str) -> ServedModel:
         heatmaps = None
     runner = _OneJob(model.runner, ENDLESS if has_fixed_size(model) else None)
     served = model.with_runners(runner, heatmaps)
-    address = re.sub(r"[^A-Za-z0-9._-]", "_", name).strip(".") or "model"
+    address = server_name.as_address(name)
     if isinstance(model, ExportedModel):
         digest = int8_files.content_sha256(model.file)
         return ServedModel(address, served, heatmaps is not None, digest, _certificate(model.file.path))
@@ -142,17 +141,6 @@ def load_all(paths: Iterable[str], **options: str) -> list[ServedModel]:
             raise UserError(f"Two models would have the name '{served.name}'; received '{path}' last. Rename its file.")
         models[served.name] = served
     return list(models.values())
-
-
-def name_of(path: str) -> str:
-    """The name of a model by its path: that of its run, or of its file without the suffix."""
-    if not Path(path).exists():
-        return path  # of the catalog
-    resolved = Path(path).resolve()
-    if local_file.is_run_dir(resolved.parent.parent):
-        return resolved.parent.parent.name
-    suffixes = (local_file.SUFFIX, *local_file.EXPORTED)
-    return next((resolved.name.removesuffix(each) for each in suffixes if resolved.name.endswith(each)), resolved.name)
 
 
 def _certificate(file: Path) -> Mapping[str, Any] | None:
