@@ -63,3 +63,27 @@ def test_a_misspelled_name_of_weights_is_not_taken_for_a_network() -> None:
         local_file.find("fasterrcnn_light_tiny.digit_scene")
     with pytest.raises(UserError, match="is the name of a network, not of trained weights"):
         local_file.find("fasterrcnn_light_tiny")
+
+
+def test_a_name_on_a_server_is_that_of_the_run_or_of_the_file(tmp_path: Path) -> None:
+    for name in (
+        "runs/my flowers/weights/best.safetensors",
+        "runs/my flowers/recipe.toml",
+        "cats.v2.onnx",
+        "cats.safetensors",
+    ):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).touch()
+    names = {
+        "runs/my flowers": "my flowers",
+        "runs/my flowers/weights/best.safetensors": "my flowers",
+        "cats.v2.onnx": "cats.v2",
+        "cats.safetensors": "cats",
+    }
+    assert {path: local_file.server_name(str(tmp_path / path)) for path in names} == names
+    assert local_file.server_name("cifar_resnet20.cifar10") == "cifar_resnet20.cifar10"
+
+
+def test_an_address_has_few_signs() -> None:
+    assert local_file.as_address("my flowers/größe") == "my_flowers_gr__e"
+    assert local_file.as_address("..") == "model"

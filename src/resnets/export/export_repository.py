@@ -20,7 +20,7 @@ from resnets.inference.optional_packages import import_optional
 from resnets.progress import log
 from resnets.tasks.trained_model import TrainedModel
 from resnets.weights import checkpoint as checkpoints
-from resnets.weights import local_file, server_name
+from resnets.weights import local_file
 
 REPOSITORY = "repository"
 MODEL, CONFIG, LABELS = (
@@ -39,7 +39,7 @@ def export(
     """Write the folder of the model in the repository `out`; see `resnets.export_model`."""
     file = export_file.find(model)
     root = Path(out) if out is not None else local_file.export_path(file, f"_{REPOSITORY}")
-    folder = root / server_name.as_address(server_name.of_path(str(file)))
+    folder = root / local_file.as_address(local_file.server_name(str(file)))
     if root.exists() and not root.is_dir():
         raise UserError(f"A model repository is a folder; '{root}' is a file.")
     _check_config(folder / CONFIG)

@@ -23,7 +23,7 @@ from resnets.serve.served_model import ServedModel
 from resnets.serve.service import Answer, Service, error_answer, status_of
 from resnets.serve.settings import ServerSettings
 from resnets.tasks.trained_model import TrainedModel
-from resnets.weights import server_name
+from resnets.weights import local_file
 
 CLIENT_WENT_AWAY = 499  # as nginx logs it; nobody receives it
 PROMETHEUS = "text/plain; version=0.0.4; charset=utf-8"
@@ -34,7 +34,7 @@ def of_models(model: TrainedModel | str | Path | Mapping[str, TrainedModel], set
     if isinstance(model, (str, Path)):
         return build([served_model.load(str(model))], settings)
     if isinstance(model, TrainedModel):
-        return build([served_model.of_loaded(model, server_name.of_path(model.name))], settings)
+        return build([served_model.of_loaded(model, local_file.server_name(model.name))], settings)
     return build([served_model.of_loaded(each, name) for name, each in model.items()], settings)
 
 

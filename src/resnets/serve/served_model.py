@@ -23,7 +23,7 @@ from resnets.tasks.exported.exported_model import ExportedModel
 from resnets.tasks.inputs.batching import Prepared
 from resnets.tasks.inputs.read_image import read_image
 from resnets.tasks.trained_model import TrainedModel
-from resnets.weights import find_weights, server_name
+from resnets.weights import find_weights, local_file
 
 ENDLESS = 10**9  # images; the rule that chooses a backend takes such a job for a long one
 SIDE = 64  # pixels, of an image of the warm-up where a model takes any size
@@ -108,7 +108,7 @@ def whole_image(height: int, width: int) -> Placement:
 def load(path: str, device: str = "auto", *, backend: str = "auto", precision: str = "auto") -> ServedModel:
     """That of a checkpoint, of a run directory, of a name of the catalog, or of an exported file; raises as `load_model.load`."""
     model = load_model.load(path, device, backend=backend, precision=precision)
-    found = of_loaded(model, server_name.of_path(path))
+    found = of_loaded(model, local_file.server_name(path))
     return found if found.sha256 else replace(found, sha256=sha256(find_weights.find_file(path)))
 
 
@@ -125,7 +125,7 @@ def of_loaded(model: TrainedModel, name: str) -> ServedModel:
         heatmaps = None
     runner = _OneJob(model.runner, ENDLESS if has_fixed_size(model) else None)
     served = model.with_runners(runner, heatmaps)
-    address = server_name.as_address(name)
+    address = local_file.as_address(name)
     if isinstance(model, ExportedModel):
         digest = int8_files.content_sha256(model.file)
         return ServedModel(address, served, heatmaps is not None, digest, _certificate(model.file.path))

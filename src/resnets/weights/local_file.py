@@ -86,6 +86,24 @@ def is_run_dir(path: str | Path) -> bool:
     return (Path(path) / "recipe.toml").is_file() and (Path(path) / BEST.parent).is_dir()
 
 
+def server_name(path: str) -> str:
+    """The name of the model at `path` on a server and in a model repository: that of its run, or of its file without the suffix;
+    of a name of the catalog, itself.
+    """
+    if not Path(path).exists():
+        return path
+    resolved = Path(path).resolve()
+    if is_run_dir(resolved.parent.parent):
+        return resolved.parent.parent.name
+    suffixes = (SUFFIX, *EXPORTED)
+    return next((resolved.name.removesuffix(each) for each in suffixes if resolved.name.endswith(each)), resolved.name)
+
+
+def as_address(name: str) -> str:
+    """The name with letters, digits, ".", "_" and "-" only, as it stands in addresses."""
+    return re.sub(r"[^A-Za-z0-9._-]", "_", name).strip(".") or "model"
+
+
 def _of_library(folder: Path) -> bool:
     """Whether this looks like a folder of Hugging Face or timm. A config.json alone may be in a folder of images, too."""
     has_weights = any((folder / name).is_file() for name in LIBRARY_FILES)
