@@ -117,3 +117,17 @@ def running(models: Sequence[ServedModel], settings: ServerSettings | None = Non
             assert not thread.is_alive()
     if failures:
         raise failures[0]
+
+
+def serve_to_end(path: str, announced: Any) -> None:
+    """Serve a checkpoint in a process of its own, whose address is sent to the other end of a pipe."""
+    run.serve_files(
+        [path],
+        ServerSettings(drain_seconds=END_SECONDS),
+        host="127.0.0.1",
+        port=0,
+        no_token=False,
+        announce=announced.send,
+        device="cpu",
+        precision="fp32",
+    )

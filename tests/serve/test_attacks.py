@@ -60,7 +60,7 @@ def test_a_flood_is_answered_or_refused_at_once(server: tuple[str, ModelServer],
         metrics = running_server.engine.metrics.registry
         gate.wait_for_batch()
         while metrics.get_sample_value("resnets_queue_length") != QUEUE:
-            httpx.get(f"{address}/v2/health/live")
+            httpx.get(f"{address}/v2/health/live", timeout=END_SECONDS)
         assert ask(address, [images()[0]] * 100) == {503: 100}
         gate.opened.set()
         assert sum((each.result() for each in waiting), Counter()) == {200: QUEUE}

@@ -15,7 +15,7 @@ from resnets.serve import http_protocol
 from resnets.serve.run import ModelServer
 from resnets.serve.settings import ServerSettings
 
-HEADER_SECONDS, BODY_SECONDS, MAX_BYTES = 0.4, 0.8, 100_000
+HEADER_SECONDS, BODY_SECONDS, MAX_BYTES = 1.0, 1.5, 100_000
 HOST = b"Host: 127.0.0.1\r\n"
 
 
@@ -52,7 +52,7 @@ def test_slow_headers_are_closed_and_the_others_answered_meanwhile(server: tuple
     slow = [connect(server) for _ in range(20)]
     for number, client in enumerate(slow):
         client.sendall([b"", b"GET", b"GET /v1/model HTTP/1.1\r\n" + HOST + b"X: y"][number % 3])
-    assert httpx.post(f"{server[0]}/v1/predict", content=images()[0]).status_code == 200
+    assert httpx.post(f"{server[0]}/v1/predict", content=images()[0], timeout=END_SECONDS).status_code == 200
     open_ones = list(slow)
     while open_ones:
         for client in list(open_ones):
@@ -88,7 +88,7 @@ def test_a_slow_body_is_closed(server: tuple[str, ModelServer]) -> None:
 
 def test_a_request_that_is_answered_late_is_no_slow_one(server: tuple[str, ModelServer]) -> None:
     """Deadlines are of what the client sends; the same connection then waits between two requests without one."""
-    with httpx.Client(base_url=server[0]) as client:
+    with httpx.Client(base_url=server[0], timeout=END_SECONDS) as client:
         for _ in range(2):
             assert client.get("/v1/model").status_code == 200
     with connect(server) as client:
@@ -146,7 +146,7 @@ def test_what_is_no_request_is_refused(server: tuple[str, ModelServer], request_
     with connect(server) as client:
         client.sendall(request_)
         assert status(received(client)) == code
-    assert httpx.get(f"{server[0]}/v2/health/live").status_code == 200
+    assert httpx.get(f"{server[0]}/v2/health/live", timeout=END_SECONDS).status_code == 200
 
 
 def test_requests_that_come_together_are_answered_in_order(server: tuple[str, ModelServer]) -> None:
@@ -162,11 +162,11 @@ def test_a_client_that_hangs_up_takes_nothing_with_it(server: tuple[str, ModelSe
     for body in (b"", b"12345"):
         with connect(server) as client:
             client.sendall(b"POST /v1/predict HTTP/1.1\r\n" + HOST + b"Content-Length: 10\r\n\r\n" + body)
-    assert httpx.post(f"{server[0]}/v1/predict", content=images()[0]).status_code == 200
+    assert httpx.post(f"{server[0]}/v1/predict", content=images()[0], timeout=END_SECONDS).status_code == 200
 
 
 def test_no_banner_and_no_keep_alive_without_end(server: tuple[str, ModelServer]) -> None:
-    answer = httpx.get(f"{server[0]}/v1/model")
+    answer = httpx.get(f"{server[0]}/v1/model", timeout=END_SECONDS)
     assert not {"server", "x-powered-by"} & set(answer.headers)
 
 
@@ -178,4 +178,4 @@ def test_connections_beyond_the_limit_are_closed(
     closed = [client for client in clients if received(client) == b""]
     assert len(closed) == 8  # some at once, the others at the deadline
     monkeypatch.undo()
-    assert httpx.get(f"{server[0]}/v2/health/live").status_code == 200
+    assert httpx.get(f"{server[0]}/v2/health/live", timeout=END_SECONDS).status_code == 200

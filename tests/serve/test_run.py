@@ -15,8 +15,8 @@ from pathlib import Path
 
 import httpx
 import pytest
-from tests import exported_files
-from tests.serve.running import END_SECONDS, Gate, images, reference, running, serve, tiny_model
+from tests import exported_files, forked_processes
+from tests.serve.running import END_SECONDS, Gate, images, reference, running, serve, serve_to_end, tiny_model
 
 import resnets
 from resnets.errors import JobError, UserError
@@ -59,9 +59,11 @@ def test_a_process_answers_logs_no_token_and_ends_with_0_at_sigterm(tmp_path: Pa
         headers = {"Authorization": f"Bearer {token}"}
         found = httpx.post(f"{address}/v1/predict", content=images()[0], headers=headers, timeout=END_SECONDS)
         assert found.json()["label"] == reference().predict([images()[0]])[0].label
-        assert httpx.get(f"{address}/v1/model?token={token}").status_code == 401
-        assert httpx.get(f"{address}/a%0d%0ab", headers=headers | {"X": "forged"}).status_code == 404
-        assert httpx.get(f"{address}/v2/health/ready").status_code == 200
+        assert httpx.get(f"{address}/v1/model?token={token}", timeout=END_SECONDS).status_code == 401
+        assert (
+            httpx.get(f"{address}/a%0d%0ab", headers=headers | {"X": "forged"}, timeout=END_SECONDS).status_code == 404
+        )
+        assert httpx.get(f"{address}/v2/health/ready", timeout=END_SECONDS).status_code == 200
         started.send_signal(signal.SIGTERM)
         out, err = started.communicate(timeout=END_SECONDS)
         assert started.returncode == 0, err
@@ -84,16 +86,11 @@ def test_what_has_arrived_is_answered_after_the_signal() -> None:
         gate.wait_for_batch()
         while server.engine.metrics.registry.get_sample_value("resnets_queue_length") < 3:
             pool.submit(httpx.get, f"{address}/v2/health/live").result()  # the others are on their way
-        with httpx.Client(base_url=address) as kept:
+        with httpx.Client(base_url=address, timeout=END_SECONDS) as kept:
             assert kept.get("/v2/health/ready").status_code == 200
             server.handle_exit(signal.SIGTERM, None)
             assert not server.engine.is_ready
-        listening = True
-        while listening:  # until the listener is closed, by its own clock of 0.1 s
-            try:
-                httpx.get(f"{address}/v2/health/live")
-            except httpx.TransportError:
-                listening = False
+        wait_until_closed(address)
         gate.opened.set()
         assert [each.result(END_SECONDS).status_code for each in requests] == [200, 200, 200]
 
@@ -111,19 +108,31 @@ def test_what_takes_longer_than_the_drain_is_given_up() -> None:
     assert (answer.status_code, answer.json()) == (503, {"error": "The server ends before this is answered."})
 
 
-def test_a_second_signal_ends_the_process_at_once() -> None:
+def test_a_second_signal_ends_the_process_at_once(tmp_path: Path) -> None:
     """The first one waits for a body that never comes."""
-    with process("--drain", "60") as (address, started), connected(address) as client:
+    ours, theirs = forked_processes.FORKS.Pipe()
+    started = forked_processes.start(tmp_path / "log", serve_to_end, str(exported_files.checkpoint_file()), theirs)
+    assert ours.poll(END_SECONDS)
+    address = ours.recv()
+    with connected(address) as client:
         client.sendall(b"POST /v1/predict HTTP/1.1\r\nHost: localhost\r\nContent-Length: 10\r\n\r\n")
-        assert httpx.get(f"{address}/v2/health/live").status_code == 200  # it was read before this one
-        started.send_signal(signal.SIGINT)
-        line = started.stderr.readline()
-        while "ending: what has arrived is answered" not in line:
-            assert line
-            line = started.stderr.readline()
-        started.send_signal(signal.SIGTERM)
-        started.wait(END_SECONDS)
-    assert started.returncode == -signal.SIGTERM
+        assert (
+            httpx.get(f"{address}/v2/health/live", timeout=END_SECONDS).status_code == 200
+        )  # it was read before this one
+        os.kill(started.pid or 0, signal.SIGINT)
+        wait_until_closed(address)
+        os.kill(started.pid or 0, signal.SIGTERM)
+        started.join(END_SECONDS)
+    assert started.exitcode == -signal.SIGTERM
+
+
+def wait_until_closed(address: str) -> None:
+    """Ask until nobody listens any more; uvicorn looks every 0.1 s whether it should end."""
+    try:
+        while True:
+            httpx.get(f"{address}/v2/health/live", timeout=END_SECONDS)
+    except httpx.TransportError:
+        return
 
 
 def connected(address: str) -> socket.socket:
@@ -139,8 +148,8 @@ def test_the_server_ends_with_an_error_when_a_thread_of_the_engine_does() -> Non
     def ask_once() -> None:
         with running([serve(model)]) as (address, server):
             model.model.register_forward_hook(end)
-            assert httpx.get(f"{address}/v2/health/ready").status_code == 200
-            assert httpx.post(f"{address}/v1/predict", content=images()[0]).status_code == 503
+            assert httpx.get(f"{address}/v2/health/ready", timeout=END_SECONDS).status_code == 200
+            assert httpx.post(f"{address}/v1/predict", content=images()[0], timeout=END_SECONDS).status_code == 503
             assert not server.engine.is_ready
 
     with pytest.raises(JobError, match="one of its threads did"):

@@ -14,7 +14,7 @@ import pytest
 import tritonclient.http as triton
 from starlette.testclient import TestClient
 from tests import exported_files, tiny_checkpoint
-from tests.serve.running import images, reference, running, segmenter, serve
+from tests.serve.running import END_SECONDS, images, reference, running, segmenter, serve
 from tritonclient.utils import InferenceServerException
 
 from resnets.serve import application
@@ -213,8 +213,8 @@ def test_a_compressed_body_is_refused(plain: TestClient) -> None:
 
 
 def test_the_answers_of_both_protocols_are_the_same(address: str) -> None:
-    direct = httpx.post(f"{address}/v1/predict?top_k=4", content=images()[0]).json()
+    direct = httpx.post(f"{address}/v1/predict?top_k=4", content=images()[0], timeout=END_SECONDS).json()
     values = body(data=[base64.b64encode(images()[0]).decode()])
-    answer = httpx.post(f"{address}{INFER}", json=values).json()
+    answer = httpx.post(f"{address}{INFER}", json=values, timeout=END_SECONDS).json()
     assert answer["model_name"] == "tiny"
     assert json.loads(answer["outputs"][0]["data"][0]) == direct
