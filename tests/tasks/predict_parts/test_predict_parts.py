@@ -33,7 +33,7 @@ class World:
     """A checkpoint, images of which two cannot be read, and the job that nobody interrupts."""
 
     def __init__(self, folder: Path) -> None:
-        self.folder = folder
+        self.folder, self.logs = folder, list[Path]()
         self.checkpoint = str(folder / "net.safetensors")
         tiny_checkpoint.write(Path(self.checkpoint))
         self.images = str(folder / "images")
@@ -55,8 +55,8 @@ class World:
 
     def started(self, folder: Path, shard: str | None = None) -> BaseProcess:
         """A process that goes on with the job in a folder."""
-        log = self.folder / f"log-{folder.name}"
-        return start(log, go_on, self.checkpoint, self.images, str(folder), shard)
+        self.logs.append(self.folder / f"log-{len(self.logs)}")
+        return start(self.logs[-1], go_on, self.checkpoint, self.images, str(folder), shard)
 
 
 def go_on(checkpoint: str, images: str, folder: str, shard: str | None) -> None:
@@ -141,9 +141,9 @@ def test_a_killed_process_is_resumed_to_the_same_bytes(world: World, tmp_path: P
     assert contents(folder) == contents(world.whole)
 
 
-def test_two_processes_and_shards_fill_one_folder(world: World, tmp_path: Path) -> None:
+def test_several_processes_and_shards_fill_one_folder(world: World, tmp_path: Path) -> None:
     twice, shards = tmp_path / "twice", tmp_path / "shards"
-    assert ended([world.started(twice), world.started(twice)]) == [0, 0]
+    assert ended([world.started(twice) for _ in range(3)]) == [0, 0, 0], [log.read_text() for log in world.logs[-3:]]
     assert contents(twice) == contents(world.whole)
     done = [world.predict(str(shards), shard=f"{index}/3") for index in (2, 3, 1)]
     assert [each.computed for each in done] == [6, 5, 6]
@@ -208,6 +208,10 @@ def test_a_folder_with_other_files_is_refused(world: World, tmp_path: Path) -> N
             world.predict(str(tmp_path), resume=resume)
     with pytest.raises(UserError, match="among the images that are read"):
         world.predict(f"{world.images}/parts")
+    with pytest.raises(UserError, match="There are no images in"):
+        resnets.predict_to_parquet(world.checkpoint, tmp_path, tmp_path.parent / "parts")
+    assert not Path(f"{world.images}/parts").exists()
+    assert not (tmp_path.parent / "parts").exists()
     assert contents(tmp_path) == {"thesis.txt": b""}
 
 

@@ -39,3 +39,14 @@ def test_an_address_at_which_nothing_answers_is_refused() -> None:
         server.listen()
         ray_scheduler.check_address(address)
     ray_scheduler.check_address("auto")
+
+
+def test_the_error_of_another_process_is_found_in_that_of_ray() -> None:
+    traceback = (
+        "ray::MapWorker.submit()\n  File x\nresnets.errors.JobError: the disk is full.\nTo change retry attempts"
+    )
+    error = RuntimeError("a task has failed\n")
+    error.__cause__ = RuntimeError(traceback)
+    assert ray_scheduler.reason_of(error) == "the disk is full."
+    assert ray_scheduler.reason_of(RuntimeError("first\n\nlast\n")) == "last"
+    assert ray_scheduler.reason_of(RuntimeError()) == "it gives no reason"

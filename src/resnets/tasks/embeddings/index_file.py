@@ -14,6 +14,7 @@ import numpy as np
 
 from resnets import atomic_write
 from resnets.errors import UserError
+from resnets.inference.optional_packages import import_optional
 from resnets.message_format import format_bytes, suggestion
 from resnets.resource_limits import free_memory
 from resnets.tasks.embeddings.embedding_index import Index
@@ -217,11 +218,4 @@ def _decoded(text: str) -> np.ndarray:
 
 def _pyarrow() -> tuple[Any, Any]:
     """Raise UserError where it is not installed."""
-    try:
-        import pyarrow
-        import pyarrow.parquet
-    except ImportError:
-        raise UserError(
-            "A .parquet file needs pyarrow, which is not installed: pip install 'resnets[parquet]'"
-        ) from None
-    return pyarrow, pyarrow.parquet
+    return import_optional("pyarrow", "parquet"), import_optional("pyarrow.parquet", "parquet")

@@ -53,13 +53,13 @@ def write_if_complete(job: PartsJob, images: ImageList) -> dict[str, Any] | None
         "format": FORMAT, "images": images.count, "parts": len(images), "unreadable": count, "errors": dict(errors),
         "settings": dict(job.settings),
     }  # fmt: skip
-    _remove_half_written(folder)
     try:
         atomic_write.write_text(folder / FILE, json.dumps(manifest, indent=1, sort_keys=True) + "\n")
     except JobError:
         # Another process has written it, and removed what was half written.
         if read(folder) is None:
             raise
+    _remove_half_written(folder)
     return manifest
 
 
@@ -96,7 +96,7 @@ def _read_errors(path: Path, paths: list[str]) -> list[str | None]:
 
 
 def _remove_half_written(folder: Path) -> None:
-    """Remove what killed processes have left. All parts are there, so nobody needs one that is still being written."""
+    """Remove what killed processes have left. All files are there, so nobody needs one that is still being written."""
     for path in folder.glob(f"{atomic_write.TEMPORARY_PREFIX}*"):
         if path.is_dir():
             shutil.rmtree(path, ignore_errors=True)

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import sys
 import time
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -78,50 +79,49 @@ def predict_parts(
         UserError: as `resnets.predict_to_parquet`.
         JobError: a part cannot be computed or written.
     """
-    parquet_columns.import_parquet()
     own_shard = image_list.parse_shard(shard)
+    _check_arguments(batch, workers, images_per_part, ray)
+    begun = _begun(Path(folder), resume or shard is not None)
+    checkpoints, options = tuple(map(str, (checkpoint, *ensemble))), dict(options or {})
+    models, digests = load_models(checkpoints, device, backend=backend, precision=precision)
+    _check_options(models, options, checkpoints[0])
+    unused = UnusedFiles()
+    found = keep_apart.checked("parquet", folder, paths, image_paths.iterate_images(paths, sys.stdin, unused))
+    images = _list_images(Path(folder), found, images_per_part, stored=begun is not None)
+    settings = job_settings.settings_of(models[0], digests, images, options, batch, images_per_part)
+    job_settings.check_same(Path(folder), begun or job_settings.begin(Path(folder), settings), settings)
+    job = PartsJob(os.path.abspath(folder), checkpoints, settings, options, device, workers)
+    missing = _missing_parts(job, images, own_shard, resume)
+    start = time.monotonic()
+    counts = _compute(job, models, missing, ray, ray_actors)
+    seconds = time.monotonic() - start
+    summary = manifest.write_if_complete(job, images)
+    done = f"{pluralize(counts['images'], 'image')} in {pluralize(counts['parts'], 'part')}"
+    log(f"{done} in {seconds:.1f} s; written: '{folder}'")
+    if summary is None:
+        there = len(manifest.find_parts(Path(folder)))
+        log(f"{there:,} of {len(images):,} parts are there; whoever computes the last one writes '{manifest.FILE}'")
+    return PartsResult(
+        folder=str(folder),
+        images=images.count,
+        parts=len(images),
+        computed=counts["parts"],
+        unreadable=counts["errors"] if summary is None else int(summary["unreadable"]),
+        manifest=summary,
+        inaccessible=dict(unused.inaccessible),
+        seconds=seconds,
+    )
+
+
+def _check_arguments(batch: int, workers: int | None, images_per_part: int, ray: str | None) -> None:
+    """Raise UserError for numbers out of range, a cluster that does not answer, and packages that are not installed."""
+    parquet_columns.import_parquet()
     check_options(batch, workers)
     if images_per_part < 1:
         raise UserError(f"`images_per_part` must be 1 or more; received {images_per_part}.")
     if ray is not None:
-        ray_scheduler.check_address(ray)
         ray_scheduler.import_ray()
-    folder, options = Path(folder).absolute(), dict(options or {})
-    begun = _begun(folder, resume or shard is not None)
-    checkpoints = tuple(map(str, (checkpoint, *ensemble)))
-    models, digests = load_models(checkpoints, device, backend=backend, precision=precision)
-    _check_options(models, options, checkpoints[0])
-    for line in models[0].task.describe_options(options, len(models)):
-        log(line)
-    unused = UnusedFiles()
-    found = keep_apart.checked("parquet", folder, paths, image_paths.iterate_images(paths, sys.stdin, unused))
-    images = _list_images(folder, found, images_per_part, stored=begun is not None)
-    settings = job_settings.settings_of(models[0], digests, images, options, batch, images_per_part)
-    if begun is None:
-        begun = job_settings.begin(folder, settings)
-    job_settings.check_same(folder, begun, settings)
-    job = PartsJob(str(folder), checkpoints, settings, options, device, workers)
-    missing = _missing_parts(job, images, own_shard, resume)
-    start = time.monotonic()
-    done: Iterator[Receipt | None] = (
-        map(Scorer(job, models).score, missing) if ray is None else ray_scheduler.score(job, missing, ray, ray_actors)
-    )
-    counts: Counter[str] = Counter()
-    for receipt in progress_bar(done, description="predicting", total=len(missing), unit="parts"):
-        if receipt is not None:
-            counts.update(parts=1, images=receipt.rows, errors=receipt.errors)
-    seconds = time.monotonic() - start
-    summary = manifest.write_if_complete(job, images)
-    log(
-        f"{pluralize(counts['images'], 'image')} in {pluralize(counts['parts'], 'part')} in {seconds:.1f} s; written: '{folder}'"
-    )
-    if summary is None:
-        there = len(manifest.find_parts(folder))
-        log(f"{there:,} of {len(images):,} parts are there; whoever computes the last one writes '{manifest.FILE}'")
-    unreadable = counts["errors"] if summary is None else int(summary["unreadable"])
-    return PartsResult(
-        str(folder), images.count, len(images), counts["parts"], unreadable, summary, dict(unused.inaccessible), seconds
-    )
+        ray_scheduler.check_address(ray)
 
 
 def _begun(folder: Path, may_go_on: bool) -> dict[str, Any] | None:
@@ -149,11 +149,14 @@ def _check_options(models: Sequence[TrainedModel], options: Mapping[str, Any], c
         model.check_trained()
     models[0].task.check_options(options)
     predict_options.check_top_k(options.get("top_k"), models[0].class_names, checkpoint)
+    for line in models[0].task.describe_options(options, len(models)):
+        log(line)
 
 
-def _list_images(folder: Path, paths: Iterable[str], images_per_part: int, *, stored: bool) -> ImageList:
+def _list_images(folder: Path, paths: Iterator[str], images_per_part: int, *, stored: bool) -> ImageList:
     """The list of the images; it is written into the folder, unless it was stored when the job was begun."""
     file = folder / image_list.FILE
+    paths = itertools.chain([next(paths)], paths)  # an error about the first one comes before the folder is made
     if stored and file.exists():
         return image_list.scan(paths, images_per_part)
     with atomic_write.replace_file(file) as temporary, temporary.open("wb") as stream:
@@ -175,3 +178,17 @@ def _missing_parts(job: PartsJob, images: ImageList, shard: tuple[int, int], res
             raise UserError(f"{there}: compute the others with `resume=True`.")
         log(there)
     return missing
+
+
+def _compute(
+    job: PartsJob, models: Sequence[TrainedModel], parts: Sequence[Part], ray: str | None, ray_actors: int | None
+) -> Counter[str]:
+    """Compute parts; the numbers of "parts", "images" and "errors"."""
+    done: Iterator[Receipt | None] = (
+        map(Scorer(job, models).score, parts) if ray is None else ray_scheduler.score(job, parts, ray, ray_actors)
+    )
+    counts: Counter[str] = Counter()
+    for receipt in progress_bar(done, description="predicting", total=len(parts), unit="parts"):
+        if receipt is not None:
+            counts.update(parts=1, images=receipt.rows, errors=receipt.errors)
+    return counts

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import logging
 import os
+import re
 import socket
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
@@ -22,6 +23,7 @@ AUTO = "auto"
 CPUS_PER_ACTOR = 2  # one reads and decodes while the network computes
 CONNECT_SECONDS = 10.0
 MOST_BLOCKS = 10_000  # of the dataset; each is a task of Ray
+_OWN_ERROR = re.compile(r"^resnets\.errors\.\w+: (.*)$", re.MULTILINE)
 
 
 def import_ray() -> Any:
@@ -69,7 +71,7 @@ def score(job: PartsJob, parts: Sequence[Part], address: str, actors: int | None
     try:
         yield from _run(ray, job, parts, actors)
     except ray.exceptions.RayError as error:
-        raise JobError(f"A part could not be computed: {_last_line(error)}") from error
+        raise JobError(f"A part could not be computed: {reason_of(error)}") from error
     finally:
         if started:
             ray.shutdown()
@@ -81,7 +83,7 @@ def _connect(ray: Any, address: str) -> None:
         with telemetry_disabled():
             ray.init(**options, include_dashboard=False, logging_level=logging.ERROR, log_to_driver=False)
     except (ConnectionError, RuntimeError, ValueError) as error:
-        raise UserError(f"`ray={address}`: the cluster cannot be used: {_last_line(error)}") from error
+        raise UserError(f"`ray={address}`: the cluster cannot be used: {reason_of(error)}") from error
 
 
 def _run(ray: Any, job: PartsJob, parts: Sequence[Part], actors: int | None) -> Iterator[Receipt | None]:
@@ -124,6 +126,10 @@ class _Actor:
         return {name: [getattr(each, name) for each in receipts] for name in Receipt._fields}
 
 
-def _last_line(error: BaseException) -> str:
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return lines[-1] if lines else type(error).__name__
+def reason_of(error: BaseException | None) -> str:
+    """The message of the error of resnets within one of Ray, which holds the traceback of another process; else its last line."""
+    text = ""
+    while error is not None:
+        text, error = f"{text}{error}\n", error.__cause__
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    return next(iter(_OWN_ERROR.findall(text)), lines[-1] if lines else "it gives no reason")
