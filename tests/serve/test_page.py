@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import csv
+import importlib.util
 import io
 import json
 import shlex
@@ -382,6 +383,20 @@ def test_the_same_from_a_program(
     text = page.locator("#model").inner_text()
     for part in ("classification", *NAMES, "one view of 61x45", "none; exported files have one"):
         assert part in text
+
+
+def test_the_picture_of_the_documentation_can_be_drawn(browser: Any, address: str, tmp_path: Path) -> None:
+    specification = importlib.util.spec_from_file_location(
+        "screenshot", Path(__file__).parents[2] / "docs" / "screenshot.py"
+    )
+    assert specification is not None
+    assert specification.loader is not None
+    screenshot = importlib.util.module_from_spec(specification)
+    specification.loader.exec_module(screenshot)
+    screenshot.draw(browser, address, tmp_path / "page.png")
+    with Image.open(tmp_path / "page.png") as picture:
+        assert picture.size == (screenshot.SIZE["width"], screenshot.SIZE["height"])
+        assert len(picture.convert("RGB").getcolors(2**24)) > 1000  # of the images
 
 
 NAMELESS = """() => [...document.querySelectorAll("button, input, select, img, section, article, [tabindex]")].filter((each) =>
