@@ -149,6 +149,26 @@ def test_what_is_no_request_is_refused(server: tuple[str, ModelServer], request_
     assert httpx.get(f"{server[0]}/v2/health/live", timeout=END_SECONDS).status_code == 200
 
 
+def test_a_client_that_takes_no_answer_is_closed(
+    server: tuple[str, ModelServer], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It asks on and on, and its answers fill all buffers on the way."""
+    monkeypatch.setattr(http_protocol, "SEND_SECONDS", 0.5)
+    request = b"GET /metrics HTTP/1.1\r\n" + HOST + b"\r\n"
+    with socket.socket() as client:
+        client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        client.settimeout(END_SECONDS)
+        client.connect(("127.0.0.1", int(server[0].rpartition(":")[2])))
+        with pytest.raises((ConnectionResetError, BrokenPipeError)):
+            send_on(client, request * 100)
+    assert httpx.get(f"{server[0]}/v2/health/live", timeout=END_SECONDS).status_code == 200
+
+
+def send_on(client: socket.socket, content: bytes) -> None:
+    while True:
+        client.sendall(content)
+
+
 def test_requests_that_come_together_are_answered_in_order(server: tuple[str, ModelServer]) -> None:
     one = b"GET /v2/health/live HTTP/1.1\r\n" + HOST + b"\r\n"
     other = b"GET /gone HTTP/1.1\r\n" + HOST + b"Connection: close\r\n\r\n"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import signal
@@ -10,7 +11,6 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from pathlib import Path
 
 import httpx
@@ -21,6 +21,7 @@ from tests.serve.running import END_SECONDS, Gate, images, reference, running, s
 import resnets
 from resnets.errors import JobError, UserError
 from resnets.serve import run
+from resnets.serve.run import ModelServer
 from resnets.serve.settings import ServerSettings
 
 COMMAND = [
@@ -36,7 +37,7 @@ COMMAND = [
 ]
 
 
-@contextmanager
+@contextlib.contextmanager
 def process(*words: str) -> Iterator[tuple[str, subprocess.Popen[str]]]:
     """The address of a server in a process of its own, and the process."""
     environment = os.environ | {"PYTHONPATH": str(Path(resnets.__file__).parents[1])}
@@ -154,6 +155,17 @@ def test_the_server_ends_with_an_error_when_a_thread_of_the_engine_does() -> Non
 
     with pytest.raises(JobError, match="one of its threads did"):
         ask_once()
+
+
+def test_an_address_that_cannot_be_printed_ends_the_server(capfd: pytest.CaptureFixture[str]) -> None:
+    def announce(address: str) -> None:
+        Path("/dev/full").write_text(address)
+
+    with run.bind("127.0.0.1", 0) as listener:
+        server = ModelServer([serve(reference())], ServerSettings(), listener, announce)
+        with pytest.raises(OSError, match="No space left"):
+            server.run_to_end()
+    assert "Traceback" not in capfd.readouterr().err
 
 
 def test_addresses_that_are_refused() -> None:

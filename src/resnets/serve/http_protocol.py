@@ -18,11 +18,13 @@ MAX_CONNECTIONS = 1024  # those beyond are closed at once, so that there is a de
 LEFT_BYTES = 2**19  # of a body that was refused; a connection that is closed too early loses the answer, too
 LEFT_SECONDS = 2.0
 
+SEND_SECONDS = 30.0  # for a client to take what was sent to it
+
 _HEADER, _BODY, _LEFT = "header", "body", "left"
 
 
 class DeadlineProtocol(H11Protocol):
-    """A connection that is closed when its request does not arrive in time."""
+    """A connection that is closed when its request does not arrive, or its answer is not taken, in time."""
 
     def __init__(self, settings: ServerSettings, **options: Any) -> None:
         super().__init__(**options)
@@ -30,6 +32,7 @@ class DeadlineProtocol(H11Protocol):
         self._phase: str | None = None  # what the client has to send in time
         self._deadline: asyncio.TimerHandle | None = None
         self._left_bytes = LEFT_BYTES
+        self._send_deadline: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
@@ -40,6 +43,7 @@ class DeadlineProtocol(H11Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._enter(None)
+        self._stop_sending_clock()
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
@@ -78,6 +82,29 @@ class DeadlineProtocol(H11Protocol):
             self._unset_keepalive_if_required()
             self._enter(_LEFT)
             self.transport.write_eof()
+        elif self.transport.is_closing():
+            self._start_sending_clock()  # it waits until all is sent
+
+    def timeout_keep_alive_handler(self) -> None:
+        super().timeout_keep_alive_handler()
+        self._start_sending_clock()
+
+    def pause_writing(self) -> None:
+        super().pause_writing()
+        self._start_sending_clock()
+
+    def resume_writing(self) -> None:
+        super().resume_writing()
+        self._stop_sending_clock()
+
+    def _start_sending_clock(self) -> None:
+        self._stop_sending_clock()
+        self._send_deadline = self.loop.call_later(SEND_SECONDS, self.transport.abort)
+
+    def _stop_sending_clock(self) -> None:
+        if self._send_deadline is not None:
+            self._send_deadline.cancel()
+            self._send_deadline = None
 
     def _enter(self, phase: str | None) -> None:
         """Begin to wait for a part of a request, unless that is what is waited for already."""

@@ -221,7 +221,9 @@ def client_of(scope: Scope) -> str:
         address = ipaddress.ip_address(host)
     except ValueError:
         return str(host)
-    return str(address) if address.version == 4 else str(ipaddress.ip_network((int(address), 64), strict=False))
+    if isinstance(address, ipaddress.IPv6Address):
+        return str(address.ipv4_mapped or ipaddress.ip_network((int(address), 64), strict=False))
+    return str(address)
 
 
 def refuse(status: int, reason: str, headers: dict[str, str] | None = None) -> Answer:

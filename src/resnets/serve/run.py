@@ -143,19 +143,28 @@ class ModelServer(uvicorn.Server):
         super().__init__(config)
         self.engine: Engine = app.state.service.engine
         self.listener, self.announce = listener, announce
+        self.failure: OSError | None = None
 
     def run_to_end(self) -> None:
-        """Run until a signal; raise JobError or UserError where the engine has ended it."""
+        """Run until a signal.
+
+        Raises:
+            OSError: the address cannot be announced.
+            UserError, JobError: the engine has ended.
+        """
         self.run(sockets=[self.listener])
-        error = self.engine.error
-        if isinstance(error, (UserError, JobError)):
+        error = self.failure or self.engine.error
+        if isinstance(error, (UserError, JobError, OSError)):
             raise error
         if error is not None:
             raise JobError(f"The server ended, since one of its threads did: {error!r}") from error
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
-        self.announce(address_of(self.listener))
+        try:
+            self.announce(address_of(self.listener))
+        except OSError as error:  # of a full disk, or of a reader that went away
+            self.failure, self.should_exit = error, True
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         log(f"ending: what has arrived is answered, for up to {self.config.timeout_graceful_shutdown} s")
