@@ -14,7 +14,7 @@ import numpy as np
 
 from resnets.errors import UserError
 from resnets.inference import openvino_cache
-from resnets.inference.exported import metadata
+from resnets.inference.exported import metadata, onnx_sizes, openvino_sizes
 from resnets.inference.import_openvino import has_openvino, import_openvino
 from resnets.inference.optional_packages import import_optional
 
@@ -57,11 +57,11 @@ def read(path: Path, format_name: str) -> ExportedFile:
     try:
         if format_name == ONNX:
             content: tuple[bytes, ...] = (read_bytes(path),)
-            text = _onnx_metadata(content[0])
+            values = _onnx_metadata(content[0])
         else:
             content = (read_bytes(path / XML), read_bytes(path / WEIGHTS))
-            text = _openvino_metadata(content)
-        return ExportedFile(path, format_name, content, metadata.decode(text))
+            values = _openvino_metadata(content)
+        return ExportedFile(path, format_name, content, values)
     except OSError as error:
         raise UserError(f"'{error.filename or path}' cannot be read: {error.strerror}.") from None
     except UserError as error:
@@ -99,7 +99,7 @@ def read_bytes(path: Path) -> bytes:
         return file.read(information.st_size)
 
 
-def _onnx_metadata(content: bytes) -> str | None:
+def _onnx_metadata(content: bytes) -> dict[str, Any]:
     onnx = import_optional("onnx", "onnx")
     if not content:
         raise UserError("is empty. Copy or export it again.")
@@ -110,7 +110,10 @@ def _onnx_metadata(content: bytes) -> str | None:
     for tensor in _tensors(model, onnx.TensorProto):
         if tensor.data_location == onnx.TensorProto.EXTERNAL or tensor.external_data:
             raise UserError("has weights in another file, which is not read. Export it again: resnets writes one file.")
-    return next((str(entry.value) for entry in model.metadata_props if entry.key == metadata.KEY), None)
+    text = next((str(entry.value) for entry in model.metadata_props if entry.key == metadata.KEY), None)
+    values = metadata.decode(text)
+    onnx_sizes.check(model, values["size"], len(content))
+    return values
 
 
 def _tensors(message: Any, kind: type) -> Iterator[Any]:
@@ -124,12 +127,14 @@ def _tensors(message: Any, kind: type) -> Iterator[Any]:
             yield from _tensors(each, kind)
 
 
-def _openvino_metadata(content: tuple[bytes, ...]) -> str | None:
+def _openvino_metadata(content: tuple[bytes, ...]) -> dict[str, Any]:
     if not has_openvino():
         raise UserError("This needs OpenVINO, which is not installed: pip install 'resnets[openvino]'")
     model = _openvino_model(content)
     key = [metadata.KEY]
-    return str(model.get_rt_info(key).astype(str)) if model.has_rt_info(key) else None
+    values = metadata.decode(str(model.get_rt_info(key).astype(str)) if model.has_rt_info(key) else None)
+    openvino_sizes.check(model, values["size"], sum(map(len, content)))
+    return values
 
 
 def _openvino_model(content: tuple[bytes, ...]) -> Any:
@@ -138,6 +143,7 @@ def _openvino_model(content: tuple[bytes, ...]) -> Any:
     damaged = UserError("is damaged, or no model of OpenVINO. Copy or export it again.")
     if not _XML_START.match(xml) or b"<!" in xml:  # such as <!DOCTYPE
         raise damaged
+    openvino_sizes.check_stated(xml)
     try:
         return openvino_cache.core().read_model(xml, openvino.Tensor(np.frombuffer(weights, np.uint8)))
     except RuntimeError:
