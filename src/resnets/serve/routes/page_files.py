@@ -19,8 +19,7 @@ HEADERS = {"Content-Security-Policy": POLICY, "Cache-Control": "no-cache", "Refe
 def page_routes() -> list[Route]:
     """A route for each file."""
     routes = []
-    folder = resources.files("resnets.serve").joinpath("page")
-    for file in sorted(folder.iterdir() if folder.is_dir() else (), key=lambda file: file.name):
+    for file in sorted(resources.files("resnets.serve").joinpath("page").iterdir(), key=lambda file: file.name):
         suffix = file.name[file.name.rfind(".") :]
         if suffix in MEDIA_TYPES:
             path = "/" if file.name == INDEX else f"/{file.name}"
