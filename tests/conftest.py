@@ -108,11 +108,14 @@ def quick_figures(request: pytest.FixtureRequest) -> Iterator[None]:
     """Leave the figures of runs in this process white. Tests of drawings draw all, and so does every run in a process that is
     not forked from one with torch, such as those of `tests/contracts/test_hosts.py`."""
     drawn = ("models/summary", "report", "benchmarks")
-    from tests.quick_figures import leave_white
+    from tests.quick_figures import leave_out, leave_white
 
     with pytest.MonkeyPatch.context() as patch:
-        if not any(part in str(request.path.relative_to(Path(__file__).parent)) for part in drawn):
+        path = str(request.path.relative_to(Path(__file__).parent))
+        if not any(part in path for part in drawn):
             leave_white(patch.setattr)
+        if path.startswith("training"):
+            leave_out(patch.setattr)
         yield
 
 

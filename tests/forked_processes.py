@@ -1,6 +1,6 @@
 """Processes forked from one that has torch and the training imported: alone, or as the ranks of one run.
 
-The figures of their reports are white.
+The figures of their reports are white, and most have nothing in them.
 """
 
 import contextlib
@@ -16,7 +16,7 @@ from multiprocessing.process import BaseProcess
 from pathlib import Path
 
 import torch
-from tests.quick_figures import leave_white
+from tests.quick_figures import leave_out, leave_white
 
 from resnets.cli.main import main
 
@@ -47,6 +47,7 @@ def _run(environment: dict[str, str], log: Path, job: Callable[..., int | None],
     os.environ.update(environment)  # that of the test, not that in which the first process was forked
     torch.set_num_threads(1)
     leave_white()
+    leave_out()
     multiprocessing.set_start_method(
         None, force=True
     )  # for its own workers, which end with it if they are forked from it

@@ -184,7 +184,7 @@ def test_any_network_as_a_keras_model(name: str, tmp_path: Path) -> None:
     assert trained == sum(parameter.numel() for parameter in net.parameters())
 
 
-@pytest.mark.parametrize("name", ["resnet18", "se_resnet18", "cifar_highway20"])
+@pytest.mark.parametrize("name", ["resnet18", "cifar_highway20", *(["se_resnet18"] if EVERY else [])])
 def test_a_keras_model_of_resnets_survives_keras_own_file(name: str, tmp_path: Path) -> None:
     spec = zoo.get_spec(name, num_classes=5)
     net = randomized(build(spec))

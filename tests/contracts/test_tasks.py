@@ -40,7 +40,7 @@ class TestClassification(TaskContract):
     task = Classification
     settings = ("augment.crop=none", "augment.flip=0", "schedule.warmup_epochs=0")
     overfit = ("top1", 1.0, "max")
-    overfit_epochs = 15
+    overfit_epochs = 8
 
     def write_data(self, folder: Path) -> Path:
         random = np.random.default_rng(0)
@@ -60,7 +60,7 @@ class TestMultilabel(TaskContract):
     task = Multilabel
     settings = ("augment.crop=none", "augment.flip=0", "schedule.warmup_epochs=0")
     overfit = ("f1_micro", 1.0, "max")
-    overfit_epochs = 30
+    overfit_epochs = 15
 
     def write_data(self, folder: Path) -> Path:
         random = np.random.default_rng(0)
@@ -91,6 +91,7 @@ class TestDetection(TaskContract):
         "task.proposals=48", "task.proposal_samples=32",
     )  # fmt: skip
     overfit = ("f1_micro", 0.9, "max")
+    overfit_epochs = 24
     # Adam divides by the size of a gradient, so that those of rounding errors would become steps.
     rank_settings = ("speed.sync_bn=true", "optim.name=sgd")
     colors: ClassVar = {"blue": (40, 60, 230), "red": (230, 40, 40)}
@@ -153,7 +154,7 @@ class TestSegmentation(TaskContract):
         "task.crop_max_class_fraction=1", "task.decoder_channels=16",
     )  # fmt: skip
     overfit = ("miou", 0.9, "max")
-    overfit_epochs = 30
+    overfit_epochs = 22
     batch = 9
     num_ranks = 3
     # Adam divides by the size of a gradient, so that those of rounding errors would become steps.
@@ -228,7 +229,7 @@ class TestPoints(TaskContract):
     module = "points"
     settings = ("augment.flip=0.5", "optim.lr=0.05", "schedule.warmup_epochs=0", "augment.jitter=0")
     overfit = ("median_error", 3.0, "min")  # pixels; the center of the right cell is 2.8 pixels away
-    overfit_epochs = 20
+    overfit_epochs = 14
     sizes: ClassVar = [(32, 40), (48, 32), (36, 36)]
 
     def write_data(self, folder: Path) -> Path:
