@@ -249,11 +249,8 @@ SLOW = ("torchvision", "matplotlib", "pandas", "scipy.sparse", "scipy.stats", "s
         "import resnets; dir(resnets); resnets.__version__; resnets.UserError",
         "import resnets.errors, resnets.atomic_write, resnets.progress",
         "from resnets.cli.main import application; application()",
-        "from resnets.cli.main import main; main(['--help'])",
-        "from resnets.cli.main import main; main(['train', '--help'])",
-        "from resnets.cli.main import main; main(['export', '--help'])",
-        "from resnets.cli.main import main; main(['quantize', '--help'])",
-        "from resnets.cli.main import main; main(['serve', '--help'])",
+        "from resnets.cli.main import main; main(['--help']); "
+        "[main([verb, '--help']) for verb in ('train', 'export', 'quantize', 'serve')]",
     ],
 )
 def test_the_public_package_and_the_command_line_do_not_import_torch(statement: str) -> None:
