@@ -18,6 +18,7 @@ from resnets.cli.flags import as_flags
             "`mask_value_tolerance=3` needs `mask_values`",
             "--set task.mask_value_tolerance=3 needs --set task.mask_values",
         ),
+        ("Go on by `resume=True`.", "Go on by --resume."),
         ("See `resnets data check photos`.", "See `resnets data check photos`."),
         ("No file 'a_b`c'", "No file 'a_b`c'"),
     ],

@@ -190,12 +190,33 @@ def test_no_banner_and_no_keep_alive_without_end(server: tuple[str, ModelServer]
     assert not {"server", "x-powered-by"} & set(answer.headers)
 
 
-def test_connections_beyond_the_limit_are_closed(
+def test_a_request_has_a_length_or_chunks_and_not_both(server: tuple[str, ModelServer]) -> None:
+    """What follows is no second request, whichever of the two a proxy goes by."""
+    with connect(server) as client:
+        head = b"POST /v1/predict HTTP/1.1\r\n" + HOST + b"Content-Length: 40\r\nTransfer-Encoding: chunked\r\n\r\n"
+        client.sendall(head + b"0\r\n\r\nGET /v1/model HTTP/1.1\r\n" + HOST + b"\r\n")
+        answers = received(client)
+    assert status(answers) == 400
+    assert answers.count(b"HTTP/1.1 ") == 1
+
+
+def test_a_second_request_may_begin_before_the_first_is_answered(server: tuple[str, ModelServer]) -> None:
+    content = images()[0]
+    request = b"POST /v1/predict HTTP/1.1\r\n" + HOST + f"Content-Length: {len(content)}\r\n\r\n".encode() + content
+    with connect(server) as client:
+        client.sendall(request + request[:-5])
+        answers = client.recv(65536)
+        client.sendall(request[-5:] + b"GET /v1/model HTTP/1.1\r\n" + HOST + b"Connection: close\r\n\r\n")
+        answers += received(client)
+    assert answers.count(b"HTTP/1.1 200") == 3
+
+
+def test_of_too_many_connections_the_silent_ones_are_closed(
     server: tuple[str, ModelServer], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(http_protocol, "MAX_CONNECTIONS", 3)
-    clients = [connect(server) for _ in range(8)]
-    closed = [client for client in clients if received(client) == b""]
-    assert len(closed) == 8  # some at once, the others at the deadline
-    monkeypatch.undo()
-    assert httpx.get(f"{server[0]}/v2/health/live", timeout=END_SECONDS).status_code == 200
+    monkeypatch.setattr(http_protocol, "MAX_CONNECTIONS", 4)
+    silent = [connect(server) for _ in range(8)]
+    assert httpx.post(f"{server[0]}/v1/predict", content=images()[0], timeout=END_SECONDS).status_code == 200
+    assert received(silent[0]) == b""
+    for client in silent:
+        client.close()

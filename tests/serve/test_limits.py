@@ -255,3 +255,11 @@ def test_the_codes_of_answers_are_counted() -> None:
     given.get("/gone")
     assert count("resnets_requests_total", {"code": "200"}) == 1
     assert count("resnets_requests_total", {"code": "404"}) == 2
+
+
+def test_requests_without_the_token_take_nothing_of_the_rate() -> None:
+    with client(token="abc", requests_per_second=1.0) as given:
+        sent = [given.post("/v1/predict", content=b"x").status_code for _ in range(3)]
+        right = given.post("/v1/predict", content=images()[0], headers={"Authorization": "Bearer abc"})
+    assert sent == [401] * 3
+    assert right.status_code == 200

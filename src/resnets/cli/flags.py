@@ -20,8 +20,8 @@ _ARGUMENT = re.compile(r"`([a-z]\w*(?:\.[a-z]\w*)*)(?:=([^`]*))?`")
 def as_flags(message: str) -> str:
     """The message with each argument in backquotes written as it is typed in a shell.
 
-    `top_k` becomes --top-k, `batch=8` becomes --batch 8, the key of a recipe `data.folds=5` becomes --set data.folds=5, and
-    a setting of a network, `settings.stem=cifar`, becomes --set stem=cifar.
+    `top_k` becomes --top-k, `batch=8` becomes --batch 8, `resume=True` becomes --resume, the key of a recipe
+    `data.folds=5` becomes --set data.folds=5, and a setting of a network, `settings.stem=cifar`, becomes --set stem=cifar.
     """
     return _ARGUMENT.sub(lambda found: _flag(found[1], found[2]), message)
 
@@ -35,7 +35,7 @@ def _flag(name: str, value: str | None) -> str:
         name = name.removeprefix("settings.")
         return f"--set {name}" if value is None else f"--set {name}={value}"
     flag = "--" + name.replace("_", "-")
-    return flag if value is None else f"{flag} {value}"
+    return flag if value in (None, "True") else f"{flag} {value}"
 
 
 def parse_settings(assignments: Sequence[str]) -> dict[str, Any]:

@@ -14,7 +14,7 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from resnets.serve.settings import ServerSettings
 
-MAX_CONNECTIONS = 1024  # those beyond are closed at once, so that there is a descriptor for the others
+MAX_CONNECTIONS = 1024  # beyond it, the one that has waited longest for its client to ask is closed
 LEFT_BYTES = 2**19  # of a body that was refused; a connection that is closed too early loses the answer, too
 LEFT_SECONDS = 2.0
 
@@ -32,14 +32,15 @@ class DeadlineProtocol(H11Protocol):
         self._phase: str | None = None  # what the client has to send in time
         self._deadline: asyncio.TimerHandle | None = None
         self._left_bytes = LEFT_BYTES
+        self._since = 0.0  # when the phase began
         self._send_deadline: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
+        self._enter(_HEADER)
         if len(self.connections) > MAX_CONNECTIONS:
-            transport.abort()
-        else:
-            self._enter(_HEADER)
+            waiting = [each for each in self.connections if each._phase == _HEADER]
+            min(waiting, key=lambda each: each._since).transport.abort()
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._enter(None)
@@ -76,8 +77,9 @@ class DeadlineProtocol(H11Protocol):
         self.transport.close()
 
     def on_response_complete(self) -> None:
+        is_left = self.conn.their_state is h11.SEND_BODY  # of this request: what follows may begin the next one
         super().on_response_complete()
-        if self.conn.their_state is h11.SEND_BODY and not self.transport.is_closing():
+        if is_left and not self.transport.is_closing():
             # It was answered before its body was read: nothing else is answered on this connection.
             self._unset_keepalive_if_required()
             self._enter(_LEFT)
@@ -110,7 +112,7 @@ class DeadlineProtocol(H11Protocol):
         """Begin to wait for a part of a request, unless that is what is waited for already."""
         if phase == self._phase:
             return
-        self._phase = phase
+        self._phase, self._since = phase, self.loop.time()
         if self._deadline is not None:
             self._deadline.cancel()
             self._deadline = None

@@ -44,10 +44,10 @@ def middleware(settings: ServerSettings, metrics: Metrics, open_paths: frozenset
         found.append(
             Middleware(CORSMiddleware, allow_origins=origins, allow_methods=METHODS, allow_headers=CORS_HEADERS)
         )
-    if settings.requests_per_second:
-        found.append(Middleware(RateLimit, settings.requests_per_second))
     if settings.token:
         found.append(Middleware(TokenCheck, settings.token, open_paths))
+    if settings.requests_per_second:  # those without the token take nothing of it
+        found.append(Middleware(RateLimit, settings.requests_per_second))
     return [*found, Middleware(BodyLimits, settings.max_body_bytes)]
 
 
@@ -176,7 +176,12 @@ class BodyLimits:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             return await self.app(scope, receive, send)
-        declared = Headers(scope=scope).get("content-length", "0")
+        headers = Headers(scope=scope)
+        if "content-length" in headers and "transfer-encoding" in headers:
+            # A proxy may go by the other one, and take the rest for another request (RFC 9112, 6.1).
+            reason = "A request has `Content-Length` or `Transfer-Encoding`, not both."
+            return await refuse(400, reason, {"Connection": "close"})(scope, receive, send)
+        declared = headers.get("content-length", "0")
         if declared.isdecimal() and (len(declared) > 15 or int(declared) > self.max_bytes):  # before anything is read
             return await refuse(TOO_LARGE, self._too_large())(scope, receive, send)
         own = 0
@@ -206,7 +211,7 @@ class BodyLimits:
 def host_name(host: str) -> str:
     """The name in a Host header, in lower case and without the port."""
     name, colon, port = host.lower().rpartition(":")
-    return name if colon and port.isdigit() else host.lower()
+    return name if colon and port.isascii() and port.isdecimal() else host.lower()
 
 
 def path_of(scope: Scope) -> str:

@@ -26,7 +26,7 @@ from resnets.serve.http_protocol import DeadlineProtocol
 from resnets.serve.served_model import ServedModel
 from resnets.serve.settings import ServerSettings
 
-MAX_REQUESTS = 512  # answered at once, and open connections with a request; beyond it 503
+WILDCARDS = ("0.0.0.0", "::")  # all addresses of this machine
 SIGNALS = (signal.SIGTERM, signal.SIGINT)
 LOGGING = {
     "version": 1,
@@ -80,8 +80,13 @@ def serve_files(
             f"`host={host}` opens the server to other machines. Give it a `token_file`, or say `no_token` if all who reach it "
             "may use it."
         )
-    if not is_loopback(host) and host not in ("0.0.0.0", "::"):
+    if not is_loopback(host) and host not in WILDCARDS:
         settings = replace(settings, allow_host=(*settings.allow_host, f"[{host}]" if ":" in host else host))
+    if host in WILDCARDS and not settings.allow_host:
+        log(
+            f"warning: with `host={host}`, only requests to localhost are answered: `allow_host` takes the names or addresses by "
+            "which others reach this machine"
+        )
     with bind(host, port) as listener:  # before the models are read, since it may fail
         server = ModelServer(served_model.load_all(paths, **options), settings, listener, announce)
         server.run_to_end()
@@ -137,7 +142,6 @@ class ModelServer(uvicorn.Server):
             log_config=LOGGING,
             proxy_headers=False,
             server_header=False,
-            limit_concurrency=MAX_REQUESTS,
             timeout_graceful_shutdown=math.ceil(settings.drain_seconds),
         )
         super().__init__(config)
