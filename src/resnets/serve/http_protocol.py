@@ -39,8 +39,9 @@ class DeadlineProtocol(H11Protocol):
         super().connection_made(transport)
         self._enter(_HEADER)
         if len(self.connections) > MAX_CONNECTIONS:
-            waiting = [each for each in self.connections if each._phase == _HEADER]
-            min(waiting, key=lambda each: each._since).transport.abort()
+            protocols = [each for each in self.connections if isinstance(each, DeadlineProtocol)]
+            silent = [each for each in protocols if each._phase == _HEADER]
+            min(silent, key=lambda each: each._since).transport.abort()
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._enter(None)
