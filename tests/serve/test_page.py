@@ -381,7 +381,13 @@ def test_the_same_from_a_program(
             pytest.approx(expected.probability, abs=1e-5),
         )
     text = page.locator("#model").inner_text()
-    for part in ("classification", *NAMES, "one view of 61x45", "none; exported files have one"):
+    for part in (
+        "classification",
+        *NAMES,
+        "one view of 61x45",
+        "top1 0.5 (50 images)",
+        "none; exported files have one",
+    ):
         assert part in text
 
 
@@ -422,8 +428,10 @@ def test_phones_keyboards_screen_readers_and_both_color_schemes(
     show: Callable[..., Any], address: str, images: list[Path], scheme: str
 ) -> None:
     page = show(address, viewport=PHONE, color_scheme=scheme)
-    page.set_input_files("#files", images)
-    sentences(page, 3)
+    page.set_input_files("#files", [*images, images[0]])
+    sentences(page, 4)
+    page.get_by_role("link", name="All answers as a table").click()
+    playwright.expect(page.locator("#all")).to_be_in_viewport()
     page.get_by_role("button", name="Heat map").first.click()
     page.get_by_role("slider").wait_for()
     assert page.evaluate("() => document.documentElement.scrollWidth") <= PHONE["width"]

@@ -26,7 +26,8 @@ export function describe(model) {
 
 function measured(metrics) {
   const numbers = Object.entries(metrics).filter(([, value]) => typeof value === "number");
-  const shown = numbers.map(([name, value]) => `${name} ${+value.toPrecision(4)}`).join(", ");
+  const ofVal = numbers.filter(([name]) => name.startsWith("val/")); // a run also notes its step, its learning rate and others
+  const shown = (ofVal.length ? ofVal : numbers).map(([name, value]) => `${name} ${+value.toPrecision(4)}`).join(", ");
   return shown && metrics.protocol ? `${shown} (${metrics.protocol})` : shown;
 }
 

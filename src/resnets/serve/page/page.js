@@ -8,6 +8,7 @@ import { describe } from "./model_card.js";
 import { describeModel, predict, useToken } from "./server.js";
 
 const AT_ONCE = 4; // requests
+const FEW = 4; // images, below which the table is near
 const status = (text) => { element("status").textContent = text; };
 
 let model, read;
@@ -99,6 +100,7 @@ function update(item) {
 
 function report() {
   element("all").hidden = !items.length;
+  element("jump").hidden = items.length < FEW;
   const done = items.filter(({ answer, error }) => answer || error);
   const failed = done.filter(({ error }) => error).length;
   if (done.length < items.length) status(`${done.length} of ${items.length} images answered …`);
