@@ -127,6 +127,7 @@ def test_what_the_model_does_not_take(client: triton.InferenceServerClient) -> N
         ("tiny", wrong, "FP32", "has 45x60 pixels in place of 45x61"),
         ("tiny", np.zeros((1, 4, 45, 61), np.float32), "FP32", "has 4 channels in place of 3"),
         ("tiny", np.full((1, 3, 45, 61), np.nan, np.float32), "FP32", "values that are not numbers"),
+        ("tiny", np.full((1, 3, 45, 61), -2e6, np.float32), "FP32", "has values beyond 1,000,000"),
         ("onnx", wrong, "FP32", "takes images only"),
         ("segmenter", wrong, "FP32", "takes images only"),
         ("tiny", np.zeros((1, 8, 8, 4), np.uint8), "UINT8", "has 4 channels in place of 3"),
@@ -177,18 +178,22 @@ def numbers(kind: str, shape: list[int], data: Any) -> dict[str, Any]:
         (numbers("UINT8", [1, 100000, 100000, 3], [1]), "numbers of the type UINT8"),
         (body() | {"outputs": 3}, "`outputs` is a list of objects"),
         (body() | {"parameters": []}, "`parameters` is an object"),
+        (body() | {"parameters": 3}, "`parameters` is an object"),
+        (body() | {"id": 3}, "`id` is a string"),
+        (body() | {"outputs": [{"name": "label"}] * 2}, "`outputs` names 'label' twice"),
+        (body() | {"outputs": [{"name": ["label"]}]}, "There is no output of that name"),
+        (body() | {"outputs": [{"name": "label", "parameters": 3}]}, "`parameters` is an object"),
         (body() | {"outputs": [{"name": "gone"}]}, "There is no output of that name; there is prediction, label"),
     ],
 )
 def test_requests_that_are_refused(plain: TestClient, values: dict[str, Any], reason: str) -> None:
-    if "outputs" in values or "parameters" in values:
-        values["inputs"][0]["data"] = [base64.b64encode(images()[0]).decode()]
+    """Before their images are looked at, which would give 422."""
     answer = plain.post(INFER, json=values)
     assert answer.status_code == 400
     assert reason in answer.json()["error"]
 
 
-@pytest.mark.parametrize("length", ["-1", "x", "99999999999999999999", "", "1"])
+@pytest.mark.parametrize("length", ["-1", "x", "99999999999999999999", "9" * 5000, "", "1"])
 def test_a_wrong_length_of_the_json_is_refused(plain: TestClient, length: str) -> None:
     text = json.dumps(body()).encode()
     answer = plain.post(INFER, content=text, headers={"Inference-Header-Content-Length": length})

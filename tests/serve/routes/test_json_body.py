@@ -13,7 +13,20 @@ def test_an_object() -> None:
 
 
 @pytest.mark.parametrize(
-    "content", [b"", b"{", b"[1]", b"1", b'"a"', b"\xff", b"[" * 50_000, b'{"a": ' * 50_000, b"null"]
+    "content",
+    [
+        b"",
+        b"{",
+        b"[1]",
+        b"1",
+        b'"a"',
+        b"\xff",
+        b"[" * 50_000,
+        b'{"a": ' * 50_000,
+        b"null",
+        b'{"a": NaN}',
+        b'{"a": -Infinity}',
+    ],
 )
 def test_what_is_none(content: bytes) -> None:
     with pytest.raises(UserError, match=r"The body is no JSON|is an object"):
@@ -22,5 +35,11 @@ def test_what_is_none(content: bytes) -> None:
 
 @pytest.mark.parametrize("part", [b"[],", b"{},", b"0,", b'"",'])
 def test_too_many_values_are_refused_before_they_are_read(part: bytes) -> None:
-    with pytest.raises(UserError, match="more than 1,000,000 values"):
-        json_body.parse(b'{"a": [' + part * 1_000_001 + b"0]}")
+    with pytest.raises(UserError, match="more than 100,000 values"):
+        json_body.parse(b'{"a": [' + part * 100_001 + b"0]}")
+
+
+def test_long_numbers_are_refused() -> None:
+    assert json_body.parse(b'{"a": -1234567890123456789}') == {"a": -1234567890123456789}
+    with pytest.raises(UserError, match="a whole number of 4000 digits; 20 are read"):
+        json_body.parse(b'{"a": ' + b"1" * 4000 + b"}")

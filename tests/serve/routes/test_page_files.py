@@ -19,7 +19,8 @@ def test_each_file_has_its_address_and_its_kind(client: httpx.Client) -> None:
         assert "default-src 'self'" in policy
         assert "img-src 'self' blob: data:" in policy
         assert "unsafe" not in policy
-        assert "frame-ancestors 'none'" in policy
+        for directive in ("frame-ancestors 'none'", "object-src 'none'", "form-action 'self'", "base-uri 'none'"):
+            assert directive in policy
         assert answer.headers["x-content-type-options"] == "nosniff"
         kind = {"css": "text/css", "js": "text/javascript"}.get(route.path.rpartition(".")[2], "text/html")
         assert answer.headers["content-type"] == f"{kind}; charset=utf-8"

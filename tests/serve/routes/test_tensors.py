@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import struct
+import tracemalloc
 from typing import Any
 
 import numpy as np
@@ -71,17 +72,33 @@ def test_bytes_arrive_as_they_were_sent(contents: list[bytes]) -> None:
 def test_outputs_in_both_forms() -> None:
     rows = np.array([[0.25, 0.75]], np.float32)
     outputs = {"label": ("BYTES", ["größe".encode()]), "rows": ("FP32", rows)}
-    plain, nothing = tensors.write_outputs(outputs, [], all_binary=False)
+    plain, nothing = tensors.write_outputs(outputs, tensors.wanted_outputs({}, list(outputs)))
     assert nothing == b""
     assert plain == [
         {"name": "label", "datatype": "BYTES", "shape": [1], "data": ["größe"]},
         {"name": "rows", "datatype": "FP32", "shape": [1, 2], "data": [0.25, 0.75]},
     ]
     wanted = [{"name": "rows"}, {"name": "label", "parameters": {"binary_data": True}}]
-    mixed, binary = tensors.write_outputs(outputs, wanted, all_binary=False)
+    mixed, binary = tensors.write_outputs(outputs, tensors.wanted_outputs({"outputs": wanted}, list(outputs)))
     assert mixed[0]["data"] == [0.25, 0.75]
     assert mixed[1]["parameters"] == {"binary_data_size": len(binary)}
     assert binary == struct.pack("<I", 7) + "größe".encode()
-    assert tensors.write_outputs(outputs, [{"name": "rows"}], all_binary=True)[1] == rows.tobytes()
-    with pytest.raises(UserError, match="no output of that name; there is label, rows"):
-        tensors.write_outputs(outputs, [{"name": "gone"}], all_binary=True)
+    asked = {"outputs": [{"name": "rows"}], "parameters": {"binary_data_output": True}}
+    assert tensors.write_outputs(outputs, tensors.wanted_outputs(asked, list(outputs)))[1] == rows.tobytes()
+
+
+def test_text_among_numbers_is_refused_before_memory_is_allocated() -> None:
+    """NumPy would give each element the memory of the longest: 4 GB."""
+    tensor = {"name": "x", "datatype": "FP32", "shape": [1, 1, 1, 10_000], "data": ["a" * 100_000] + [""] * 9_999}
+    tracemalloc.start()
+    for data in (tensor["data"], [[[tensor["data"]]]], [1.0] * 9_999 + [True], [[[[1.0] * 9_999]]], {}):
+        with pytest.raises(UserError, match="`data` has 10000 numbers of the type FP32"):
+            tensors.read_input({"inputs": [tensor | {"data": data}]}, b"", 8)
+    assert tracemalloc.get_traced_memory()[1] < 1e6
+    tracemalloc.stop()
+
+
+def test_a_large_tensor_has_the_binary_form() -> None:
+    tensor = {"name": "x", "datatype": "UINT8", "shape": [1, 300, 300, 3], "data": []}
+    with pytest.raises(UserError, match="270000 numbers of the type UINT8 is sent in binary form"):
+        tensors.read_input({"inputs": [tensor]}, b"", 8)

@@ -8,7 +8,8 @@ has the output "prediction", the JSON of `/v1/predict` as text; where each image
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
@@ -21,13 +22,22 @@ from starlette.responses import Response
 from resnets import __version__
 from resnets.errors import ImageError, UserError
 from resnets.serve.engine import Work
-from resnets.serve.routes.tensors import BYTES, LENGTH_HEADER, read_input, split_body, write_outputs
+from resnets.serve.routes.tensors import BYTES, LENGTH_HEADER, read_input, split_body, wanted_outputs, write_outputs
 from resnets.serve.served_model import Input, ServedModel, has_fixed_size, whole_image
 from resnets.serve.service import RETRY, Answer, Service
 from resnets.tasks.inputs.batching import Prepared
 
 VERSION = "1"  # of a model, which the protocol asks for
 MAX_IMAGES = 256  # of a request
+MAX_MAGNITUDE = 1e6  # of a prepared value; far beyond, a network overflows, and its answers blame its weights
+
+
+@dataclass(frozen=True)
+class _Reply:
+    """What a request says of its answer: its `id`, and the outputs by name with whether they are binary."""
+
+    id: str | None
+    outputs: Mapping[str, bool]
 
 
 async def server_metadata(request: Request) -> Response:
@@ -73,23 +83,24 @@ async def infer(service: Service, request: Request) -> Response:
     if request.headers.get("content-encoding", "identity") != "identity":
         raise UserError("The body of a request is not compressed.")
     body = await request.body()
-    values, works = await run_in_threadpool(_read, service, served, body, request.headers.get(LENGTH_HEADER))
+    reply, works = await run_in_threadpool(_read, service, served, body, request.headers.get(LENGTH_HEADER))
     predictions = await service.predict(request, works)
     for work, each in zip(works, predictions, strict=True):
         if each.error is not None:
             raise ImageError(f"Image {work.name} {each.error}")
-    return await run_in_threadpool(_write, served, values, predictions)
+    return await run_in_threadpool(_write, served, reply, predictions)
 
 
 def _tensor(name: str, kind: str, shape: list[int]) -> dict[str, Any]:
     return {"name": name, "datatype": kind, "shape": shape}
 
 
-def _read(
-    service: Service, served: ServedModel, body: bytes, header_length: str | None
-) -> tuple[dict[str, Any], list[Work]]:
-    """The JSON of a request, and its images."""
+def _read(service: Service, served: ServedModel, body: bytes, header_length: str | None) -> tuple[_Reply, list[Work]]:
+    """What a request asks for, and its images."""
     values, binary = split_body(body, header_length)
+    reply = _Reply(values.get("id"), wanted_outputs(values, _output_names(served)))
+    if reply.id is not None and not isinstance(reply.id, str):
+        raise UserError("`id` is a string.")
     kind, images = read_input(values, binary, min(MAX_IMAGES, service.settings.queue))
     if kind == "FP32" and not served.takes_tensors:
         raise UserError(f"The model '{served.name}' takes images only: {BYTES} or UINT8.")
@@ -105,7 +116,7 @@ def _read(
                 _of_tensor if kind == "FP32" else _of_pixels, served, service.settings.max_pixels, image, name
             )
         works.append(Work(served, name, prepare, options))
-    return values, works
+    return reply, works
 
 
 def _of_pixels(served: ServedModel, max_pixels: int, pixels: np.ndarray, name: str) -> Input:
@@ -126,14 +137,18 @@ def _of_tensor(served: ServedModel, max_pixels: int, values: np.ndarray, name: s
         raise ImageError(f"has {height}x{width} pixels in place of {preprocess.size[0]}x{preprocess.size[1]}.")
     if height * width > max_pixels:
         raise ImageError(f"has {width}x{height} pixels; at most {max_pixels:,} are read.")
-    if not np.isfinite(values).all():
-        raise ImageError("has values that are not numbers.")
+    if not (np.abs(values) <= MAX_MAGNITUDE).all():  # which NaN is not, either
+        raise ImageError(f"has values beyond {MAX_MAGNITUDE:,.0f}, or values that are not numbers.")
     tensor = torch.tensor(values)
     served.model.check_size(tensor)
     return Prepared(name, [[tensor]], placement=whole_image(height, width))
 
 
-def _write(served: ServedModel, values: dict[str, Any], predictions: Sequence[Any]) -> Response:
+def _output_names(served: ServedModel) -> list[str]:
+    return ["prediction", "label", "probabilities"] if served.model.task.has_single_class else ["prediction"]
+
+
+def _write(served: ServedModel, reply: _Reply, predictions: Sequence[Any]) -> Response:
     task, names = served.model.task, served.model.class_names
     texts = [json.dumps(task.answer(each)).encode("ascii") for each in predictions]
     outputs: dict[str, tuple[str, Any]] = {"prediction": (BYTES, texts)}
@@ -144,15 +159,10 @@ def _write(served: ServedModel, values: dict[str, Any], predictions: Sequence[An
             "label": (BYTES, [each.label.encode("utf-8", "replace") for each in predictions]),
             "probabilities": ("FP32", rows),
         }
-    wanted, parameters = values.get("outputs", []), values.get("parameters", {})
-    if not isinstance(wanted, list) or not all(isinstance(each, dict) for each in wanted):
-        raise UserError("`outputs` is a list of objects.")
-    if not isinstance(parameters, dict):
-        raise UserError("`parameters` is an object.")
-    tensors, binary = write_outputs(outputs, wanted, bool(parameters.get("binary_data_output")))
+    tensors, binary = write_outputs(outputs, reply.outputs)
     answer = {"model_name": served.name, "model_version": VERSION, "outputs": tensors}
-    if "id" in values:
-        answer["id"] = values["id"]
+    if reply.id is not None:
+        answer["id"] = reply.id
     text = Answer(answer)
     if not binary:
         return text

@@ -7,6 +7,8 @@ import binascii
 from functools import partial
 from typing import Any
 
+from python_multipart.multipart import parse_options_header
+from starlette.concurrency import run_in_threadpool
 from starlette.datastructures import UploadFile
 from starlette.exceptions import HTTPException
 from starlette.formparsers import MultiPartException, MultiPartParser
@@ -20,6 +22,7 @@ from resnets.serve.service import UNREADABLE, Answer, Service
 
 PARAMETERS = ("model", "top_k", "heatmap", "score")
 MAX_FILES, MAX_FIELDS, MAX_FIELD_BYTES = 64, 8, 2**16  # of a form
+CHARSETS = (b"utf-8", b"utf8")
 
 
 class _MemoryParser(MultiPartParser):
@@ -36,13 +39,16 @@ async def predict(service: Service, request: Request) -> Answer:
         return await _predict_form(service, request, served, options)
     content = await request.body()
     if kind == "application/json":
-        content = _image_of_json(content)
+        content = await run_in_threadpool(_image_of_json, content)
     work = _work(service, served, content, "[0]", options)
     (answer,) = await service.answers([work], await service.predict(request, [work]))
     return Answer(answer, UNREADABLE if answer["error"] is not None else 200)
 
 
 async def _predict_form(service: Service, request: Request, served: ServedModel, options: dict[str, Any]) -> Answer:
+    # Starlette would look up any name, which Python keeps for ever, and some of its codecs cannot decode a form.
+    if parse_options_header(request.headers["content-type"])[1].get(b"charset", CHARSETS[0]).lower() not in CHARSETS:
+        raise HTTPException(400, "The form has another charset than utf-8.")
     try:
         form = await _MemoryParser(
             request.headers,

@@ -10,6 +10,7 @@ import binascii
 import math
 import struct
 from collections.abc import Mapping, Sequence
+from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -27,7 +28,8 @@ def split_body(body: bytes, header_length: str | None) -> tuple[dict[str, Any], 
     """The JSON object of a request, and the binary data after it. Raises UserError where it is none."""
     length = len(body)
     if header_length is not None:
-        if not (header_length.isascii() and header_length.isdigit() and int(header_length) <= length):
+        is_number = header_length.isascii() and header_length.isdigit() and len(header_length) <= json_body.MAX_DIGITS
+        if not is_number or int(header_length) > length:
             raise UserError(f"{LENGTH_HEADER} is the number of bytes of the JSON, at most {length}.")
         length = int(header_length)
     return json_body.parse(body[:length]), body[length:]
@@ -59,37 +61,54 @@ def read_input(values: Mapping[str, Any], binary: bytes, max_images: int) -> tup
     return kind, _decode_texts(data, count) if kind == BYTES else list(_numbers(data, kind, shape))
 
 
+def wanted_outputs(values: Mapping[str, Any], names: Sequence[str]) -> dict[str, bool]:
+    """The names of the outputs that a request asks for, each with whether it is sent in binary form.
+
+    Args:
+        names: those of the model; all of them are sent where the request names none.
+
+    Raises:
+        UserError: there is no such output, or one is asked for twice.
+    """
+    all_binary = bool(_parameters(values).get("binary_data_output"))
+    wanted = values.get("outputs", [])
+    if not isinstance(wanted, list) or not all(isinstance(each, dict) for each in wanted):
+        raise UserError("`outputs` is a list of objects.")
+    found: dict[str, bool] = {}
+    for each in wanted:
+        name = each.get("name")
+        if not isinstance(name, str) or name not in names:
+            raise UserError(f"There is no output of that name; there is {', '.join(names)}.")
+        if name in found:
+            raise UserError(f"`outputs` names '{name}' twice.")
+        found[name] = bool(_parameters(each).get("binary_data", all_binary))
+    return found or dict.fromkeys(names, all_binary)
+
+
 def write_outputs(
-    outputs: Mapping[str, tuple[str, Any]], wanted: Sequence[Mapping[str, Any]], all_binary: bool
+    outputs: Mapping[str, tuple[str, Any]], wanted: Mapping[str, bool]
 ) -> tuple[list[dict[str, Any]], bytes]:
     """The outputs for JSON, and the binary data after it.
 
     Args:
         outputs: by name, the type and the values: float32 (N, K), or a list of N bytes.
-        wanted: `outputs` of the request; empty for all.
-        all_binary: whether those that say nothing of it are binary.
-
-    Raises:
-        UserError: there is no such output.
+        wanted: as of `wanted_outputs`.
     """
-    tensors, binary = [], b""
-    for each in wanted or [{"name": name} for name in outputs]:
-        name = str(each.get("name"))
-        if name not in outputs:
-            raise UserError(f"There is no output of that name; there is {', '.join(outputs)}.")
+    tensors, parts = [], []
+    for name, is_binary in wanted.items():
         kind, values = outputs[name]
         shape = [len(values)] if kind == BYTES else list(values.shape)
         tensor: dict[str, Any] = {"name": name, "datatype": kind, "shape": shape}
-        if _parameters(each).get("binary_data", all_binary):
+        if is_binary:
             part = (
                 b"".join(struct.pack("<I", len(text)) + text for text in values) if kind == BYTES else values.tobytes()
             )
             tensor["parameters"] = {BINARY_SIZE: len(part)}
-            binary += part
+            parts.append(part)
         else:
             tensor["data"] = [text.decode() for text in values] if kind == BYTES else values.ravel().tolist()
         tensors.append(tensor)
-    return tensors, binary
+    return tensors, b"".join(parts)
 
 
 def _parameters(tensor: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -113,18 +132,35 @@ def _array(binary: bytes, kind: str, shape: Sequence[int]) -> np.ndarray:
 
 
 def _numbers(data: Any, kind: str, shape: Sequence[int]) -> np.ndarray:
-    """Numbers in a flat or a nested list."""
-    try:
-        values = np.asarray(data)
-        flat = values.ravel()
-        allowed = "iu" if kind == "UINT8" else "iuf"
-        if flat.dtype.kind in allowed and len(flat) == math.prod(shape):
-            in_range = kind == "FP32" or (flat.min() >= 0 and flat.max() <= 255)
-            if in_range:
-                return flat.astype(TYPES[kind]).reshape(shape)
-    except (ValueError, TypeError, OverflowError):
-        pass
-    raise UserError(f"`data` has {math.prod(shape)} numbers of the type {kind}.")
+    """Numbers in a flat list, or in lists that are nested as the shape says."""
+    count = math.prod(shape)
+    if count > json_body.MAX_VALUES:
+        raise UserError(f"A tensor of {count} numbers of the type {kind} is sent in binary form, not in JSON.")
+    is_number = _is_byte if kind == "UINT8" else _is_number
+    is_flat = isinstance(data, list) and len(data) == count and all(map(is_number, data))
+    values = data if is_flat else _flatten(data, shape)
+    if values is None or not all(map(is_number, values)):
+        raise UserError(f"`data` has {count} numbers of the type {kind}.")
+    with np.errstate(over="ignore"):  # beyond float32 it is infinite
+        return np.array(values, TYPES[kind]).reshape(shape)
+
+
+def _flatten(data: Any, shape: Sequence[int]) -> list[Any] | None:
+    """The elements of nested lists; None for lists of other lengths than the shape says."""
+    values = [data]
+    for size in shape:
+        if not all(isinstance(each, list) and len(each) == size for each in values):
+            return None
+        values = list(chain.from_iterable(values))
+    return values
+
+
+def _is_number(value: Any) -> bool:
+    return type(value) in (int, float)  # bool is a kind of int
+
+
+def _is_byte(value: Any) -> bool:
+    return type(value) is int and 0 <= value <= 255
 
 
 def _split_bytes(binary: bytes, count: int) -> list[bytes]:
