@@ -19,7 +19,7 @@ from urllib.parse import urlsplit
 import numpy as np
 import pytest
 from PIL import Image
-from tests import exported_files
+from tests import exported_files, tiny_checkpoint
 from tests.serve.running import Gate, reference, running, segmenter, serve, tiny_model
 from tests.tiny_checkpoint import NAMES, colored_images
 
@@ -27,6 +27,7 @@ import resnets
 from resnets.cli import main
 from resnets.report.figures.class_color import class_color
 from resnets.serve.settings import ServerSettings
+from resnets.tasks.multilabel.task import Multilabel
 from resnets.tasks.trained_model import TrainedModel
 
 playwright = pytest.importorskip("playwright.sync_api", reason="needs playwright")
@@ -324,6 +325,29 @@ def test_classes_of_pixels_are_drawn_in_their_colors(show: Callable[..., Any], i
         pixels = drawn(page)
         np.testing.assert_array_equal(pixels[..., :3], colors[expected.mask])
         assert (pixels[..., 3] == 255).all()
+
+
+def test_several_labels_or_none(show: Callable[..., Any], images: list[Path], tmp_path: Path) -> None:
+    for least, name in ((0.001, "all"), (0.999, "none")):
+        task = Multilabel(NAMES, fitted={"thresholds": dict.fromkeys(NAMES, least)})
+        tiny_checkpoint.write(tmp_path / f"{name}.safetensors", task=task)
+    models = [resnets.load(tmp_path / f"{name}.safetensors", "cpu", precision="fp32") for name in ("all", "none")]
+    found, nearest = (model.predict(images[0])[0] for model in models)
+    with serving(*models, names=("all", "none")) as address:
+        page = show(address)
+        page.set_input_files("#files", images[0])
+        assert sentences(page, 1) == [", ".join(f"{name} {100 * value:.1f} %" for name, value in found.labels)]
+        with page.expect_download() as download:
+            page.click("#csv")
+        assert list(csv.DictReader(io.StringIO(download.value.path().read_text()))) == [
+            found.to_row() | {"path": "one.png"}
+        ]
+        page.get_by_label("Model", exact=True).select_option("none")
+        page.get_by_text("No class reaches its threshold; this is the nearest one.").wait_for()
+        assert sentences(page, 1) == ["no label"]
+        assert page.locator(".bars b").all_text_contents() == [nearest.top[0]]
+        page.get_by_role("button", name="Heat map").click()
+        page.locator(".answer canvas").wait_for()
 
 
 def test_several_models_and_a_token(

@@ -41,8 +41,11 @@ export class Camera {
     this.timer = setInterval(async () => {
       if (looking) return;
       looking = true;
-      await look(await this.picture("camera.jpg"));
-      looking = false;
+      try {
+        await look(await this.picture("camera.jpg"));
+      } finally {
+        looking = false;
+      }
     }, INTERVAL_MS);
   }
 
