@@ -88,7 +88,8 @@ export class Drawing {
     const limit = largestValue(heatmaps);
     const canvases = heatmaps.map((heatmap) => drawHeatmap(heatmap, limit));
     const slider = this.slider("Heat map", 100, this.put(canvases[0]), true);
-    const note = make("p", { className: "quiet", textContent: "Red raises the logit of the class, blue lowers it." });
+    const scale = limit.toPrecision(3);
+    const note = make("p", { className: "quiet", textContent: `Press a class for its map. Red raises its logit, blue lowers it; the strongest colors are ±${scale} in all maps of this image.` });
     const found = bars.filter(({ label }) => heatmaps.some((each) => each.label === label));
     const rest = bars.filter((bar) => !found.includes(bar));
     const choose = (index) => this.put(canvases[heatmaps.findIndex(({ label }) => label === found[index ?? 0].label)]);

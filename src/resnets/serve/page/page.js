@@ -22,8 +22,9 @@ async function start() {
   } catch (error) {
     element("access").hidden = error.status !== 401;
     const isFirst = error.status === 401 && !element("token").value;
-    return status(isFirst ? "" : error.message);
+    return status(isFirst ? "" : error.status === 401 ? "This is not the token of the server." : error.message);
   }
+  status("");
   element("access").hidden = true;
   listen();
 }
