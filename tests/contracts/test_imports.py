@@ -237,8 +237,11 @@ HEAVY = (
     "scipy",
     "safetensors",
     "onnx",
+    "onnxruntime",
     "openvino",
+    "nncf",
     "starlette",
+    "ray",
 )
 SLOW = ("torchvision", "matplotlib", "pandas", "scipy.sparse", "scipy.stats", "sklearn")
 

@@ -22,6 +22,17 @@ def two_threads() -> Iterator[None]:
     torch.set_num_threads(before)
 
 
+@pytest.mark.parametrize("name", ["onnxruntime", "openvino"])
+def test_one_file_computes_batches_of_any_size(name: str) -> None:
+    runtime = open_runtime(read_exported.read(exported_files.exported("onnx"), "onnx"), name)
+    assert runtime.signature.inputs == [("uint8", (None, *SIZE, 3))]
+    images = np.random.default_rng(0).integers(0, 256, (64, *SIZE, 3)).astype(np.uint8)
+    alone = np.concatenate([runtime.run(image[None], ["logits"])[0] for image in images])
+    for count in (1, 3, 16, 64):
+        (found,) = runtime.run(images[-count:], ["logits"])
+        assert found == pytest.approx(alone[-count:], abs=1e-5 * float(np.abs(alone).max()))
+
+
 @pytest.mark.usefixtures("two_threads")
 def test_a_batch_in_streams_has_the_outputs_of_each_image() -> None:
     runtime = open_runtime(read_exported.read(exported_files.exported("openvino"), "openvino"))
