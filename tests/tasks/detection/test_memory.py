@@ -19,7 +19,7 @@ from resnets.tasks.detection.draw_objects import draw
 from resnets.tasks.detection.task import Detection
 from resnets.tasks.detection.write_predictions import mask_images
 
-HEIGHT, WIDTH, COUNT = 3000, 4000, 300
+HEIGHT, WIDTH, COUNT = 3000, 4000, 100
 MANY = 30  # of them: as arrays, their masks would take 340 MiB together
 LIMIT_MIB = 300
 
@@ -61,7 +61,7 @@ def _predict_in_memory(folder: Path) -> int:
 
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="reads /proc")
-def test_300_masks_of_a_large_image_take_little_memory(tmp_path: Path) -> None:
+def test_100_masks_of_a_large_image_take_little_memory(tmp_path: Path) -> None:
     process = start(tmp_path / "log", _predict_in_memory, tmp_path / "masks")
     process.join(TIMEOUT_SECONDS)
     process.kill()
