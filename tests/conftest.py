@@ -107,7 +107,7 @@ def quick_measurements() -> Iterator[None]:
 def quick_figures(request: pytest.FixtureRequest) -> Iterator[None]:
     """Leave the figures of runs in this process white. Tests of drawings draw all, and so does every run in a process that is
     not forked from one with torch, such as those of `tests/contracts/test_hosts.py`."""
-    drawn = ("models/summary", "report", "benchmarks")
+    drawn = ("models/summary", "report", "benchmarks", "studies/test_run_study")
     from tests.quick_figures import leave_out, leave_white
 
     with pytest.MonkeyPatch.context() as patch:

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from resnets.api.quantize import quantize
     from resnets.api.serve import asgi_app
     from resnets.api.shard import shard
+    from resnets.api.study import study
     from resnets.api.summary import NetworkSummary, summary
     from resnets.api.weights import ConversionResult, convert, verify
     from resnets.data.check.check import CheckReport
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from resnets.models.spec import ResNetSpec
     from resnets.models.zoo import get_spec
     from resnets.serve.settings import ServerSettings
+    from resnets.studies.run_study import StudyResult
     from resnets.tasks.embeddings.embed_files import EmbedResult
     from resnets.tasks.embeddings.embedding_index import Index
     from resnets.tasks.evaluate import Evaluation
@@ -60,6 +62,7 @@ __all__ = [
     "ResNet",
     "ResNetSpec",
     "ServerSettings",
+    "StudyResult",
     "TrainResult",
     "TrainedModel",
     "UserError",
@@ -83,6 +86,7 @@ __all__ = [
     "search",
     "shard",
     "split",
+    "study",
     "summary",
     "train",
     "verify",
@@ -105,6 +109,7 @@ _MODULES = {  # public name -> the module that defines it, imported when the nam
     "ResNet": "resnets.models.resnet",
     "ResNetSpec": "resnets.models.spec",
     "ServerSettings": "resnets.serve.settings",
+    "StudyResult": "resnets.studies.run_study",
     "TrainResult": "resnets.training.train",
     "TrainedModel": "resnets.tasks.trained_model",
     "asgi_app": "resnets.api.serve",
@@ -126,6 +131,7 @@ _MODULES = {  # public name -> the module that defines it, imported when the nam
     "search": "resnets.api.embeddings",
     "shard": "resnets.api.shard",
     "split": "resnets.api.data",
+    "study": "resnets.api.study",
     "summary": "resnets.api.summary",
     "train": "resnets.training.train",
     "verify": "resnets.api.weights",

@@ -90,6 +90,8 @@ def test_one_flag_takes_the_same_kind_of_value_everywhere() -> None:
     for flag, flags, value in (("--heatmap", "export", "predict"), ("--resume", "predict", "train")):
         both = {name: kind for kind, names in kinds.pop(flag).items() for name in names}
         assert both == {f"resnets {value}": "value", f"resnets {flags}": "flag"}
+    # A study compares several networks; all other verbs begin from one.
+    assert kinds.pop("--weights")["several"] == ["resnets study"]
     differing = {flag: found for flag, found in kinds.items() if len(found) > 1}
     assert differing == {}
 

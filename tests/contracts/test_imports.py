@@ -47,6 +47,7 @@ ORDER = [
     "serve",
     "training",
     "export",
+    "studies",
     "api",
     "keras",
     "cli",
@@ -253,7 +254,7 @@ SLOW = ("torchvision", "matplotlib", "pandas", "scipy.sparse", "scipy.stats", "s
         "import resnets.errors, resnets.atomic_write, resnets.progress",
         "from resnets.cli.main import application; application()",
         "from resnets.cli.main import main; main(['--help']); "
-        "[main([verb, '--help']) for verb in ('train', 'export', 'quantize', 'serve')]",
+        "[main([verb, '--help']) for verb in ('train', 'export', 'quantize', 'serve', 'study')]",
     ],
 )
 def test_the_public_package_and_the_command_line_do_not_import_torch(statement: str) -> None:

@@ -23,7 +23,7 @@ USAGE_ERROR: type[Any] = typer.BadParameter.__mro__[1]
 
 VERBS = (
     "train", "evaluate", "predict", "serve", "embed", "search", "export", "quantize", "models", "summary", "lr-find", "bench",
-    "data", "weights",
+    "study", "data", "weights",
 )  # fmt: skip
 GROUPS = ("data", "weights")  # verbs with verbs of their own
 

@@ -49,3 +49,12 @@ def zero_init_residual_(net: nn.Module) -> None:
             nn.init.zeros_(module.conv2.weight)
         elif isinstance(module, PreActBottleneckBranch):
             nn.init.zeros_(module.conv3.weight)
+
+
+def small_normal_(net: nn.Module) -> None:
+    """Convolutions from N(0, 0.01^2), their biases at zero, as before Glorot and He (Krizhevsky et al. 2012, section 5)."""
+    for module in net.modules():
+        if isinstance(module, nn.Conv2d):
+            nn.init.normal_(module.weight, std=0.01)
+            if module.bias is not None:
+                nn.init.zeros_(module.bias)

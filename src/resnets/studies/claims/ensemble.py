@@ -1,0 +1,86 @@
+"""`ensemble`: the mean of the probabilities of several networks against the networks alone (He et al. 2015, table 5)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from itertools import combinations
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from resnets.report.figures import canvas
+from resnets.studies.inputs import ImageSet, StudyNetwork, as_tensor
+from resnets.studies.study import IMAGE, Control, Measurement, Setup, Study
+from resnets.studies.verdict import Rule
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+MAX_NETWORKS = 8  # all subsets are evaluated
+
+
+@torch.inference_mode()
+def probabilities(network: StudyNetwork, images: ImageSet) -> Tensor:
+    """float64 (N, K); logits are divided by the temperature of the checkpoint."""
+    temperature = network.checkpoint.temperature
+    logits = [network.net(as_tensor(each.images)).double() for each in images.batches(network.checkpoint.preprocess)]
+    return (torch.cat(logits) / temperature).softmax(dim=1)
+
+
+def wrong(members: Sequence[Tensor], labels: Tensor) -> np.ndarray:
+    """For each image, 100 where the mean of the members' probabilities has its largest value at another class, else 0."""
+    mean = members[0] if len(members) == 1 else torch.stack(list(members)).mean(dim=0)
+    return 100.0 * (mean.argmax(dim=1) != labels).double().numpy()
+
+
+def measure(setup: Setup) -> Measurement:
+    """The errors of all subsets of the networks."""
+    assert setup.images is not None
+    labels = setup.images.labels
+    names = [network.name for network in setup.networks][:MAX_NETWORKS]
+    members = [probabilities(network, setup.images) for network in setup.networks[:MAX_NETWORKS]]
+    rows: list[dict[str, Any]] = []
+    for size in range(1, len(members) + 1):
+        for chosen in combinations(range(len(members)), size):
+            error = float(wrong([members[index] for index in chosen], labels).mean())
+            rows.append({"members": size, "networks": " + ".join(names[index] for index in chosen), "error": error})
+    alone = np.mean([wrong([each], labels) for each in members], axis=0)
+    gain = alone - wrong(members, labels)
+    # Twice, since the mean of two equal numbers is exact.
+    copies = max(float(np.abs(wrong([each], labels) - wrong([each, each], labels)).max()) for each in members)
+    controls = [Control("each network with a copy of itself", f"{copies:g} points gained by an image", copies == 0)]
+    return Measurement(rows, {f"{len(names)} networks": gain}, controls)
+
+
+def draw(rows: Sequence[Mapping[str, Any]], page: Figure) -> None:
+    """The error of every subset over its size."""
+    axes = page.subplots()
+    sizes = sorted({row["members"] for row in rows})
+    for row in rows:
+        axes.plot(row["members"], row["error"], "o", color=canvas.MUTED, alpha=0.6)
+    means = [float(np.mean([row["error"] for row in rows if row["members"] == size])) for size in sizes]
+    axes.plot(sizes, means, color=canvas.VALIDATION, label="mean of the subsets of this size")
+    axes.set_xlabel("number of networks")
+    axes.set_xticks(sizes)
+    axes.set_title("error in percent", color=canvas.MUTED, fontweight="normal")
+    canvas.legend(axes)
+
+
+STUDY = Study(
+    name="ensemble",
+    claim="Several residual networks together make fewer errors than each of them.",
+    paper="He et al. 2015, table 5",
+    published="six networks of different depth on ImageNet: 3.57 % top-5 error, the best one alone 4.49 %",
+    statistic="mean error of the networks alone, minus the error of the mean of their probabilities, in points",
+    unit=IMAGE,
+    rule=Rule("greater", 0.0, 0.5, least_count=100),
+    control="a network with a copy of itself: the gain of each image is exactly 0",
+    protocols={"paper": {"images": 10_000}, "short": {"images": 2_000}, "minutes": {"images": 500}},
+    cost={"paper": "20 s a network", "short": "4 s a network", "minutes": "1 s a network"},
+    num_networks=2,
+    data=None,
+    measure=measure,
+    draw=draw,
+)

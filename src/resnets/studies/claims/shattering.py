@@ -1,0 +1,144 @@
+"""`shattering`: how the gradient of a new network changes along a line of inputs (Balduzzi et al. 2017)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from resnets.report.figures import canvas
+from resnets.studies.study import SEED, Control, Measurement, Setup, Study
+from resnets.studies.verdict import Rule
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+POINTS, LIMIT = 256, 2.0  # of the line
+LAGS = 16
+SMALL_BRANCH = 0.1  # the paper's beta
+LINEAR_FLOOR, REMOVED_LIMIT = 0.95, 0.1  # of the controls
+PLAIN, RESIDUAL, LINEAR, SHALLOW = "plain", "residual", "plain, looks linear", "one layer"
+REMOVED = "residual, shortcuts removed"
+
+
+class Layer(nn.Module):
+    """h + `beta` W relu(norm(h)); without a shortcut W relu(norm(h)). The norm takes its statistics over all points."""
+
+    def __init__(self, weight: Tensor, norm: nn.Module, shortcut: bool, beta: float) -> None:
+        super().__init__()
+        self.norm = norm
+        self.weight = nn.Parameter(weight)
+        self.shortcut, self.beta = shortcut, beta
+
+    def forward(self, h: Tensor) -> Tensor:
+        branch = self.beta * torch.relu(self.norm(h)) @ self.weight.T
+        return h + branch if self.shortcut else branch
+
+
+def network(kind: str, depth: int, width: int, seed: int) -> nn.Sequential:
+    """A network of `depth` layers from one number to one number: weights as of He et al., of the first layer N(0, 1).
+
+    `LINEAR` has no norm: relu(h) and relu(-h) with opposite orthogonal weights add up to a linear function (Balduzzi et al.
+    2017, section 5). `REMOVED` is the residual network without its shortcuts.
+    """
+    generator, half = torch.Generator().manual_seed(seed), width // 2
+
+    def normal(*shape: int, std: float) -> Tensor:
+        return std * torch.randn(*shape, generator=generator, dtype=torch.float64)
+
+    def norm() -> nn.Module:
+        if kind in (LINEAR, SHALLOW):
+            return nn.Identity()
+        return nn.BatchNorm1d(width, affine=False, track_running_stats=False)
+
+    first, last = nn.Linear(1, width, dtype=torch.float64), nn.Linear(width, 1, dtype=torch.float64)
+    weight, bias, final = normal(width, 1, std=1.0), normal(width, std=1.0), normal(1, width, std=width**-0.5)
+    matrices = [normal(width, width, std=(2 / width) ** 0.5) for _ in range(0 if kind == SHALLOW else depth - 2)]
+    if kind == LINEAR:
+        weight, bias = torch.cat([weight[:half], -weight[:half]]), torch.cat([bias[:half], -bias[:half]])
+        final = torch.cat([final[:, :half], -final[:, :half]], 1)
+        small = [nn.init.orthogonal_(matrix[:half, :half].clone(), generator=generator) for matrix in matrices]
+        matrices = [torch.cat([torch.cat([each, -each], 1), torch.cat([-each, each], 1)]) for each in small]
+    first.weight, first.bias, last.weight = nn.Parameter(weight), nn.Parameter(bias), nn.Parameter(final)
+    beta = SMALL_BRANCH if kind in (RESIDUAL, REMOVED) else 1.0
+    layers = [Layer(matrix, norm(), kind == RESIDUAL, beta) for matrix in matrices]
+    return nn.Sequential(first, *layers, norm(), nn.ReLU(), last)
+
+
+def gradient_along_line(net: nn.Module) -> np.ndarray:
+    """float64 (POINTS,): the derivative of the output at points from -LIMIT to LIMIT."""
+    points = torch.linspace(-LIMIT, LIMIT, POINTS, dtype=torch.float64)[:, None].requires_grad_()
+    (gradient,) = torch.autograd.grad(net(points).sum(), points)
+    return gradient[:, 0].numpy()
+
+
+def autocorrelation(values: np.ndarray) -> np.ndarray:
+    """float64 (LAGS,): that of the values less their mean; 1 for a constant."""
+    centered = values - values.mean()
+    if np.abs(centered).max() <= 1e-9 * np.abs(values).max():
+        return np.ones(LAGS)
+    sums = [float(centered[: len(centered) - lag] @ centered[lag:]) for lag in range(LAGS)]
+    return np.array(sums) / sums[0]
+
+
+def measure(setup: Setup) -> Measurement:
+    """The autocorrelations of all kinds of networks."""
+    depth, width = setup.numbers["depth"], setup.numbers["width"]
+    rows: list[dict[str, Any]] = []
+    first: dict[str, list[float]] = {}
+    for seed in setup.seeds:
+        for kind in (SHALLOW, PLAIN, RESIDUAL, REMOVED, LINEAR):
+            correlations = autocorrelation(gradient_along_line(network(kind, depth, width, seed)))
+            first.setdefault(kind, []).append(float(correlations[1]))
+            rows += [
+                {"kind": kind, "seed": seed, "lag": lag, "autocorrelation": float(r)}
+                for lag, r in enumerate(correlations)
+            ]
+    lag1 = {kind: np.array(values) for kind, values in first.items()}
+    left = float((lag1[REMOVED] - lag1[PLAIN]).mean())
+    lowest = float(lag1[LINEAR].min())
+    controls = [
+        Control("shortcuts removed from the residual networks", f"difference of {left:.3g}", abs(left) < REMOVED_LIMIT),
+        Control("a network that looks linear, without norm", f"at least {lowest:.3f}", lowest >= LINEAR_FLOOR),
+    ]
+    return Measurement(rows, {f"{depth} layers with batch norm": lag1[RESIDUAL] - lag1[PLAIN]}, controls)
+
+
+def draw(rows: Sequence[Mapping[str, Any]], page: Figure) -> None:
+    """The autocorrelation by lag: mean and range of the seeds."""
+    axes = page.subplots()
+    for number, kind in enumerate(dict.fromkeys(row["kind"] for row in rows)):
+        lags = range(LAGS)
+        values = [[row["autocorrelation"] for row in rows if row["kind"] == kind and row["lag"] == lag] for lag in lags]
+        axes.plot(lags, [np.mean(each) for each in values], color=f"C{number}", label=kind)
+        axes.fill_between(
+            lags, [min(e) for e in values], [max(e) for e in values], color=f"C{number}", alpha=0.15, lw=0
+        )
+    axes.set_xlabel("lag in points of the line")
+    axes.set_title("autocorrelation of the gradient", color=canvas.MUTED, fontweight="normal")
+    canvas.legend(axes)
+
+
+STUDY = Study(
+    name="shattering",
+    claim="The gradient of a deep plain network at neighboring inputs is like white noise; shortcuts keep it similar.",
+    paper="Balduzzi et al. 2017, figures 1 and 2",
+    published="plain: correlations fall as 1/2^L; residual with batch norm and beta = 0.1: nearly those of one layer",
+    statistic="autocorrelation of the gradient at lag 1: residual with beta = 0.1 minus plain, both with batch norm",
+    unit=SEED,
+    rule=Rule("greater", 0.0, 0.1, least_count=3),
+    control="without its shortcuts the residual network is like the plain one; a linear function has a correlation of 1",
+    protocols={
+        "paper": {"depth": 50, "width": 200},
+        "short": {"depth": 50, "width": 200},
+        "minutes": {"depth": 50, "width": 200},
+    },
+    cost={"paper": "3 s", "short": "3 s", "minutes": "3 s"},
+    num_networks=0,
+    data="",
+    measure=measure,
+    draw=draw,
+)

@@ -1,0 +1,162 @@
+"""The trained networks and the images of a study."""
+
+from __future__ import annotations
+
+import hashlib
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from resnets.data.datasets import open_dataset
+from resnets.data.datasets.dataset import IndexedSamples, Sample, remap_classes, sample_labels, sample_paths
+from resnets.data.image.preprocess import IMAGENET_MEAN, IMAGENET_STD, Preprocess
+from resnets.data.loading.eval_loader import EvalLoader
+from resnets.data.split import lineage
+from resnets.errors import UserError
+from resnets.hashing import sha256
+from resnets.models.resnet import ResNet
+from resnets.progress import log
+from resnets.tasks.inputs import evaluation_split
+from resnets.weights import checkpoint as checkpoints
+from resnets.weights import find_weights, identify, load_weights
+from resnets.weights.checkpoint import Checkpoint
+
+# What the files of github.com/akamaster/pytorch_resnet_cifar10 do not show; `docs/akamaster_cifar.toml` says the same.
+AKAMASTER = "assumed as in akamaster's: a residual network, option A with zeros on both sides, CIFAR-10's classes"
+CIFAR10 = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
+IMGSZ = 32  # of new networks, in pixels
+_BATCH = 100
+_CACHE_BYTES = 2**30
+
+
+@dataclass(frozen=True, eq=False)
+class StudyNetwork:
+    """A trained classifier in eval mode. `name` is different for each network of a study; `file` is that of the weights."""
+
+    name: str
+    file: Path
+    sha256: str
+    checkpoint: Checkpoint
+    net: ResNet
+
+
+@dataclass(frozen=True, eq=False)
+class ImageSet:
+    """Labeled images, each once. `digest` is that of their contents; `origin` says which images they are."""
+
+    samples: Sequence[Sample]
+    class_names: tuple[str, ...]
+    origin: str
+    digest: str
+
+    def __len__(self) -> int:
+        return len(self.samples)
+
+    @property
+    def labels(self) -> Tensor:
+        """int64 (N,)."""
+        return torch.from_numpy(sample_labels(self.samples, self.class_names))
+
+    def batches(self, preprocess: Preprocess) -> EvalLoader:
+        """The images in order, in batches, decoded once if they fit into memory."""
+        paths = sample_paths(self.samples)
+        return EvalLoader(paths, preprocess.load_placed, batch_size=_BATCH, workers=None, max_cache_bytes=_CACHE_BYTES)
+
+    def stacked(self, preprocess: Preprocess | None = None) -> Tensor:
+        """All images as one tensor, float32 (N, C, H, W); for a new network, None for 32x32 pixels and ImageNet's mean."""
+        preprocess = preprocess or Preprocess.plain(IMGSZ, IMAGENET_MEAN, IMAGENET_STD)
+        return torch.cat([as_tensor(batch.images) for batch in self.batches(preprocess)])
+
+
+def as_tensor(images: Tensor | Sequence[Tensor]) -> Tensor:
+    """The images of a batch as one tensor.
+
+    Raises:
+        UserError: they have different sizes.
+    """
+    if not isinstance(images, Tensor):
+        raise UserError("A study needs images of one size: a network whose preprocessing has a fixed size.")
+    return images
+
+
+def load_networks(weights: Sequence[str | Path]) -> list[StudyNetwork]:
+    """The networks of checkpoints, run directories, names of the catalog, or files of other libraries.
+
+    Raises:
+        UserError: there is no such file, its network cannot be told, or it is no classifier.
+    """
+    found = []
+    for path in weights:
+        file = find_weights.find_file(path)
+        checkpoint = _read(file)
+        if checkpoint.task != checkpoints.CLASSIFICATION:
+            raise UserError(f"A study needs a classifier; '{path}' is of the task {checkpoint.task}.")
+        found.append((file, checkpoint))
+    times = Counter(checkpoint.spec.name for _, checkpoint in found)
+    networks = []
+    for number, (file, checkpoint) in enumerate(found, start=1):
+        name = checkpoint.spec.name
+        name = f"{name} ({number}: {file.name})" if times[name] > 1 else name
+        networks.append(StudyNetwork(name, file, sha256(file), checkpoint, checkpoints.network(checkpoint)))
+    return networks
+
+
+def _read(file: Path) -> Checkpoint:
+    if identify.is_resnets_checkpoint(file):
+        return checkpoints.read(file, task=None)
+    inspection = identify.inspect(file)
+    of_akamaster = [
+        each.spec for each in inspection.candidates if each.spec.shortcut == "A" and each.spec.stem == "cifar"
+    ]
+    if inspection.subtree is None or not inspection.subtree.head.endswith("linear") or not of_akamaster:
+        return load_weights.load(file).checkpoint
+    spec = of_akamaster[0]
+    log(f"{file.name}: {spec.name}; {AKAMASTER}")
+    class_names = CIFAR10 if spec.num_classes == len(CIFAR10) else ()
+    request = load_weights.Request(spec.name, {"zero_pad_both_sides": True}, class_names=class_names)
+    return load_weights.load(file, request).checkpoint
+
+
+def read_images(data: str | Path, count: int, networks: Sequence[StudyNetwork]) -> ImageSet:
+    """At most `count` labeled images: the test split, else val, else all; each image once, drawn with a fixed seed.
+
+    Raises:
+        UserError: there are no labeled images, or their classes are not those of the networks.
+    """
+    dataset = open_dataset.read(data)
+    if isinstance(dataset.samples, IndexedSamples):
+        raise UserError(f"A study reads a folder or a list of images; '{data}' holds shards.")
+    origin, class_names = "", dataset.class_names
+    if networks:
+        first = networks[0]
+        class_names = first.checkpoint.class_names or class_names
+        for network in networks:
+            if network.checkpoint.spec.num_classes != len(class_names) or (
+                network.checkpoint.class_names and network.checkpoint.class_names != class_names
+            ):
+                raise UserError(
+                    f"'{network.file}' has other classes than {first.file if network is not first else data}: "
+                    f"{network.checkpoint.spec.num_classes} and {len(class_names)}, or in another order."
+                )
+        dataset = remap_classes(dataset, class_names)
+        split = evaluation_split.choose_split(dataset, first.file, first.checkpoint.provenance)
+        samples, origin = split.samples, f"split {split.name}, {split.reason}"
+    else:
+        name = next((name for name in ("test", "val") if name in dataset.splits), None)
+        samples, origin = (dataset.subset(name), f"split {name}") if name else (dataset.samples, "all images")
+    labeled = lineage.with_sha256([sample for sample in samples if sample.label is not None])
+    once = list({sample.sha256: sample for sample in labeled}.values())
+    if not once:
+        raise UserError(f"There are no labeled images in '{data}'.")
+    order = np.random.default_rng(0).permutation(len(once))[:count]
+    chosen = [once[index] for index in order.tolist()]
+    return ImageSet(chosen, class_names, f"{data}, {origin}", _digest(chosen))
+
+
+def _digest(samples: Sequence[Sample]) -> str:
+    return hashlib.sha256("\n".join(sample.sha256 or "" for sample in samples).encode()).hexdigest()

@@ -1,0 +1,184 @@
+"""Run a study: register it, measure, judge, and write the results."""
+
+from __future__ import annotations
+
+import json
+import platform
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from resnets import atomic_write
+from resnets.errors import UserError
+from resnets.message_format import suggestion
+from resnets.progress import log
+from resnets.report.figures import canvas
+from resnets.studies import inputs, registration, registry, verdict
+from resnets.studies.study import PROTOCOLS, SEED, Measurement, Setup, Study
+from resnets.studies.verdict import UNDECIDED, Verdict
+from resnets.weights.hub import bundled
+
+DEFAULT_WEIGHTS = ("cifar_resnet20.cifar10",)
+DEFAULT_SEEDS = 5
+_WIDTH, _HEIGHT = 1500, 900  # pixels of the figure
+
+
+@dataclass(frozen=True)
+class StudyResult:
+    """What a study found, and the folder of its files."""
+
+    study: Study
+    protocol: str
+    registered: Mapping[str, Any]
+    measurement: Measurement
+    verdicts: Mapping[str, Verdict]
+    folder: Path
+
+    def to_dict(self) -> dict[str, Any]:
+        """The result for JSON."""
+        return {
+            "study": self.study.name,
+            "claim": self.study.claim,
+            "paper": self.study.paper,
+            "published": self.study.published,
+            "statistic": self.study.statistic,
+            "protocol": self.protocol,
+            "verdicts": {subject: each.to_dict() for subject, each in self.verdicts.items()},
+            "controls": [asdict(control) for control in self.measurement.controls],
+            "registered": dict(self.registered),
+            "machine": {
+                "processor": platform.machine(),
+                "torch": torch.__version__,
+                "threads": torch.get_num_threads(),
+            },
+            "folder": str(self.folder),
+        }
+
+    def lines(self) -> list[str]:
+        """The result for a person."""
+        study = self.study
+        lines = [f"{study.name}: {study.claim}", f"paper:     {study.paper}: {study.published}"]
+        lines += [f"statistic: {study.statistic}", f"claimed:   {study.rule.direction} than {study.rule.bound:g}"]
+        for subject, each in self.verdicts.items():
+            lines.append(f"{subject}: {each.word.upper()}: {_interval_in_words(each, study.unit)}")
+            lines += [f"  {each.reason}"] if each.reason else []
+        for control in self.measurement.controls:
+            lines.append(f"control {'held' if control.holds else 'FAILED'}: {control.name}: {control.found}")
+        if self.protocol != PROTOCOLS[0]:
+            lines.append(f"protocol {self.protocol}: compare the sign with the paper's, not the number")
+        return [*lines, f"written: {self.folder}"]
+
+
+def run(
+    name: str,
+    *,
+    protocol: str = "short",
+    seeds: int | None = None,
+    weights: Sequence[str | Path] | None = None,
+    data: str | Path | None = None,
+    out: str | Path = "studies",
+) -> StudyResult:
+    """Run a study and write its files into `out/NAME`; see `resnets.study`."""
+    study = registry.find(name)
+    if protocol not in PROTOCOLS:
+        raise UserError(
+            f"`protocol` is one of {', '.join(PROTOCOLS)}; received '{protocol}'.{suggestion(protocol, PROTOCOLS)}"
+        )
+    alpha, used = _alpha_and_seeds(study, seeds)
+    folder = Path(out) / study.name
+    atomic_write.check_folder_writable(folder)
+    setup = _setup(study, protocol, used, weights, data)
+    registered = registration.content(study, protocol, setup)
+    folder.mkdir(parents=True, exist_ok=True)
+    registration.register(folder, registered)
+    measurement = study.measure(setup)
+    result = StudyResult(study, protocol, registered, measurement, judge_all(study, measurement, alpha), folder)
+    _write(result)
+    return result
+
+
+def judge_all(study: Study, measurement: Measurement, alpha: float) -> dict[str, Verdict]:
+    """The verdict on each subject; the subjects divide `alpha`, and none is decided where a control failed."""
+    alpha /= max(len(measurement.effects), 1)
+    failed = next((f"control failed: {each.name}" for each in measurement.controls if not each.holds), "")
+    verdicts = {}
+    for subject, values in measurement.effects.items():
+        if isinstance(values, tuple):
+            interval = verdict.difference_interval(*values, alpha)
+        else:
+            interval = verdict.mean_interval(values, alpha)
+        obstacle = failed or measurement.obstacles.get(subject, "")
+        verdicts[subject] = verdict.judge(interval, study.rule, alpha, obstacle)
+    return verdicts
+
+
+def _alpha_and_seeds(study: Study, seeds: int | None) -> tuple[float, range]:
+    if study.unit == SEED:
+        seeds = DEFAULT_SEEDS if seeds is None else seeds
+        return verdict.alpha_of(seeds), range(seeds)
+    if seeds is not None:
+        raise UserError(f"`seeds` has no effect on '{study.name}', whose statistic is computed for each {study.unit}.")
+    return verdict.ALPHA, range(0)
+
+
+def _setup(
+    study: Study, protocol: str, seeds: range, weights: Sequence[str | Path] | None, data: str | Path | None
+) -> Setup:
+    numbers = study.protocols[protocol]
+    if weights and not study.num_networks:
+        raise UserError(f"'{study.name}' builds its own networks; leave out `weights`.")
+    chosen = (list(weights) if weights else list(DEFAULT_WEIGHTS)) if study.num_networks else []
+    if len(chosen) < study.num_networks:
+        raise UserError(f"'{study.name}' needs at least {study.num_networks} trained networks; give their `weights`.")
+    if data and study.data == "":
+        raise UserError(f"'{study.name}' needs no images; leave out `data`.")
+    data = data or study.data
+    if data is None:
+        known = f" {bundled.names()[0]} was trained on CIFAR-10." if not weights else ""
+        raise UserError(f"'{study.name}' needs labeled images that the networks know; give `data`.{known}")
+    networks = inputs.load_networks(chosen)
+    images = inputs.read_images(data, numbers["images"], networks) if data else None
+    return Setup(numbers, seeds, networks, images)
+
+
+def _interval_in_words(each: Verdict, unit: str) -> str:
+    effect, low, high, count = each.interval
+    return f"{effect:.4g} [{low:.4g}, {high:.4g}], {100 * each.confidence:.4g} % interval, n = {count} {unit}s"
+
+
+def _write(result: StudyResult) -> None:
+    folder, rows = result.folder, result.measurement.rows
+    atomic_write.write_csv(folder / "values.csv", rows)
+    words = list(dict.fromkeys(each.word for each in result.verdicts.values())) or [UNDECIDED]
+    heading = f"{result.study.name}: {', '.join(words)} (protocol {result.protocol})"
+    with canvas.figure(folder / "figure.png", _WIDTH, _HEIGHT, heading) as page:
+        result.study.draw(rows, page)
+    atomic_write.write_text(folder / "report.md", _report(result))
+    atomic_write.write_text(folder / "results.json", json.dumps(result.to_dict(), indent=2) + "\n")
+    log(f"written: {folder}")
+
+
+def _report(result: StudyResult) -> str:
+    study = result.study
+    lines = [f"# {study.name}", "", f"Claim: {study.claim}", "", f"{study.paper}: {study.published}", ""]
+    lines += [f"Statistic, for each {study.unit}: {study.statistic}", ""]
+    claimed = f"claimed: {study.rule.direction} than {study.rule.bound:g}"
+    lines += [f"| subject | {claimed}; measured, with interval | n | verdict |", "|---|---|---|---|"]
+    for subject, each in result.verdicts.items():
+        effect, low, high, count = each.interval
+        reason = f" ({each.reason})" if each.reason else ""
+        lines.append(f"| {subject} | {effect:.4g} [{low:.4g}, {high:.4g}] | {count} | {each.word}{reason} |")
+    lines += ["", f"Control: {study.control}"]
+    lines += [
+        f"- {each.name}: {each.found}; {'held' if each.holds else 'failed'}" for each in result.measurement.controls
+    ]
+    lines += [
+        "",
+        f"Protocol {result.protocol}; `study.toml` was written before the measurement.",
+        "",
+        "![](figure.png)",
+    ]
+    return "\n".join(lines) + "\n"

@@ -1,0 +1,94 @@
+"""Study: a claim, how it is measured and judged, and what its measurement gives."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from resnets.studies.inputs import ImageSet, StudyNetwork
+from resnets.studies.verdict import Rule
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+PROTOCOLS = ("paper", "short", "minutes")
+SEED, IMAGE, LAYER = "seed", "image", "layer"  # units
+
+
+@dataclass(frozen=True)
+class Setup:
+    """What a measurement is made with.
+
+    Attributes:
+        numbers: those of the protocol, such as the number of images.
+        seeds: 0, 1, …; empty where the unit is no seed.
+        networks: the trained networks; empty for a study of new ones.
+        images: None for a study without images.
+    """
+
+    numbers: Mapping[str, int]
+    seeds: Sequence[int] = ()
+    networks: Sequence[StudyNetwork] = ()
+    images: ImageSet | None = None
+
+
+@dataclass(frozen=True)
+class Control:
+    """A case in which the effect must vanish, or the measurement must notice something: what was found, and whether it held."""
+
+    name: str
+    found: str
+    holds: bool
+
+
+@dataclass(frozen=True)
+class Measurement:
+    """What was measured.
+
+    Attributes:
+        rows: of `values.csv`, from which the figure is drawn.
+        effects: for each subject, such as a network, the values of the statistic, one for each unit; or two arrays, whose means
+            are compared.
+        controls: all must hold, or no subject is decided.
+        obstacles: for subjects that cannot be decided, the reason.
+    """
+
+    rows: Sequence[Mapping[str, Any]]
+    effects: Mapping[str, np.ndarray | tuple[np.ndarray, np.ndarray]]
+    controls: Sequence[Control]
+    obstacles: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Study:
+    """A claim and its study. What stands here is written into `study.toml` before anything is measured.
+
+    Attributes:
+        claim: a sentence.
+        paper, published: where it is from, and the numbers there.
+        statistic: what is computed for each `unit` ("seed", "image" or "layer"), with its unit of measurement.
+        control: the case in which the effect must vanish.
+        protocols: by name, the numbers that `measure` reads.
+        cost: by protocol, in words, on two cores.
+        num_networks: how many trained networks it needs at least; 0 for new ones.
+        data: the images by default; None if they must be given, "" if there are none.
+        draw: draws the rows into a figure.
+    """
+
+    name: str
+    claim: str
+    paper: str
+    published: str
+    statistic: str
+    unit: str
+    rule: Rule
+    control: str
+    protocols: Mapping[str, Mapping[str, int]]
+    cost: Mapping[str, str]
+    num_networks: int
+    data: str | None
+    measure: Callable[[Setup], Measurement]
+    draw: Callable[[Sequence[Mapping[str, Any]], Figure], None]

@@ -1,0 +1,88 @@
+"""`lesion`: errors against those of networks without the block, and a sabotaged deletion."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from tests.studies import known_images
+from torch import nn
+
+from resnets.models.blocks import ResidualBlock
+from resnets.studies import lesions, registry, run_study
+from resnets.studies.claims import lesion
+from resnets.studies.study import Measurement, Setup
+
+
+def measure(*files: object) -> Measurement:
+    networks, images = known_images.load(*(files or (known_images.checkpoint_file(),)))  # type: ignore[arg-type]
+    return lesion.measure(Setup({"images": len(images)}, (), networks, images))
+
+
+@torch.no_grad()
+def test_the_added_errors_are_those_of_the_network_without_the_block() -> None:
+    found = measure()
+    (network,), images = known_images.load(known_images.checkpoint_file())
+    inputs, net = images.stacked(known_images.PREPROCESS), network.net
+
+    def error() -> float:
+        return 100 * float((net(inputs).argmax(dim=1) != images.labels).double().mean())
+
+    base = error()
+    assert base < 20
+    by_block = {row["block"]: row for row in found.rows}
+    assert [row["keeps_shape"] for row in found.rows] == [True, True, False, True, False, True]
+    kept = []
+    for name, block in lesions.named_blocks(net).items():
+        norm = block.branch.norm2  # type: ignore[union-attr]
+        before = norm.weight.clone(), norm.bias.clone()  # type: ignore[union-attr, operator]
+        nn.init.zeros_(norm.weight)  # type: ignore[arg-type]
+        nn.init.zeros_(norm.bias)  # type: ignore[arg-type]
+        assert by_block[name]["base_error"] + by_block[name]["added_error"] == pytest.approx(error())
+        norm.weight.copy_(before[0])  # type: ignore[union-attr, operator]
+        norm.bias.copy_(before[1])  # type: ignore[union-attr, operator]
+        kept += [by_block[name]["added_error"]] if by_block[name]["keeps_shape"] else []
+    (values,) = found.effects.values()
+    assert values.mean() == pytest.approx(sum(kept) / len(kept))
+    assert [control.holds for control in found.controls] == [True, True]
+    assert found.obstacles == {}
+
+
+class Nothing(nn.Module):
+    """In place of a shortcut: zeros of its shape."""
+
+    def __init__(self, shortcut: nn.Module) -> None:
+        super().__init__()
+        self.shortcut = shortcut
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return 0 * self.shortcut(x)
+
+
+def without_all(block: ResidualBlock) -> nn.Module:
+    return lesions._with_parts(block, branch=lesions.ZeroBranch(), shortcut=Nothing(block.shortcut))
+
+
+@pytest.mark.parametrize(
+    ("sabotage", "held"),
+    [
+        (without_all, [True, False]),
+        (lambda block: block, [False, True]),
+    ],
+    ids=["the shortcut is deleted, too", "nothing is deleted"],
+)
+def test_a_wrong_deletion_fails_a_control(sabotage: object, held: list[bool], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(lesions, "without_branch", sabotage)
+    found = measure(known_images.checkpoint_file(blocks=1))
+    assert [control.holds for control in found.controls] == held
+    (verdict,) = run_study.judge_all(registry.find("lesion"), found, 0.05).values()
+    assert verdict.word == "undecided"
+
+
+def test_a_network_that_has_not_learned_the_images_is_not_judged() -> None:
+    networks, images = known_images.load(known_images.checkpoint_file())
+    with torch.no_grad():
+        networks[0].net.fc.weight.neg_()
+        networks[0].net.fc.bias.neg_()
+    found = lesion.measure(Setup({}, (), networks, images))
+    (verdict,) = run_study.judge_all(registry.find("lesion"), found, 0.05).values()
+    assert "has not learned these images: its error is" in verdict.reason

@@ -1,0 +1,55 @@
+"""`shattering`: derivatives and correlations against other ways to compute them, and the controls."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from resnets.studies.claims import shattering
+from resnets.studies.study import Setup
+
+SETUP = Setup({"depth": 20, "width": 40}, seeds=range(3))
+
+
+def test_the_gradient_is_that_of_finite_differences() -> None:
+    net = shattering.network(shattering.SHALLOW, 1, 30, seed=0)
+    points = torch.linspace(-shattering.LIMIT, shattering.LIMIT, shattering.POINTS, dtype=torch.float64)[:, None]
+    with torch.no_grad():
+        differences = (net(points + 1e-7) - net(points - 1e-7))[:, 0].numpy() / 2e-7
+    assert np.median(np.abs(differences - shattering.gradient_along_line(net))) < 1e-6
+
+
+def test_the_autocorrelation_is_that_of_numpy() -> None:
+    values = np.random.default_rng(0).normal(3, 2, 50).cumsum()
+    centered = values - values.mean()
+    expected = np.correlate(centered, centered, "full")[len(values) - 1 :][: shattering.LAGS]
+    np.testing.assert_allclose(shattering.autocorrelation(values), expected / expected[0])
+    assert shattering.autocorrelation(np.full(50, 2.0)).tolist() == [1.0] * shattering.LAGS
+
+
+def test_shortcuts_keep_gradients_similar_and_the_controls_hold() -> None:
+    found = shattering.measure(SETUP)
+    assert [control.holds for control in found.controls] == [True, True]
+    (effects,) = found.effects.values()
+    assert effects.min() > 0.3
+    assert len(found.rows) == 3 * 5 * shattering.LAGS
+
+
+def test_shortcuts_that_were_not_removed_fail_the_control(monkeypatch: pytest.MonkeyPatch) -> None:
+    real = shattering.Layer.__init__
+
+    def with_shortcut(
+        self: shattering.Layer, weight: torch.Tensor, norm: nn.Module, shortcut: bool, beta: float
+    ) -> None:
+        real(self, weight, norm, shortcut or beta == shattering.SMALL_BRANCH, beta)
+
+    monkeypatch.setattr(shattering.Layer, "__init__", with_shortcut)
+    assert [control.holds for control in shattering.measure(SETUP).controls] == [False, True]
+
+
+def test_without_shortcuts_there_is_no_effect(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(shattering.Layer, "forward", lambda self, h: torch.relu(self.norm(h)) @ self.weight.T)
+    (effects,) = shattering.measure(SETUP).effects.values()
+    assert np.abs(effects).max() < 0.3

@@ -1,0 +1,54 @@
+"""The networks and images of a study, and files in akamaster's layout."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import pytest
+import torch
+from tests.studies import known_images
+from tests.weights.formats.test_custom_keymap import MAP, Network
+
+from resnets.errors import UserError
+from resnets.studies import inputs
+from resnets.weights.formats import custom_keymap
+
+
+@pytest.mark.parametrize("depth", [20, 56, 110])
+def test_a_file_in_akamasters_layout_is_read_at_every_depth(depth: int, tmp_path: Path) -> None:
+    torch.manual_seed(depth)
+    theirs = Network((depth - 2) // 6).eval()
+    path = tmp_path / f"resnet{depth}.th"
+    tensors = {f"module.{name}": tensor for name, tensor in theirs.state_dict().items()}
+    torch.save({"state_dict": tensors, "best_prec1": 91.7}, path)
+    (network,) = inputs.load_networks([path])
+    assert network.name == f"cifar_resnet{depth}"
+    images = torch.randn(2, 3, 32, 32)
+    with torch.no_grad():
+        torch.testing.assert_close(network.net(images), theirs(images))
+    by_map = custom_keymap.read(MAP)
+    assert (network.checkpoint.class_names, network.checkpoint.preprocess) == (by_map.class_names, by_map.preprocess)
+
+
+def test_each_image_counts_once_in_a_fixed_order(tmp_path: Path) -> None:
+    data = tmp_path / "images"
+    shutil.copytree(known_images.folder(), data)
+    shutil.copyfile(data / "ant" / "0.png", data / "ant" / "copy.png")
+    found = inputs.read_images(data, 1000, [])
+    assert len(found) == 2 * known_images.COUNT
+    few = inputs.read_images(data, 7, [])
+    assert few.digest == inputs.read_images(known_images.folder(), 7, []).digest != found.digest
+    assert few.labels.tolist() == [known_images.CLASSES.index(str(sample.label)) for sample in few.samples]
+
+
+def test_other_classes_are_refused(tmp_path: Path) -> None:
+    shutil.copytree(known_images.folder() / "ant", tmp_path / "images" / "wasp")
+    networks = inputs.load_networks([known_images.checkpoint_file()])
+    with pytest.raises(UserError, match="has images of 'wasp'"):
+        inputs.read_images(tmp_path / "images", 10, networks)
+    digits = inputs.load_networks(["cifar_resnet20.cifar10"])
+    with pytest.raises(UserError, match="has other classes than"):
+        inputs.read_images(known_images.folder(), 10, [*networks, *digits])
+    with pytest.raises(UserError, match="needs a classifier; 'fasterrcnn_light_tiny"):
+        inputs.load_networks(["fasterrcnn_light_tiny.digit_scenes"])

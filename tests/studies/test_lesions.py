@@ -1,0 +1,76 @@
+"""Deleted blocks against networks whose branch gives zero by its weights, which a deletion must equal."""
+
+from __future__ import annotations
+
+import copy
+
+import pytest
+import torch
+from tests import narrow_networks
+from torch import nn
+
+from resnets.models import shortcuts
+from resnets.models.blocks import HighwayBlock, PlainBlock
+from resnets.models.resnet import ResNet
+from resnets.studies import lesions
+
+NAMES = (
+    "resnet18",
+    "resnet50_v1",
+    "resnet34_a",
+    "cifar_resnet20",
+    "cifar_preresnet110",
+    "cifar_highway20",
+    "cifar_plain20",
+)
+
+
+def zeroed(net: ResNet, name: str) -> ResNet:
+    """A copy in which the branch of a block gives zero by its weights, and the gate of a highway block is closed."""
+    net = copy.deepcopy(net)
+    block = net.get_submodule(name)
+    if isinstance(block, HighwayBlock):
+        nn.init.constant_(block.gate.bias, -1e9)  # type: ignore[arg-type]
+        nn.init.zeros_(block.gate.weight)
+        return net
+    layer = [each for each in block.branch.modules() if isinstance(each, nn.Conv2d | nn.BatchNorm2d)][-1]  # type: ignore[union-attr]
+    for parameter in layer.parameters():
+        nn.init.zeros_(parameter)
+    return net
+
+
+@pytest.mark.parametrize("name", NAMES)
+@torch.no_grad()
+def test_a_deleted_block_is_one_whose_branch_gives_zero(name: str) -> None:
+    net, images = narrow_networks.network(name), narrow_networks.images((33, 35))
+    blocks = lesions.deletable(net)
+    found = dict(lesions.logits_without(net, images, list(blocks)))
+    assert found.pop("").equal(net(images))
+    assert list(found) == list(blocks)
+    for block_name, logits in found.items():
+        assert not logits.equal(net(images))
+        if not isinstance(blocks[block_name][0], PlainBlock):
+            torch.testing.assert_close(logits, zeroed(net, block_name)(images), rtol=0, atol=1e-12)
+    assert (
+        net.state_dict().keys() == narrow_networks.network(name).state_dict().keys()
+    )  # the network itself is as it was
+
+
+@torch.no_grad()
+def test_a_plain_block_is_passed_by() -> None:
+    net, images = narrow_networks.network("cifar_plain20"), narrow_networks.images((33, 35))
+    blocks = lesions.deletable(net)
+    assert {name: keeps_shape for name, (_, keeps_shape) in blocks.items()} == {"stage1.block1": True}
+    expected = net.forward_head(net.stage3(net.stage2(net.stem(images))))
+    assert dict(lesions.logits_without(net, images, ["stage1.block1"]))["stage1.block1"].equal(expected)
+
+
+@torch.no_grad()
+def test_a_plain_block_with_a_shortcut_is_a_residual_block() -> None:
+    plain = narrow_networks.network("cifar_plain20")
+    residual = narrow_networks.network("cifar_resnet20")
+    residual.load_state_dict(plain.state_dict())
+    x = torch.randn(2, 8, 9, 9, dtype=torch.float64)
+    shortcut = shortcuts.ZeroPad(8, 12, 2)
+    block = lesions.with_shortcut(plain.stage2.block1, shortcut)
+    assert block(x).equal(residual.stage2.block1(x))

@@ -1,0 +1,87 @@
+"""A study from its arguments to its files."""
+
+from __future__ import annotations
+
+import csv
+import json
+import tomllib
+from pathlib import Path
+from typing import Any
+
+import pytest
+from PIL import Image
+from tests.studies import known_images
+
+import resnets
+from resnets.errors import UserError
+from resnets.studies import registry, run_study
+from resnets.studies.study import PROTOCOLS
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The files of a study of a known network."""
+    out = tmp_path_factory.mktemp("out")
+    files = [known_images.checkpoint_file(), known_images.checkpoint_file("cifar_plain20", blocks=2)]
+    result = resnets.study("lesion", protocol="minutes", weights=files, data=known_images.folder(), out=out)
+    assert result.folder == out / "lesion"
+    return result.folder
+
+
+def test_the_files_agree(folder: Path) -> None:
+    assert {path.name for path in folder.iterdir()} == {
+        "study.toml", "values.csv", "figure.png", "report.md", "results.json"
+    }  # fmt: skip
+    registered = tomllib.loads((folder / "study.toml").read_text())
+    results = json.loads((folder / "results.json").read_text())
+    assert results["registered"] == registered
+    rows = list(csv.DictReader((folder / "values.csv").open()))
+    assert {row["network"] for row in rows} == set(results["verdicts"]) == {"cifar_resnet20", "cifar_plain20"}
+    report = (folder / "report.md").read_text()
+    for subject, verdict in results["verdicts"].items():
+        assert verdict["confidence"] == 0.975  # two networks divide the 5 %
+        assert f"| {subject} |" in report
+        assert f"| {verdict['word']}{f' ({reason})' if (reason := verdict['reason']) else ''} |" in report
+        own = [float(row["added_error"]) for row in rows if row["network"] == subject and row["keeps_shape"] == "True"]
+        assert verdict["interval"]["effect"] == pytest.approx(sum(own) / len(own))
+    with Image.open(folder / "figure.png") as figure:
+        assert figure.size == (1500, 900)
+
+
+def test_the_rule_is_written_before_the_measurement(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def measure(_: object) -> None:
+        assert (tmp_path / "shattering" / "study.toml").exists()
+        raise KeyboardInterrupt
+
+    study = registry.find("shattering")
+    monkeypatch.setitem(registry.STUDIES, "shattering", type(study)(**{**vars(study), "measure": measure}))
+    with pytest.raises(KeyboardInterrupt):
+        run_study.run("shattering", out=tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("name", "arguments", "message"),
+    [
+        ("lesoin", {}, "no study 'lesoin'. Did you mean 'lesion'"),
+        ("lesion", {}, "give `data`"),
+        ("lesion", {"seeds": 5, "data": "digits"}, "`seeds` has no effect on 'lesion'"),
+        ("ensemble", {"data": "digits"}, "at least 2 trained networks; give their `weights`"),
+        ("gradients", {"weights": ["x"]}, "builds its own networks; leave out `weights`"),
+        ("shattering", {"data": "digits"}, "needs no images; leave out `data`"),
+        ("shattering", {"protocol": "papers"}, "`protocol` is one of paper, short, minutes; received 'papers'"),
+        ("shattering", {"seeds": 4}, "`seeds` is 3, 5 or 8"),
+    ],
+)
+def test_what_does_not_fit_is_refused(name: str, arguments: dict[str, Any], message: str, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=message):
+        run_study.run(name, **arguments, out=tmp_path)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_every_study_says_what_it_needs() -> None:
+    for name, study in registry.STUDIES.items():
+        assert name == study.name
+        assert set(study.protocols) == set(study.cost) == set(PROTOCOLS)
+        assert study.rule.smallest_effect > 0
+        assert ("images" in study.protocols["paper"]) == (study.data != "")
+        assert study.claim.endswith(".")
