@@ -93,6 +93,7 @@ def test_a_file_that_resizes_is_measured_at_the_size_of_its_network() -> None:
     for imgsz, expected in ((None, tiny_checkpoint.SIZE[1]), (70, 70)):
         settings, rows = bench_rows(file, backends=["onnxruntime"], imgsz=imgsz, seconds=0, batch=2)
         assert settings["imgsz"] == expected
+        assert settings["size"] == [imgsz or tiny_checkpoint.SIZE[0], expected]
         assert [row.failure for row in rows] == [""]
 
 

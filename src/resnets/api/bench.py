@@ -50,7 +50,8 @@ class BenchResult:
     """The measured backends.
 
     Attributes:
-        settings: the model, the origin of its weights ("random" for an untrained network), `imgsz`, and the machine.
+        settings: the model, the origin of its weights ("random" for an untrained network), the size of the images,
+            and the machine.
         rows: a row for each backend, precision and batch size, the reference first.
     """
 
@@ -149,7 +150,8 @@ def bench_rows(
         cases = benchmark.cases_of(graph, images, names, precisions)
         if precision == INT8 or (precision == "all" and weights != RANDOM):
             cases += _int8(str(model), names, imgsz, len(images), required=precision == INT8)
-    settings = {"model": str(model), "weights": weights, "imgsz": cases[0].images.shape[-1]}
+    height, width = cases[0].images.shape[-2:]
+    settings = {"model": str(model), "weights": weights, "imgsz": width, "size": [height, width]}
     settings |= hardware.describe(torch.device(device))
     num_rows = len(cases) * len(sizes)
     log(f"about {num_rows * seconds * 1.5:.0f} s for {num_rows} rows, and the time to build each backend")

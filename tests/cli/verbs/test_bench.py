@@ -68,7 +68,7 @@ def test_no_figure_is_cut_off(
         Row("reference", "fp32", 4096, 1234.56, 1234567.8, 1234567.8, 12.34, (12.34, 45.67), agreement=near),
         Row("compile", "bf16", 16, failure="no C++ compiler " * 9),
     ]
-    facts = {"model": "tiny", "weights": "random", "imgsz": 32, "device": f"cpu {'long name ' * 9}", "threads": 2}
+    facts = {"model": "tiny", "weights": "random", "size": [24, 32], "device": f"cpu {'long name ' * 9}", "threads": 2}
     bench._print_table(facts, rows)
     shown = capsys.readouterr().out
     assert max(map(len, shown.splitlines())) <= 79
@@ -80,11 +80,12 @@ def test_no_figure_is_cut_off(
 def test_an_exported_file_is_not_compared_with_itself(capsys: pytest.CaptureFixture[str]) -> None:
     near = Agreement(32, 0.0, "", {"same": 1.0})
     rows = [Row(name, "fp32", batch, agreement=near) for batch in (1, 16) for name in ("onnxruntime", "openvino")]
-    bench._print_table({"model": "a.onnx", "weights": "a.onnx", "imgsz": 32, "device": "cpu", "threads": 2}, rows)
+    bench._print_table({"model": "a.onnx", "weights": "a.onnx", "size": [24, 32], "device": "cpu", "threads": 2}, rows)
     shown = capsys.readouterr().out
     ends = [line.split()[-2:] for line in shown.splitlines()[3:7]]
     assert ends == [["-", "-"], ["100.0%", "0.0000"]] * 2
     assert "The reference is the file itself in onnxruntime fp32." in shown
+    assert "images of 32x24" in shown
 
 
 @pytest.mark.parametrize("end", [KeyboardInterrupt, main._Ended])
@@ -103,7 +104,7 @@ def test_what_was_measured_stays_when_it_is_broken_off(
         os.kill(os.getpid(), signal.SIGTERM)
         raise AssertionError("the signal was not noticed")
 
-    facts = {"model": "tiny", "weights": "random", "imgsz": 32, "device": "cpu", "threads": 2}
+    facts = {"model": "tiny", "weights": "random", "size": [24, 32], "device": "cpu", "threads": 2}
     with pytest.raises(end), main._ended_by_signals():
         bench._print_table(facts, measured())
     shown.append(capsys.readouterr().out)

@@ -81,8 +81,8 @@ def _print_table(settings: dict[str, Any], measured: Iterable[Row], remarks: Seq
     """Print a line for each row as soon as it is measured, and at the end which backend to use."""
     from resnets.inference.benchmark import REFERENCE, recommend
 
-    side, random = settings["imgsz"], settings["weights"] == "random"
-    _print(f"{settings['model']}{' with random weights' if random else ''}, images of {side}x{side}")
+    (height, width), random = settings["size"], settings["weights"] == "random"
+    _print(f"{settings['model']}{' with random weights' if random else ''}, images of {width}x{height}")
     _print(f"{settings['device']}, {settings['threads']} threads")
     _print(f"{'backend':<14}{'batch':>6}" + "".join(f"{name:>{width}}" for name, width in COLUMNS))
     rows: list[Row] = []
