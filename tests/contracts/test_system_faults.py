@@ -53,6 +53,7 @@ FOLDERS = {
     "convert timm": "weights convert {theirs} --to timm --out {out}",
     "convert huggingface": "weights convert {theirs} --to huggingface --out {out}",
     "train": TRAIN + " --out {out}",
+    "study": "study shattering --out {out}",
 }
 # Each verb that prints a result.
 PRINTED = {
@@ -68,6 +69,7 @@ PRINTED = {
     "get": "data get shapes new --count 30",
     "inspect": "weights inspect {net}",
     "list": "weights list",
+    "studies": "study list",
 }
 
 
