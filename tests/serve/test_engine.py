@@ -14,6 +14,7 @@ from tests.serve.running import END_SECONDS, Gate, images, reference, serve, tin
 
 from resnets.data.image.decode import MAX_PIXELS
 from resnets.errors import UserError
+from resnets.resource_limits import cpu_count
 from resnets.serve.engine import Engine, EngineStoppedError, QueueFullError, Work
 from resnets.serve.served_model import ServedModel
 from resnets.serve.settings import ServerSettings
@@ -231,6 +232,23 @@ def test_it_is_ready_when_it_is_warm_and_not_when_it_drains_or_hangs(served: Ser
     assert not engine.is_ready  # its batch takes longer than requests wait
     gate.opened.set()
     results([first])
+    while engine._busy_since is not None:  # the batch ends a moment after its answers
+        assert engine.error is None
+    assert engine.is_ready
+    stuck, entered, released = cpu_count(), threading.Semaphore(0), threading.Event()
+
+    def wait() -> Any:
+        entered.release()
+        assert released.wait(END_SECONDS)
+        return served.decode(images()[0], "image", MAX_PIXELS)
+
+    works = [Work(served, "image", wait) for _ in range(stuck)]
+    engine.submit(works)
+    for _ in works:
+        assert entered.acquire(timeout=END_SECONDS)
+    assert not engine.is_ready  # all threads that decode are busy for longer
+    released.set()
+    results(works)
     engine.draining = True
     assert not engine.is_ready
     engine.stop()

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from tests import exported_files, tiny_checkpoint
-from tests.serve.running import images, reference, segmenter, serve, tiny_model
+from tests.serve.running import encode, images, reference, segmenter, serve, tiny_model
 
 from resnets.data.image.decode import MAX_PIXELS
 from resnets.data.image.open_image_file import DecodeError
@@ -57,6 +57,10 @@ def test_images_that_are_refused() -> None:
     with pytest.raises(DecodeError, match="at most 100 are read") as caught:
         served.decode(images()[0], "x", 100)
     assert caught.value.kind == "bomb"
+    with pytest.raises(DecodeError, match="has 32769x1 pixels; a side of at most 32,768"):
+        served.decode(encode(np.zeros((1, 32769, 3), np.uint8)), "x", MAX_PIXELS)
+    with pytest.raises(DecodeError, match="more than 10,000 chunks"):
+        served.decode(images()[0][:8] + (bytes(4) + b"tEXt" + bytes(4)) * 10_001, "x", MAX_PIXELS)
     with pytest.raises(ImageError, match="is text"):
         served.decode(b"hello", "x", MAX_PIXELS)
 

@@ -87,7 +87,7 @@ class Engine:
         self._changed = {name: threading.Condition(self._lock) for name in ("waiting", "decoded", "state")}
         self._waiting: deque[Work] = deque()
         self._decoded: deque[Work] = deque()
-        self._decoding: set[Work] = set()
+        self._decoding: dict[Work, float] = {}  # each since when
         self._computed: list[Work] = []
         self._decoded_bytes = self._unanswered = 0
         self._busy_since: float | None = None
@@ -118,10 +118,16 @@ class Engine:
 
     @property
     def is_ready(self) -> bool:
-        """Whether requests will be answered: it is warm, no thread died, and no batch takes longer than requests wait."""
-        since = self._busy_since
-        is_stalled = since is not None and time.monotonic() - since > self.settings.timeout_seconds
-        return self._state is _State.READY and not self.draining and not is_stalled
+        """Whether requests will be answered: it is warm, no thread died, and no batch takes longer than requests wait.
+
+        Nor do images in all threads that decode.
+        """
+        longest = time.monotonic() - self.settings.timeout_seconds
+        with self._lock:
+            is_stalled = self._busy_since is not None and self._busy_since < longest
+            num_stuck = sum(since < longest for since in self._decoding.values())
+            is_stalled |= 0 < len(self._threads) - 1 <= num_stuck
+            return self._state is _State.READY and not self.draining and not is_stalled
 
     def wait_until_started(self, timeout_seconds: float) -> bool:
         """Wait until it is warm, has failed or was stopped. Returns whether it is warm."""
@@ -186,7 +192,7 @@ class Engine:
         while (work := self._next_waiting()) is not None:
             self._decode(work)
             with self._lock:
-                self._decoding.discard(work)
+                del self._decoding[work]
 
     def _next_waiting(self) -> Work | None:
         """The image that came first, once there is memory for it; None at the end."""
@@ -199,7 +205,7 @@ class Engine:
             if self._is_over:
                 return None
             work = self._waiting.popleft()
-            self._decoding.add(work)
+            self._decoding[work] = time.monotonic()
             return work
 
     def _decode(self, work: Work) -> None:

@@ -12,12 +12,15 @@ import numpy as np
 from PIL import Image
 
 from resnets.data.image.decode import opened
+from resnets.data.image.open_image_file import DecodeError
 from resnets.data.image.placement import Placement
 from resnets.errors import UserError
 from resnets.hashing import sha256
 from resnets.inference.exported import int8_files, read_exported
 from resnets.inference.exported.metadata import CERTIFICATE
 from resnets.inference.model_runner import OutputsJob, OutputsRunner
+from resnets.serve import container_limits
+from resnets.serve.pixel_budget import PixelBudget
 from resnets.tasks import load_model
 from resnets.tasks.exported.exported_model import ExportedModel
 from resnets.tasks.inputs.batching import Prepared
@@ -28,7 +31,13 @@ from resnets.weights import find_weights, local_file
 ENDLESS = 10**9  # images; the rule that chooses a backend takes such a job for a long one
 SIDE = 64  # pixels, of an image of the warm-up where a model takes any size
 
+MAX_SIDE = 32_768  # pixels; Pillow resizes a longer line for many seconds, and no other thread of Python runs meanwhile
+PIXELS_AT_ONCE = 100_000_000  # of images that are decoded; each takes some 12 bytes
+
 Input = Prepared | Image.Image | np.ndarray  # what `TrainedModel.predict` takes without decoding anything
+
+
+_budget = PixelBudget(PIXELS_AT_ONCE)  # one for all models, as the memory is
 
 
 class _OneJob:
@@ -73,13 +82,18 @@ class ServedModel:
     def decode(self, content: bytes, name: str, max_pixels: int) -> Input:
         """An encoded image as the model takes it. Raises ImageError for one that cannot be read, or is too large.
 
-        The header is looked at before memory is allocated for the pixels.
+        The header is looked at before memory is allocated for the pixels, and they wait until there is room for them.
         """
-        with opened(content, name, max_pixels):
-            pass
-        if self.model.preprocess.resize == "none":  # it may be too large to be computed as a whole: the task divides it
-            return read_image(content, name, self.model.preprocess, full_size=True)[0]
-        return self.model.prepare(content, name)
+        container_limits.check(content, name)
+        with opened(content, name, max_pixels) as (image, _):
+            width, height = image.size
+        check_sides(name, width, height)
+        with _budget.taken(width * height):
+            if (
+                self.model.preprocess.resize == "none"
+            ):  # it may be too large to be computed as a whole: the task divides it
+                return read_image(content, name, self.model.preprocess, full_size=True)[0]
+            return self.model.prepare(content, name)
 
     def of_pixels(self, pixels: np.ndarray, name: str) -> Input:
         """uint8 RGB (H, W, 3) as the model takes it. Raises ImageError for a size that the network does not take."""
@@ -92,6 +106,13 @@ class ServedModel:
         coarse = Image.fromarray(random.integers(0, 256, (4, 4, 3), np.uint8))
         image = np.asarray(coarse.resize((width, height), Image.Resampling.BICUBIC))
         list(self.model.stream([self.of_pixels(image, "warm-up")], batch=1, workers=0))
+
+
+def check_sides(name: str, width: int, height: int) -> None:
+    """Raise DecodeError for an image of a side that would hold up all other requests."""
+    if max(width, height) > MAX_SIDE:
+        reason = f"has {width}x{height} pixels; a side of at most {MAX_SIDE:,} is read. Cut it into parts."
+        raise DecodeError(name, "bomb", reason)
 
 
 def has_fixed_size(model: TrainedModel) -> bool:

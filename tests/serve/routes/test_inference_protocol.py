@@ -128,6 +128,7 @@ def test_what_the_model_does_not_take(client: triton.InferenceServerClient) -> N
         ("tiny", np.zeros((1, 4, 45, 61), np.float32), "FP32", "has 4 channels in place of 3"),
         ("tiny", np.full((1, 3, 45, 61), np.nan, np.float32), "FP32", "values that are not numbers"),
         ("tiny", np.full((1, 3, 45, 61), -2e6, np.float32), "FP32", "has values beyond 1,000,000"),
+        ("tiny", np.zeros((1, 1, 32769, 3), np.uint8), "UINT8", "a side of at most 32,768"),
         ("onnx", wrong, "FP32", "takes images only"),
         ("segmenter", wrong, "FP32", "takes images only"),
         ("tiny", np.zeros((1, 8, 8, 4), np.uint8), "UINT8", "has 4 channels in place of 3"),

@@ -23,7 +23,7 @@ from resnets import __version__
 from resnets.errors import ImageError, UserError
 from resnets.serve.engine import Work
 from resnets.serve.routes.tensors import BYTES, LENGTH_HEADER, read_input, split_body, wanted_outputs, write_outputs
-from resnets.serve.served_model import Input, ServedModel, has_fixed_size, whole_image
+from resnets.serve.served_model import Input, ServedModel, check_sides, has_fixed_size, whole_image
 from resnets.serve.service import RETRY, Answer, Service
 from resnets.tasks.inputs.batching import Prepared
 
@@ -125,6 +125,7 @@ def _of_pixels(served: ServedModel, max_pixels: int, pixels: np.ndarray, name: s
         raise ImageError(f"has {channels} channels in place of 3, which come last.")
     if height * width > max_pixels:
         raise ImageError(f"has {width}x{height} pixels; at most {max_pixels:,} are read.")
+    check_sides(name, width, height)
     return served.of_pixels(pixels, name)
 
 
@@ -137,6 +138,7 @@ def _of_tensor(served: ServedModel, max_pixels: int, values: np.ndarray, name: s
         raise ImageError(f"has {height}x{width} pixels in place of {preprocess.size[0]}x{preprocess.size[1]}.")
     if height * width > max_pixels:
         raise ImageError(f"has {width}x{height} pixels; at most {max_pixels:,} are read.")
+    check_sides(name, width, height)
     if not (np.abs(values) <= MAX_MAGNITUDE).all():  # which NaN is not, either
         raise ImageError(f"has values beyond {MAX_MAGNITUDE:,.0f}, or values that are not numbers.")
     tensor = torch.tensor(values)
