@@ -51,6 +51,7 @@ def test_the_kinds_of_pnm_are_accepted(mode: str) -> None:
     ("content", "reason"),
     [
         (JPEG[:2] + b"\xff\xfe\0\2" * 1001 + JPEG[2:], "more than 1,000 segments"),
+        (JPEG[:2] + b"\xff\xd9" + b"\xff\xfe\0\2" * 1001 + JPEG[2:], "more than 1,000 segments"),
         (JPEG[:2] + b"\xff\xd8" * 1001 + JPEG[2:], "more than 1,000 segments"),
         (JPEG[:2] + b"\xff\xfe\0\2" + b"a" * 1001 + JPEG[2:], "more than 1,000 segments, or bytes between them"),
         (JPEG[:2] + b"\xff\xfe\0\2" + b"\xff" * 1001 + JPEG[2:], "more than 1,000 segments, or bytes between them"),

@@ -18,7 +18,7 @@ MAX_PNM_HEADER_BYTES = 2**16
 
 _PNG = b"\x89PNG\r\n\x1a\n"
 _MARKER = re.compile(rb"\xff([^\x00\xd0-\xd7\xff])")  # neither a byte 255 of the data, nor a restart, nor padding
-_NO_LENGTH = frozenset({0x01, 0xC8, 0xD8, *range(0xF0, 0xFE)})  # as Pillow reads them
+_NO_LENGTH = frozenset({0x01, 0xC8, 0xD8, 0xD9, *range(0xF0, 0xFE)})  # as Pillow reads them
 _START_OF_SCAN, _END = 0xDA, 0xD9
 _PNM = re.compile(rb"P[1-6fy]\s")
 _PNM_COMMENT = re.compile(rb"#[^\r\n]*(?:[\r\n]|\Z)")
@@ -46,7 +46,7 @@ def _jpeg_excess(content: bytes) -> str:
         if not scans:
             stray += found.start() - position
         marker = found[1][0]
-        if marker == _END:
+        if marker == _END and scans:  # before a scan, Pillow reads on
             break
         segments += 1
         scans += marker == _START_OF_SCAN
