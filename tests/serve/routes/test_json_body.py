@@ -35,8 +35,8 @@ def test_what_is_none(content: bytes) -> None:
 
 @pytest.mark.parametrize("part", [b"[],", b"{},", b"0,", b'"",'])
 def test_too_many_values_are_refused_before_they_are_read(part: bytes) -> None:
-    with pytest.raises(UserError, match="more than 100,000 values"):
-        json_body.parse(b'{"a": [' + part * 100_001 + b"0]}")
+    with pytest.raises(UserError, match="more than 200,000 values"):
+        json_body.parse(b'{"a": [' + part * 200_001 + b"0]}")
 
 
 def test_long_numbers_are_refused() -> None:

@@ -5,7 +5,7 @@ from typing import Any
 
 from resnets.errors import UserError
 
-MAX_VALUES = 100_000  # as Python objects, some 100 bytes each
+MAX_VALUES = 200_000  # as Python objects, some 100 bytes each
 MAX_DIGITS = 20  # of a whole number: reading one takes time by the square of its digits
 
 
