@@ -62,6 +62,13 @@ class Measurement:
     obstacles: Mapping[str, str] = field(default_factory=dict)
 
 
+def not_learned(error: float, num_classes: int) -> str:
+    """The obstacle that a network is to a study of trained ones, by its error in percent; "" if it is at most half of chance."""
+    if error <= 50 * (1 - 1 / num_classes):
+        return ""
+    return f"a network has not learned these images: its error is {error:.1f} %"
+
+
 @dataclass(frozen=True)
 class Study:
     """A claim and its study. What stands here is written into `study.toml` before anything is measured.

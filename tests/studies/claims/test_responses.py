@@ -45,6 +45,10 @@ def test_the_claim_compares_plain_with_residual_and_depths() -> None:
     names = [network.name for network in networks]
     assert set(found.effects) == {f"{names[1]} - {names[2]}", f"{names[2]} - {names[0]}"}
     assert [control.holds for control in found.controls] == [True] * 3
+    assert list(found.obstacles) == list(found.effects)
+    torch.nn.init.zeros_(networks[0].net.fc.weight)
+    found = responses.measure(Setup({}, (), networks, images))
+    assert ["error is 50.0 %" in each for each in found.obstacles.values()].count(True) == 1
     with pytest.raises(UserError, match=r"two depths.*`weights`"):
         responses.measure(Setup({}, (), networks[:1], images))
 

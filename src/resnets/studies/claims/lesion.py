@@ -13,7 +13,7 @@ from resnets.progress import progress_bar
 from resnets.report.figures import canvas
 from resnets.studies import lesions
 from resnets.studies.inputs import ImageSet, StudyNetwork, as_tensor
-from resnets.studies.study import IMAGE, Control, Measurement, Setup, Study
+from resnets.studies.study import IMAGE, Control, Measurement, Setup, Study, not_learned
 from resnets.studies.verdict import Rule
 
 if TYPE_CHECKING:
@@ -45,9 +45,7 @@ def measure(setup: Setup) -> Measurement:
         kept = [wrong[name] for name, (_, keeps_shape) in blocks.items() if keeps_shape]
         if kept:
             effects[network.name] = (torch.stack(kept).mean(dim=0) - wrong[""]).numpy()
-        chance = 100 * (1 - 1 / len(setup.images.class_names))
-        if base > chance / 2:
-            obstacles[network.name] = f"the network has not learned these images: its error is {base:.1f} %"
+        obstacles[network.name] = not_learned(base, len(setup.images.class_names))
         controls += _controls(network, setup.images, next(iter(blocks)))
     return Measurement(rows, effects, controls, obstacles)
 

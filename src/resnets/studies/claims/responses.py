@@ -16,7 +16,7 @@ from resnets.models.resnet import ResNet
 from resnets.report.figures import canvas
 from resnets.studies.inputs import StudyNetwork
 from resnets.studies.lesions import named_blocks
-from resnets.studies.study import LAYER, Control, Measurement, Setup, Study
+from resnets.studies.study import LAYER, Control, Measurement, Setup, Study, not_learned
 from resnets.studies.verdict import Rule
 
 if TYPE_CHECKING:
@@ -74,27 +74,27 @@ def with_unit_norms(net: ResNet) -> ResNet:
     return net
 
 
+@torch.no_grad()
 def measure(setup: Setup) -> Measurement:
     """The responses of all networks; the claim compares plain with residual ones of one depth, and depths."""
     assert setup.images is not None
     rows: list[dict[str, Any]] = []
-    found, controls = {}, []
+    found, controls, obstacles = {}, [], {}
     for network in setup.networks:
         images = setup.images.stacked(network.checkpoint.preprocess)
         found[network.name] = deviations(network.net, images)
-        rows += [
-            {"network": network.name, "layer": layer, "std": float(value)}
-            for layer, value in enumerate(found[network.name], start=1)
-        ]
+        stds = found[network.name].tolist()
+        rows += [{"network": network.name, "layer": layer, "std": std} for layer, std in enumerate(stds, start=1)]
+        error = 100 * float((network.net(images).argmax(dim=1) != setup.images.labels).double().mean())
+        obstacles[network.name] = not_learned(error, len(setup.images.class_names))
         unit = deviations(with_unit_norms(network.net), images)
         farthest = float(unit[np.abs(unit - 1).argmax()])
-        held = bool(np.abs(unit - 1).max() < TOLERANCE)
-        controls.append(
-            Control(f"{network.name}: norms with scale 1", f"std {farthest:.4f} in the farthest layer", held)
-        )
+        found_there = f"std {farthest:.4f} in the farthest layer"
+        controls.append(Control(f"{network.name}: norms with scale 1", found_there, abs(farthest - 1) < TOLERANCE))
     pairs = _pairs(setup.networks)
     effects = {f"{large.name} - {small.name}": (found[large.name], found[small.name]) for large, small in pairs}
-    return Measurement(rows, effects, controls)
+    of_pairs = {f"{a.name} - {b.name}": obstacles[a.name] or obstacles[b.name] for a, b in pairs}
+    return Measurement(rows, effects, controls, of_pairs)
 
 
 def _pairs(networks: Sequence[StudyNetwork]) -> list[tuple[StudyNetwork, StudyNetwork]]:
