@@ -57,7 +57,7 @@ class Connection:
         Raises:
             RuntimeError: its status is not 200.
         """
-        if self.reader is None:
+        if self.reader is None or self.reader.at_eof():  # servers close connections that are idle
             self.reader, self.writer = await asyncio.open_connection("127.0.0.1", request.port)
         self.writer.write(request.to_bytes())
         head = (await self.reader.readuntil(b"\r\n\r\n")).decode("latin-1").lower()
@@ -91,7 +91,7 @@ async def at_random_moments(requests: Sequence[Request], *, rate: float, number:
     A loop that waits for answers would send less while the server is slow, and hide it.
     """
     draws = random.Random(seed)
-    idle: asyncio.Queue[Connection] = asyncio.Queue()
+    idle: asyncio.LifoQueue[Connection] = asyncio.LifoQueue()  # few connections are used while few are needed
     for _ in range(CONNECTIONS):
         idle.put_nowait(Connection())
     latencies: list[float] = []
