@@ -181,7 +181,7 @@ def test_a_full_disk_keeps_the_existing_file(verb: str, verbs: Verbs, made: dict
     words = FILES[verb].replace("{out}", "out")
     path = words.split()[-1]
     (tmp_path / path).write_text("old")
-    code, _, err = verbs(words, made, tmp_path, bytes=100)
+    code, _, err = verbs(words, made, tmp_path, bytes=10)
     assert code == 1
     assert f"Cannot write '{path}'" in one_line(err)
     assert tree(tmp_path) == {path: b"old"}

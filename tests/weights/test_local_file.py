@@ -71,6 +71,7 @@ def test_a_name_on_a_server_is_that_of_the_run_or_of_the_file(tmp_path: Path) ->
         "runs/my flowers/recipe.toml",
         "cats.v2.onnx",
         "cats.safetensors",
+        "dogs/1/model.onnx",
     ):
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).touch()
@@ -79,6 +80,7 @@ def test_a_name_on_a_server_is_that_of_the_run_or_of_the_file(tmp_path: Path) ->
         "runs/my flowers/weights/best.safetensors": "my flowers",
         "cats.v2.onnx": "cats.v2",
         "cats.safetensors": "cats",
+        "dogs/1/model.onnx": "dogs",
     }
     assert {path: local_file.server_name(str(tmp_path / path)) for path in names} == names
     assert local_file.server_name("cifar_resnet20.cifar10") == "cifar_resnet20.cifar10"

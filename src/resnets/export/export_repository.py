@@ -24,7 +24,7 @@ from resnets.weights import local_file
 
 REPOSITORY = "repository"
 MODEL, CONFIG, LABELS = (
-    Path("1", "model.onnx"),
+    Path("1", local_file.REPOSITORY_FILE),
     "config.pbtxt",
     "labels.txt",
 )  # in the folder of a model; 1 is its version

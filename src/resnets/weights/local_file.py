@@ -18,6 +18,7 @@ SUFFIX = bundled.SUFFIX
 BEST = Path("weights") / f"best{SUFFIX}"  # within a run directory
 EXPORTED = {".onnx": "onnx", ".pt2": "torch"}  # suffixes of exported files; OpenVINO's is a folder
 OPENVINO_FILE = "model.xml"  # in that folder
+REPOSITORY_FILE = "model.onnx"  # in the folder of a version of a model repository
 LIBRARY_FILES = ("model.safetensors", "pytorch_model.bin")  # beside the config.json of Hugging Face and timm
 
 
@@ -87,13 +88,15 @@ def is_run_dir(path: str | Path) -> bool:
 
 
 def server_name(path: str) -> str:
-    """The name of the model at `path` on a server and in a model repository: that of its run, or of its file without the suffix;
-    of a name of the catalog, itself.
+    """The name of the model at `path` on a server and in a model repository: that of its run, of its folder in a repository
+    (NAME/1/model.onnx), or of its file without the suffix; of a name of the catalog, itself.
     """
     if not Path(path).exists():
         return path
     resolved = Path(path).resolve()
     if is_run_dir(resolved.parent.parent):
+        return resolved.parent.parent.name
+    if resolved.name == REPOSITORY_FILE and resolved.parent.name.isdecimal():
         return resolved.parent.parent.name
     suffixes = (SUFFIX, *EXPORTED)
     return next((resolved.name.removesuffix(each) for each in suffixes if resolved.name.endswith(each)), resolved.name)

@@ -177,6 +177,7 @@ def numbers(kind: str, shape: list[int], data: Any) -> dict[str, Any]:
         (numbers("UINT8", [1, 1, 1, 3], None), "`data` has 3 numbers"),
         (numbers("FP32", [1, 1, 1, 3], ["a", "b", "c"]), "`data` has 3 numbers of the type FP32"),
         (numbers("UINT8", [1, 100000, 100000, 3], [1]), "numbers of the type UINT8"),
+        (numbers("UINT8", [1, 1, 1, 3], [1, 2, 3]), "The input of the type UINT8 has the name 'pixels'."),
         (body() | {"outputs": 3}, "`outputs` is a list of objects"),
         (body() | {"parameters": []}, "`parameters` is an object"),
         (body() | {"parameters": 3}, "`parameters` is an object"),

@@ -56,9 +56,11 @@ class Evidence:
 
     def with_rounding(self) -> Evidence:
         """The same with `rounding`: the difference of the outputs in float32 and in float64."""
-        exact = self.reference.in_float64()
+        exact = (
+            self.reference.in_float64()
+        )  # both are computed anew: a file may have other outputs, such as scaled logits
         pairs = [
-            OutputPair("", with_softmax(batch.expected), with_softmax(exact.outputs(batch.frames)))
+            OutputPair("", *(with_softmax(each.outputs(batch.frames)) for each in (self.reference, exact)))
             for batch in progress_bar(self.batches, description="reference in float64", unit="batches")
         ]
         return replace(self, rounding={name: max(relative(name, pairs)) for name in pairs[0].expected})

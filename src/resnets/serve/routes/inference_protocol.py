@@ -29,6 +29,7 @@ from resnets.tasks.inputs.batching import Prepared
 
 VERSION = "1"  # of a model, which the protocol asks for
 MAX_IMAGES = 256  # of a request
+INPUT_NAMES = {BYTES: "image", "UINT8": "pixels", "FP32": "input"}
 MAX_MAGNITUDE = 1e6  # of a prepared value; far beyond, a network overflows, and its answers blame its weights
 
 
@@ -64,9 +65,9 @@ async def model_metadata(service: Service, request: Request) -> Response:
     served = service.model(request.path_params["name"])
     model = served.model
     height, width = model.preprocess.size if has_fixed_size(model) else (-1, -1)
-    inputs = [_tensor("image", BYTES, [-1]), _tensor("pixels", "UINT8", [-1, -1, -1, 3])]
+    inputs = [_input(BYTES, [-1]), _input("UINT8", [-1, -1, -1, 3])]
     if served.takes_tensors:
-        inputs.append(_tensor("input", "FP32", [-1, model.preprocess.channels, height, width]))
+        inputs.append(_input("FP32", [-1, model.preprocess.channels, height, width]))
     outputs = [_tensor("prediction", BYTES, [-1])]
     if model.task.has_single_class:
         outputs.append(_tensor("label", BYTES, [-1]))
@@ -95,6 +96,10 @@ def _tensor(name: str, kind: str, shape: list[int]) -> dict[str, Any]:
     return {"name": name, "datatype": kind, "shape": shape}
 
 
+def _input(kind: str, shape: list[int]) -> dict[str, Any]:
+    return _tensor(INPUT_NAMES[kind], kind, shape)
+
+
 def _read(service: Service, served: ServedModel, body: bytes, header_length: str | None) -> tuple[_Reply, list[Work]]:
     """What a request asks for, and its images."""
     values, binary = split_body(body, header_length)
@@ -102,6 +107,8 @@ def _read(service: Service, served: ServedModel, body: bytes, header_length: str
     if reply.id is not None and not isinstance(reply.id, str):
         raise UserError("`id` is a string.")
     kind, images = read_input(values, binary, min(MAX_IMAGES, service.settings.queue))
+    if values["inputs"][0].get("name") != INPUT_NAMES[kind]:
+        raise UserError(f"The input of the type {kind} has the name '{INPUT_NAMES[kind]}'.")
     if kind == "FP32" and not served.takes_tensors:
         raise UserError(f"The model '{served.name}' takes images only: {BYTES} or UINT8.")
     has_classes = served.model.task.has_single_class
