@@ -18,6 +18,7 @@ from tests.serve.running import END_SECONDS, images, reference, running, segment
 from tritonclient.utils import InferenceServerException
 
 from resnets.serve import application
+from resnets.serve.routes import inference_protocol as oip
 from resnets.serve.settings import ServerSettings
 from resnets.tasks.load_model import load
 
@@ -136,7 +137,7 @@ def test_what_the_model_does_not_take(client: triton.InferenceServerClient) -> N
         ("tiny", np.zeros(3, np.int64), "INT64", "`datatype` is one of BYTES, UINT8, FP32"),
     ]:  # fmt: skip
         with pytest.raises(InferenceServerException, match=reason):
-            client.infer(name, [tensor("x", values, kind, binary=True)])
+            client.infer(name, [tensor(oip.INPUT_NAMES.get(kind, "x"), values, kind, binary=True)])
 
 
 @pytest.fixture(scope="module")
