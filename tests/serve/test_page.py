@@ -238,7 +238,7 @@ def test_the_heat_map_is_that_of_the_model(show: Callable[..., Any], address: st
 
 
 def test_what_the_server_refuses_is_said_in_words(show: Callable[..., Any], images: list[Path], tmp_path: Path) -> None:
-    (tmp_path / "large.png").write_bytes(bytes(200_000))
+    (tmp_path / "large.png").write_bytes(bytes(100_001))
     tiny = tiny_model()
     gate = Gate(tiny)
     with serving(tiny, max_body_bytes=100_000, queue=1, timeout_seconds=0.3) as address:

@@ -16,7 +16,7 @@ from resnets.serve.settings import ServerSettings
 
 MAX_CONNECTIONS = 1024  # beyond it, the one that has waited longest for its client to ask is closed
 LEFT_BYTES = 2**19  # of a body that was refused; a connection that is closed too early loses the answer, too
-LEFT_SECONDS = 2.0
+LEFT_SECONDS = 5.0
 
 SEND_SECONDS = 30.0  # for a client to take what was sent to it
 
