@@ -16,7 +16,7 @@ CLIENTS = 16
 COUNT = 1000 if os.environ.get("RESNETS_EVERY_SIZE") else 80  # in `make soak`, and else
 
 
-def pictures(count: int) -> list[bytes]:
+def encoded_images(count: int) -> list[bytes]:
     """PNG and JPEG files of different sizes, all different."""
     found = []
     for seed in range(-(-count // 8)):
@@ -28,7 +28,7 @@ def pictures(count: int) -> list[bytes]:
 def test_each_client_gets_its_own_answer() -> None:
     model = tiny_model()
     gate = Gate(model)
-    contents = pictures(COUNT)
+    contents = encoded_images(COUNT)
     expected = reference().predict(contents, batch=7)
     order = random.Random(0).sample(range(COUNT), COUNT)
     with running([serve(model)]) as (address, server), httpx.Client(base_url=address, timeout=END_SECONDS) as client:

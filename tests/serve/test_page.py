@@ -178,7 +178,7 @@ def test_dropped_and_pasted_images_are_answered(show: Callable[..., Any], addres
     assert sentences(page, 2) == expected[::-1]
 
 
-def test_the_camera_gives_pictures_and_answers_while_it_runs(show: Callable[..., Any], address: str) -> None:
+def test_the_camera_gives_images_and_answers_while_it_runs(show: Callable[..., Any], address: str) -> None:
     page = show(address)
     page.locator("#model dd").first.wait_for()
     page.click("#open-camera")
@@ -415,7 +415,7 @@ def test_the_same_from_a_program(
         assert part in text
 
 
-def test_the_picture_of_the_documentation_can_be_drawn(browser: Any, address: str, tmp_path: Path) -> None:
+def test_the_image_of_the_documentation_can_be_drawn(browser: Any, address: str, tmp_path: Path) -> None:
     specification = importlib.util.spec_from_file_location(
         "screenshot", Path(__file__).parents[2] / "docs" / "screenshot.py"
     )
@@ -424,9 +424,9 @@ def test_the_picture_of_the_documentation_can_be_drawn(browser: Any, address: st
     screenshot = importlib.util.module_from_spec(specification)
     specification.loader.exec_module(screenshot)
     screenshot.draw(browser, address, tmp_path / "page.png")
-    with Image.open(tmp_path / "page.png") as picture:
-        assert picture.size == (screenshot.SIZE["width"], screenshot.SIZE["height"])
-        assert len(picture.convert("RGB").getcolors(2**24)) > 1000  # of the images
+    with Image.open(tmp_path / "page.png") as image:
+        assert image.size == (screenshot.SIZE["width"], screenshot.SIZE["height"])
+        assert len(image.convert("RGB").getcolors(2**24)) > 1000  # of the images
 
 
 NAMELESS = """() => [...document.querySelectorAll("button, input, select, img, section, article, [tabindex]")].filter((each) =>

@@ -23,11 +23,8 @@ from resnets.weights import checkpoint as checkpoints
 from resnets.weights import local_file
 
 REPOSITORY = "repository"
-MODEL, CONFIG, LABELS = (
-    Path("1", local_file.REPOSITORY_FILE),
-    "config.pbtxt",
-    "labels.txt",
-)  # in the folder of a model; 1 is its version
+# In the folder of a model; 1 is its version.
+MODEL, CONFIG, LABELS = Path("1", local_file.REPOSITORY_FILE), "config.pbtxt", "labels.txt"
 MARK = "# Written by resnets export, which replaces this file."
 # Names of Triton's model_config.proto for the types of ONNX's TensorProto that our graphs have.
 _TYPES = {"FLOAT": "TYPE_FP32", "UINT8": "TYPE_UINT8", "INT64": "TYPE_INT64"}

@@ -14,9 +14,8 @@ class PixelBudget:
         self.most = most
         self._used = 0
         self._freed = threading.Condition()
-        self._turn = (
-            threading.Lock()
-        )  # of the image that came first, so that small ones do not keep a large one waiting
+        # Of the image that came first, so that small ones do not keep a large one waiting.
+        self._turn = threading.Lock()
 
     @contextlib.contextmanager
     def taken(self, pixels: int) -> Iterator[None]:

@@ -89,9 +89,8 @@ class ServedModel:
             width, height = image.size
         check_sides(name, width, height)
         with _budget.taken(width * height):
-            if (
-                self.model.preprocess.resize == "none"
-            ):  # it may be too large to be computed as a whole: the task divides it
+            if self.model.preprocess.resize == "none":
+                # It may be too large to be computed as a whole: the task divides it.
                 return read_image(content, name, self.model.preprocess, full_size=True)[0]
             return self.model.prepare(content, name)
 

@@ -1,4 +1,4 @@
-// The camera: pictures, and an answer twice a second.
+// The camera: images, and an answer twice a second.
 
 const INTERVAL_MS = 500;
 
@@ -26,7 +26,7 @@ export class Camera {
   }
 
   // What it sees now, as a JPEG file.
-  async picture(name) {
+  async image(name) {
     const canvas = document.createElement("canvas");
     canvas.width = this.video.videoWidth;
     canvas.height = this.video.videoHeight;
@@ -35,14 +35,14 @@ export class Camera {
     return new File([blob], name, { type: "image/jpeg" });
   }
 
-  // Calls `look` with a picture twice a second, never with two at once.
+  // Calls `look` with an image twice a second, never with two at once.
   watch(look) {
     let looking = false;
     this.timer = setInterval(async () => {
       if (looking) return;
       looking = true;
       try {
-        await look(await this.picture("camera.jpg"));
+        await look(await this.image("camera.jpg"));
       } finally {
         looking = false;
       }

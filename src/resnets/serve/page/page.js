@@ -128,7 +128,7 @@ function download() {
 // Camera
 
 const camera = new Camera(element("video"));
-let pictures = 0;
+let taken = 0; // images of the camera
 
 async function openCamera() {
   if (!element("camera").hidden) return closeCamera();
@@ -154,15 +154,15 @@ function watch(on) {
   element("watch").setAttribute("aria-pressed", on);
   const drawing = new Drawing(element("video").parentElement, element("over"), model);
   camera.unwatch();
-  if (on) return camera.watch((picture) => look(picture, drawing));
+  if (on) return camera.watch((image) => look(image, drawing));
   drawing.clear();
   element("seen").replaceChildren();
 }
 
-async function look(picture, drawing) {
+async function look(image, drawing) {
   let shown;
   try {
-    const answer = await predict(picture, { model: model.name });
+    const answer = await predict(image, { model: model.name });
     const sentence = make("p", { className: "sentence", textContent: read.sentence(answer) });
     shown = [sentence, ...drawing.show(answer, read.bars(answer))];
   } catch (error) {
@@ -195,7 +195,7 @@ function listen() {
   });
   element("open-camera").onclick = openCamera;
   element("close-camera").onclick = closeCamera;
-  element("still").onclick = async () => add([await camera.picture(`camera ${(pictures += 1)}.jpg`)]);
+  element("still").onclick = async () => add([await camera.image(`camera ${(taken += 1)}.jpg`)]);
   element("watch").onclick = () => watch(!camera.timer);
   element("models").onchange = ({ target }) => choose(target.value).catch((error) => status(error.message));
   element("csv").onclick = download;
