@@ -37,6 +37,7 @@ BASE = {
 }
 # Each package may import those before it.
 ORDER = [
+    "downloads",
     "models",
     "data",
     "weights",

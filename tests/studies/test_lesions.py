@@ -44,7 +44,8 @@ def zeroed(net: ResNet, name: str) -> ResNet:
 def test_a_deleted_block_is_one_whose_branch_gives_zero(name: str) -> None:
     net, images = narrow_networks.network(name), narrow_networks.images((33, 35))
     blocks = lesions.deletable(net)
-    found = dict(lesions.logits_without(net, images, list(blocks)))
+    variants = {"": lesions.without(net, ())} | {each: lesions.without(net, [each]) for each in blocks}
+    found = dict(lesions.logits_of(net, images, variants))
     assert found.pop("").equal(net(images))
     assert list(found) == list(blocks)
     for block_name, logits in found.items():
@@ -62,7 +63,8 @@ def test_a_plain_block_is_passed_by() -> None:
     blocks = lesions.deletable(net)
     assert {name: keeps_shape for name, (_, keeps_shape) in blocks.items()} == {"stage1.block1": True}
     expected = net.forward_head(net.stage3(net.stage2(net.stem(images))))
-    assert dict(lesions.logits_without(net, images, ["stage1.block1"]))["stage1.block1"].equal(expected)
+    ((_, logits),) = lesions.logits_of(net, images, {0: lesions.without(net, ["stage1.block1"])})
+    assert logits.equal(expected)
 
 
 @torch.no_grad()

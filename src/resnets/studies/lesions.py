@@ -3,12 +3,15 @@ Networks, section 4; and plain blocks with a shortcut.
 """
 
 import copy
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from typing import TypeVar
 
 from torch import Tensor, nn
 
 from resnets.models.blocks import Block, HighwayBlock, PlainBlock, PreActBlock, ResidualBlock
 from resnets.models.resnet import ResNet
+
+Key = TypeVar("Key")
 
 
 class ZeroBranch(nn.Module):
@@ -18,7 +21,7 @@ class ZeroBranch(nn.Module):
         return x.new_zeros(())
 
 
-def _with_parts(block: Block, **parts: nn.Module) -> Block:
+def with_parts(block: Block, **parts: nn.Module) -> Block:
     """The block with other modules in place of those named, such as `branch`; it shares all others with `block`."""
     changed = copy.copy(block)
     changed._modules = {**block._modules, **parts}
@@ -31,7 +34,7 @@ def without_branch(block: Block) -> nn.Module:
     A highway block passes its input through, as its gate does when it is closed; so does a plain block.
     """
     if isinstance(block, ResidualBlock | PreActBlock):
-        return _with_parts(block, branch=ZeroBranch())
+        return with_parts(block, branch=ZeroBranch())
     assert isinstance(block, HighwayBlock | PlainBlock), type(block)
     return nn.Identity()
 
@@ -61,21 +64,34 @@ def deletable(net: ResNet) -> dict[str, tuple[Block, bool]]:
     return found
 
 
-def logits_without(net: ResNet, images: Tensor, names: Sequence[str]) -> Iterator[tuple[str, Tensor]]:
-    """The logits of the whole network, under the name "", and those without each of the blocks.
+def without(net: ResNet, names: Collection[str]) -> list[nn.Module]:
+    """The blocks of the network, those named without their branch."""
+    return [without_branch(block) if name in names else block for name, block in named_blocks(net).items()]
 
-    What comes before a deleted block is computed once, which halves the cost.
+
+def logits_of(net: ResNet, images: Tensor, variants: Mapping[Key, Sequence[nn.Module]]) -> Iterator[tuple[Key, Tensor]]:
+    """The logits of networks that differ in their blocks.
+
+    What comes before the first block that differs is computed once, which halves the cost of deleting each block.
+
+    Args:
+        variants: by any key, the blocks in order; those that do not differ are the modules of `net` themselves.
     """
-    blocks = list(named_blocks(net).items())
+    blocks: list[nn.Module] = list(named_blocks(net).values())
+    first = {
+        key: next((index for index, block in enumerate(blocks) if block is not variant[index]), len(blocks))
+        for key, variant in variants.items()
+    }
     x = net.stem(images)
-    for index, (name, block) in enumerate(blocks):
-        if name in names:
-            y = without_branch(block)(x)
-            for _, later in blocks[index + 1 :]:
-                y = later(y)
-            yield name, _after_blocks(net, y)
-        x = block(x)
-    yield "", _after_blocks(net, x)
+    for index in range(len(blocks) + 1):
+        for key, variant in variants.items():
+            if first[key] == index:
+                y = x
+                for block in variant[index:]:
+                    y = block(y)
+                yield key, _after_blocks(net, y)
+        if index < len(blocks):
+            x = blocks[index](x)
 
 
 def _after_blocks(net: ResNet, x: Tensor) -> Tensor:

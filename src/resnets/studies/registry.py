@@ -2,12 +2,23 @@
 
 from resnets.errors import UserError
 from resnets.message_format import format_list, suggestion
-from resnets.studies.claims import ensemble, gradients, lesion, responses, shattering
+from resnets.studies.claims import (
+    ensemble,
+    gradients,
+    lesion,
+    paths,
+    responses,
+    shattering,
+    shattering_images,
+    skipping,
+    training_gradients,
+)
 from resnets.studies.study import Study
 
-STUDIES: dict[str, Study] = {
-    module.STUDY.name: module.STUDY for module in (gradients, shattering, lesion, responses, ensemble)
-}
+_MODULES = (
+    gradients, training_gradients, shattering, shattering_images, lesion, paths, skipping, responses, ensemble,
+)  # fmt: skip
+STUDIES: dict[str, Study] = {module.STUDY.name: module.STUDY for module in _MODULES}
 
 
 def find(name: str) -> Study:

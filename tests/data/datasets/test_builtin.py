@@ -129,7 +129,7 @@ def test_several_processes_may_write_the_cache_at_once(tmp_path: Path) -> None:
     jobs = [forked_processes.start(log, _count_shapes, RESNETS_HOME=str(tmp_path)) for log in logs]
     for job in jobs:
         job.join(forked_processes.TIMEOUT_SECONDS)
-    assert [log.read_text() for log in logs] == ["600\n"] * 2
+    assert [log.read_text().splitlines()[-1] for log in logs] == ["600"] * 2  # after progress on a slow machine
     assert len(list((tmp_path / "data").iterdir())) == 1
 
 

@@ -10,12 +10,16 @@ from torch import nn
 from resnets.models.blocks import ResidualBlock
 from resnets.studies import lesions, registry, run_study
 from resnets.studies.claims import lesion
+from resnets.studies.lesion_variants import DELETED, REORDERED, SINGLE
 from resnets.studies.study import Measurement, Setup
 
 
 def measure(*files: object) -> Measurement:
     networks, images = known_images.load(*(files or (known_images.checkpoint_file(),)))  # type: ignore[arg-type]
-    return lesion.measure(Setup({"images": len(images)}, (), networks, images))
+    return lesion.measure(Setup(NUMBERS, (), networks, images))
+
+
+NUMBERS = {"images": 120, "images_of_several": 20}
 
 
 @torch.no_grad()
@@ -29,8 +33,9 @@ def test_the_added_errors_are_those_of_the_network_without_the_block() -> None:
 
     base = error()
     assert base < 20
-    by_block = {row["block"]: row for row in found.rows}
-    assert [row["keeps_shape"] for row in found.rows] == [True, True, False, True, False, True]
+    single = [row for row in found.rows if row["kind"] == SINGLE]
+    by_block = {row["blocks"]: row for row in single}
+    assert [row["keeps_shape"] for row in single] == [True, True, False, True, False, True]
     kept = []
     for name, block in lesions.named_blocks(net).items():
         norm = block.branch.norm2  # type: ignore[union-attr]
@@ -45,6 +50,26 @@ def test_the_added_errors_are_those_of_the_network_without_the_block() -> None:
     assert values.mean() == pytest.approx(sum(kept) / len(kept))
     assert [control.holds for control in found.controls] == [True, True]
     assert set(found.obstacles.values()) == {""}
+    several = [row for row in found.rows if row["kind"] == DELETED]
+    assert {row["kind"] for row in found.rows} == {SINGLE, DELETED, REORDERED}
+    # All blocks that keep the shape are deleted in each of the last draws.
+    last = lesions.without(net, [row["blocks"] for row in single if row["keeps_shape"]])
+    few, labels = inputs[:100], images.labels[:100]  # whole batches are measured
+    ((_, logits),) = lesions.logits_of(net, few, {0: last})
+    wrong = (logits.argmax(dim=1) != labels).double() - (net(few).argmax(dim=1) != labels).double()
+    assert several[-1]["added_error"] == pytest.approx(100 * float(wrong.mean()))
+    assert several[-1]["images"] == 100
+
+
+def test_a_plain_network_is_a_control_and_no_subject() -> None:
+    plain = known_images.checkpoint_file("cifar_plain20")
+    found = measure(known_images.checkpoint_file(), plain)
+    assert list(found.effects) == ["cifar_resnet20"]
+    (control,) = [each for each in found.controls if each.name == "cifar_plain20: without a block"]
+    rows = [row for row in found.rows if row["network"] == "cifar_plain20"]
+    error = sum(row["base_error"] + row["added_error"] for row in rows) / len(rows)
+    assert control.found == f"an error of {error:.1f} %"
+    assert control.holds == (error > 25 and rows[0]["base_error"] <= 25)  # half of chance
 
 
 class Nothing(nn.Module):
@@ -59,7 +84,7 @@ class Nothing(nn.Module):
 
 
 def without_all(block: ResidualBlock) -> nn.Module:
-    return lesions._with_parts(block, branch=lesions.ZeroBranch(), shortcut=Nothing(block.shortcut))
+    return lesions.with_parts(block, branch=lesions.ZeroBranch(), shortcut=Nothing(block.shortcut))
 
 
 @pytest.mark.parametrize(
@@ -83,6 +108,6 @@ def test_a_network_that_has_not_learned_the_images_is_not_judged() -> None:
     with torch.no_grad():
         networks[0].net.fc.weight.neg_()
         networks[0].net.fc.bias.neg_()
-    found = lesion.measure(Setup({}, (), networks, images))
+    found = lesion.measure(Setup(NUMBERS, (), networks, images))
     (verdict,) = run_study.judge_all(registry.find("lesion"), found, 0.05).values()
     assert "has not learned these images: its error is" in verdict.reason

@@ -5,22 +5,23 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import hashlib
-import http.server
 import os
 import resource
 import signal
 import subprocess
 import sys
-import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+from tests import file_server
+from tests.file_server import act, status
 
+from resnets.downloads import cached_download, http_download
 from resnets.errors import JobError, UserError
-from resnets.weights.hub import catalog, download, http_download
+from resnets.weights.hub import catalog, download
 from resnets.weights.hub.catalog import PublishedWeights
 
 MIB = 2**20
@@ -29,91 +30,15 @@ SHA = hashlib.sha256(CONTENT).hexdigest()
 FILE = "/models/net-0123abcd.pth"
 
 
-class Handler(http.server.BaseHTTPRequestHandler):
-    """Serves `server.files` with ranges, unless one of `server.plan` says what to do with this request."""
-
-    server: Any
-
-    def do_GET(self) -> None:
-        with self.server.lock:
-            self.server.asked.append((self.path, dict(self.headers)))
-            act = self.server.plan.pop(0) if self.server.plan else self.server.always
-        act(self)
-
-    def log_message(self, *_: Any) -> None:
-        pass
-
-
-def whole(handler: Any, *, ranges: bool = True, cut: int | None = None, etag: str = '"one"', rate: float = 0.0) -> None:
-    """Answer with the file, or the rest of it; `cut` ends the connection after so many bytes of the file."""
-    content = handler.server.files[handler.path]
-    wanted = handler.headers.get("Range")
-    fresh = handler.headers.get("If-Range") in (None, etag)
-    start = int(wanted.removeprefix("bytes=").rstrip("-")) if ranges and wanted and fresh else 0
-    if start and start >= len(content):
-        handler.send_response(416)
-        handler.send_header("Content-Range", f"bytes */{len(content)}")
-        handler.send_header("Content-Length", "0")
-        handler.end_headers()
-        return
-    handler.send_response(206 if start else 200)
-    if start:
-        handler.send_header("Content-Range", f"bytes {start}-{len(content) - 1}/{len(content)}")
-    if etag:
-        handler.send_header("ETag", etag)
-    handler.send_header("Content-Length", str(len(content) - start))
-    handler.end_headers()
-    end = len(content) if cut is None else cut
-    with contextlib.suppress(ConnectionError):
-        for first in range(start, end, 2**16):
-            handler.wfile.write(content[first : min(first + 2**16, end)])
-            if rate:
-                time.sleep(rate)
-    if cut is not None:
-        handler.wfile.flush()
-        handler.close_connection = True
-
-
-def act(**changes: Any) -> Callable[[Any], None]:
-    return lambda handler: whole(handler, **changes)
-
-
-def status(code: int, **headers: str) -> Callable[[Any], None]:
-    def answer(handler: Any) -> None:
-        handler.send_response(code)
-        for name, value in headers.items():
-            handler.send_header(name.replace("_", "-"), value)
-        handler.send_header("Content-Length", "0")
-        handler.end_headers()
-
-    return answer
-
-
 @pytest.fixture
 def server() -> Iterator[Any]:
-    found: Any = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    found.files, found.plan, found.asked, found.always = {FILE: CONTENT}, [], [], whole
-    found.lock = threading.Lock()
-    found.url = f"http://127.0.0.1:{found.server_address[1]}"
-    thread = threading.Thread(target=found.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
-    thread.start()
-    yield found
-    found.shutdown()
-    found.server_close()
+    with file_server.serve({FILE: CONTENT}) as found:
+        yield found
 
 
 @pytest.fixture(autouse=True)
 def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    for name in (
-        "RESNETS_OFFLINE",
-        "RESNETS_MIRROR",
-        "HF_ENDPOINT",
-        "HTTP_PROXY",
-        "http_proxy",
-        "HTTPS_PROXY",
-        "https_proxy",
-    ):
-        monkeypatch.delenv(name, raising=False)
+    file_server.clean_environment(monkeypatch)
     monkeypatch.setenv("RESNETS_HOME", str(tmp_path / "home"))
     monkeypatch.setattr(http_download, "PAUSE_SECONDS", (0.01, 0.01))
     return tmp_path / "home"
@@ -485,7 +410,7 @@ def test_another_address_for_hugging_face(server: Any, monkeypatch: pytest.Monke
     monkeypatch.setenv("HF_ENDPOINT", server.url)
     entry = dataclasses.replace(published(server), url=f"https://huggingface.co{FILE}")
     assert download.download(entry).read_bytes() == CONTENT
-    assert download.mirrored_url("https://download.pytorch.org/x.pth") == "https://download.pytorch.org/x.pth"
+    assert cached_download.mirrored_url("https://download.pytorch.org/x.pth") == "https://download.pytorch.org/x.pth"
 
 
 def test_a_file_without_a_published_hash_is_logged_with_its_own(

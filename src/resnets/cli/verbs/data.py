@@ -22,19 +22,21 @@ def get(
     name: Annotated[
         str,
         Argument(
-            help="digits (1,797 handwritten digits), digit-scenes (several digits in an image) or shapes (generated)."
+            help="digits (1,797 handwritten digits), digit-scenes (several digits in an image), shapes (generated) or cifar10."
         ),
     ],
     folder: Annotated[str, Argument(metavar="DIR", help="Output folder; it must be empty or not exist.")],
-    size: Annotated[int | None, Option(help="Size of the images in pixels.  [default: 32 digits, 64 others]")] = None,
-    count: Annotated[
-        int | None, Option(help="Number of images (not digits).  [default: 600 shapes, 2,000 digit-scenes]")
+    size: Annotated[
+        int | None, Option(help="Size of the images in pixels (not cifar10).  [default: 32 digits, 64 others]")
     ] = None,
-    seed: Annotated[int | None, Option(help="Random seed (not digits).  [default: 0]")] = None,
+    count: Annotated[
+        int | None, Option(help="Number of generated images.  [default: 600 shapes, 2,000 digit-scenes]")
+    ] = None,
+    seed: Annotated[int | None, Option(help="Random seed of generated images.  [default: 0]")] = None,
     objects: Annotated[int | None, Option(help="Maximum number of shapes in an image (shapes).  [default: 1]")] = None,
     as_json: Annotated[bool, Option("--json", help="Print JSON instead of a line.")] = False,
 ) -> None:
-    """Write a built-in dataset, split into train, val and test. Nothing is downloaded.
+    """Write a dataset, split into train, val and test. Only cifar10 is downloaded: 162 MiB, once.
 
     Example: resnets data get digits digits
     """

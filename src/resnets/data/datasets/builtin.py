@@ -1,4 +1,6 @@
-"""The built-in datasets, which need no network: handwritten digits, scenes of several digits, and generated shapes."""
+"""The datasets that `resnets data get` writes: handwritten digits, scenes of several digits and generated shapes, which need no
+network, and CIFAR-10, which is downloaded.
+"""
 
 import contextlib
 import shutil
@@ -9,11 +11,12 @@ from pathlib import Path
 
 from resnets.atomic_write import check_folder_writable
 from resnets.cache_dir import cache_dir
-from resnets.data.datasets import digits, generate_digit_scenes, generate_shapes
+from resnets.data.datasets import cifar10, digits, generate_digit_scenes, generate_shapes
 from resnets.errors import JobError, UserError
 from resnets.message_format import format_list, suggestion
 
 NAMES = ("digits", "digit-scenes", "shapes")
+DOWNLOADED = (cifar10.NAME,)  # never by another command than `data get`
 VERSION = 1  # of the files; increase it if they change
 
 
@@ -26,36 +29,40 @@ def write(
     seed: int | None = None,
     objects: int | None = None,
 ) -> Path:
-    """Write a built-in dataset as PNG images in `out/{train,val,test}` (in class folders unless they are scenes); return `out`.
+    """Write a dataset as PNG images in `out/{train,val,test}` (in class folders unless they are scenes); return `out`.
 
     Args:
-        name: `digits`, `digit-scenes` or `shapes`.
+        name: `digits`, `digit-scenes` or `shapes`; or `cifar10`, which is downloaded and has no val split.
         out: a folder that is empty or does not exist yet.
-        size: side of the images in pixels; 32 for digits, 64 for the others.
-        count: number of images, not of digits; 2,000 for digit-scenes, 600 for shapes.
-        seed: not of digits; 0.
+        size: side of the images in pixels, not of cifar10; 32 for digits, 64 for the others.
+        count: number of images, of generated ones only; 2,000 for digit-scenes, 600 for shapes.
+        seed: of generated images only; 0.
         objects: the largest number of shapes in an image, of shapes only; 1.
 
     Returns:
         The path `out`.
 
     Raises:
-        UserError: an unknown name, a folder that is not empty or cannot be written to, or a value out of range.
-        JobError: the disk is full.
+        UserError: an unknown name, a folder that is not empty or cannot be written to, a value out of range, or a download
+            while RESNETS_OFFLINE is set.
+        JobError: the disk is full, or the download failed.
     """
     out = Path(out)
-    if name not in NAMES:
+    known = (*NAMES, *DOWNLOADED)
+    if name not in known:
         raise UserError(
-            f"No built-in data '{name}'.{suggestion(name, NAMES)} There are {format_list(NAMES, quote=False)}."
+            f"No built-in data '{name}'.{suggestion(name, known)} There are {format_list(known, quote=False)}."
         )
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise UserError(f"'{out}' is not an empty folder. Choose a new one; nothing was written.")
     unsuitable = {
         "digits": {"`count`": count, "`seed`": seed, "`objects`": objects},
         "digit-scenes": {"`objects`": objects},
+        cifar10.NAME: {"`size`": size, "`count`": count, "`seed`": seed, "`objects`": objects},
     }
     if refused := [argument for argument, value in unsuitable.get(name, {}).items() if value is not None]:
-        others = "shapes" if refused[0] == "`objects`" else "digit-scenes and shapes"
+        of_others = {"`objects`": "shapes", "`size`": "digits, digit-scenes and shapes"}
+        others = of_others.get(refused[0], "digit-scenes and shapes")
         raise UserError(f"{refused[0]} has no meaning for {name}; it is for {others}.")
     if name == "digits":
         side = digits.SIDE if size is None else size
@@ -65,6 +72,9 @@ def write(
     elif name == "digit-scenes":
         scenes = generate_digit_scenes.make_settings(size=size, count=count, seed=seed)
         write_files = partial(generate_digit_scenes.write, settings=scenes)
+    elif name == cifar10.NAME:
+        check_folder_writable(out)
+        write_files = partial(cifar10.write, archive=cifar10.download())
     else:
         shapes = generate_shapes.make_settings(size=size, count=count, seed=seed, objects=objects)
         write_files = partial(generate_shapes.write, settings=shapes)

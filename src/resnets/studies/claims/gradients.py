@@ -30,15 +30,16 @@ SETTINGS: dict[str, tuple[bool, Callable[[nn.Module], None]]] = {
     "no norm, Glorot": (False, initialization.xavier_),
     "no norm, N(0, 0.01)": (False, initialization.small_normal_),
 }
-PLAIN, SHORTCUTS = "plain", "residual"
+PLAIN, SHORTCUTS, PREACTIVATION = "plain", "residual", "pre-activation"
 LIMIT = math.log10(50)  # of the control
 
 
 def network(kind: str, depth: int, setting: str, num_classes: int, seed: int) -> ResNet:
-    """A plain network, or the same with shortcuts (option A), in float64: fp32 has no number below 1e-45."""
+    """A plain network, the same with shortcuts (option A), or that of He et al. 2016; float64: fp32 ends at 1e-45."""
     has_norm, initialize = SETTINGS[setting]
     torch.manual_seed(seed)
-    net = zoo.build("cifar_plain20", num_classes=num_classes, num_blocks=((depth - 2) // 6,) * 3)
+    name = "cifar_preresnet110" if kind == PREACTIVATION else "cifar_plain20"
+    net = zoo.build(name, num_classes=num_classes, num_blocks=((depth - 2) // 6,) * 3)
     initialize(net)
     if kind == SHORTCUTS:
         _add_shortcuts(net)
@@ -70,7 +71,7 @@ def gradient_norms(net: ResNet, images: Tensor, labels: Tensor) -> np.ndarray:
     weights = [
         module.weight for module in net.modules() if isinstance(module, nn.Conv2d) and module.kernel_size == (3, 3)
     ]
-    gradients = torch.autograd.grad(cross_entropy(net(images.double()), labels), weights)
+    gradients = torch.autograd.grad(cross_entropy(net(images.to(weights[0].dtype)), labels), weights)
     return np.array([float(gradient.norm()) for gradient in gradients])
 
 
@@ -80,7 +81,7 @@ def measure(setup: Setup) -> Measurement:
     images, labels = setup.images.stacked(), setup.images.labels
     depths = sorted(depth for key, depth in setup.numbers.items() if key.startswith("depth"))
     cases = [(setting, seed, kind, depth) for setting in SETTINGS for seed in setup.seeds
-             for kind in (PLAIN, SHORTCUTS) for depth in depths]  # fmt: skip
+             for kind in (PLAIN, SHORTCUTS, PREACTIVATION) for depth in depths]  # fmt: skip
     rows: list[dict[str, Any]] = []
     first: dict[tuple[str, int, str, int], float] = {}
     for case in progress_bar(cases, description="gradients", unit="networks"):
@@ -111,7 +112,7 @@ def draw(rows: Sequence[Mapping[str, Any]], page: Figure) -> None:
     panels = page.subplots(2, 2).flat
     for axes, setting in zip(panels, SETTINGS, strict=True):
         own = [row for row in rows if row["setting"] == setting]
-        for kind, color in ((PLAIN, canvas.TRAINING), (SHORTCUTS, canvas.VALIDATION)):
+        for kind, color in ((PLAIN, canvas.TRAINING), (SHORTCUTS, canvas.VALIDATION), (PREACTIVATION, canvas.MUTED)):
             for number, depth in enumerate(sorted({row["depth"] for row in own})):
                 line = [row for row in own if (row["kind"], row["depth"]) == (kind, depth)]
                 layers = sorted({row["layer"] for row in line})

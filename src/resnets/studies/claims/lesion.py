@@ -1,66 +1,77 @@
-"""`lesion`: delete single blocks of a trained network (Veit et al. 2016)."""
+"""`lesion`: delete blocks of a trained network, one or several, or swap them (Veit et al. 2016)."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from resnets.models.blocks import Block, PlainBlock
 from resnets.progress import progress_bar
-from resnets.report.figures import canvas
-from resnets.studies import lesions
+from resnets.studies import lesion_figure, lesion_variants, lesions
 from resnets.studies.inputs import ImageSet, StudyNetwork, as_tensor
+from resnets.studies.lesion_variants import SINGLE, Variant
 from resnets.studies.study import IMAGE, Control, Measurement, Setup, Study, not_learned
 from resnets.studies.verdict import Rule
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
 
 BOUND = 5.0  # points of error
 
 
 def measure(setup: Setup) -> Measurement:
-    """The errors without each block, of all networks on the same images."""
+    """The errors without each block, without several, and in another order, of all networks on the same images."""
     assert setup.images is not None
+    num_classes = len(setup.images.class_names)
     rows: list[dict[str, Any]] = []
     effects, obstacles, controls = {}, {}, []
     for network in setup.networks:
         blocks = lesions.deletable(network.net)
-        wrong = _wrong(network, setup.images, list(blocks))
-        base = float(wrong[""].mean())
-        for name, (_, keeps_shape) in blocks.items():
-            added = float((wrong[name] - wrong[""]).mean())
-            rows.append(
-                {
-                    "network": network.name,
-                    "block": name,
-                    "keeps_shape": keeps_shape,
-                    "base_error": base,
-                    "added_error": added,
-                }
-            )
-        kept = [wrong[name] for name, (_, keeps_shape) in blocks.items() if keeps_shape]
-        if kept:
-            effects[network.name] = (torch.stack(kept).mean(dim=0) - wrong[""]).numpy()
-        obstacles[network.name] = not_learned(base, len(setup.images.class_names))
+        is_plain = isinstance(next(iter(blocks.values()))[0], PlainBlock)
+        single = lesion_variants.single(network.net)
+        several = [] if is_plain else lesion_variants.several(network.net)
+        whole, wrong = _wrong(network, setup.images, single, several, setup.numbers["images_of_several"])
+        base = float(whole.mean())
+        for each, values in zip([*single, *several], wrong, strict=True):
+            keeps_shape = each.kind != SINGLE or blocks[each.names][1]
+            added = float((values - whole[: len(values)]).mean())
+            rows.append({"network": network.name, "kind": each.kind, "blocks": each.names, "count": each.count,
+                         "tau": each.tau, "keeps_shape": keeps_shape, "images": len(values), "base_error": base,
+                         "added_error": added})  # fmt: skip
+        kept = [values for each, values in zip(single, wrong, strict=False) if blocks[each.names][1]]
+        obstacle = not_learned(base, num_classes)
+        if is_plain:
+            error = float(torch.stack(kept).mean())
+            holds = not obstacle and not_learned(error, num_classes) != ""
+            controls.append(Control(f"{network.name}: without a block", f"an error of {error:.1f} %", holds))
+        elif kept:
+            effects[network.name] = (torch.stack(kept).mean(dim=0) - whole).numpy()
+            obstacles[network.name] = obstacle
         controls += _controls(network, setup.images, next(iter(blocks)))
     return Measurement(rows, effects, controls, obstacles)
 
 
 @torch.inference_mode()
-def _wrong(network: StudyNetwork, images: ImageSet, names: Sequence[str]) -> dict[str, Tensor]:
-    """By deleted block, for each image: 100 where it is classified wrongly, else 0; float64 (N,)."""
-    parts: dict[str, list[Tensor]] = {name: [] for name in (*names, "")}
+def _wrong(
+    network: StudyNetwork, images: ImageSet, single: Sequence[Variant], several: Sequence[Variant], count: int
+) -> tuple[Tensor, list[Tensor]]:
+    """For each image 100 where it is classified wrongly, else 0, float64 (N,): by the network, and by each variant.
+
+    The variants `several` are measured with the first `count` images.
+    """
+    variants: dict[int, Sequence[nn.Module]] = {-1: lesions.without(network.net, ())}
+    variants |= {number: each.blocks for number, each in enumerate([*single, *several])}
+    parts: dict[int, list[Tensor]] = {number: [] for number in variants}
     labels, loader = images.labels, images.batches(network.checkpoint.preprocess)
     for batch in progress_bar(loader, description=network.name, total=len(loader), unit="batches"):
         inputs = as_tensor(batch.images)
         true = labels[batch.first : batch.first + len(inputs)]
-        for name, logits in lesions.logits_without(network.net, inputs, names):
-            parts[name].append(100.0 * (logits.argmax(dim=1) != true).double())
-    return {name: torch.cat(each) for name, each in parts.items()}
+        used = len(variants) - 1 if batch.first < count else len(single)
+        chosen = {number: blocks for number, blocks in variants.items() if number < used}
+        for number, logits in lesions.logits_of(network.net, inputs, chosen):
+            parts[number].append(100.0 * (logits.argmax(dim=1) != true).double())
+    whole, *wrong = (torch.cat(each) for each in parts.values())
+    return whole, wrong
 
 
 @torch.inference_mode()
@@ -68,14 +79,15 @@ def _controls(network: StudyNetwork, images: ImageSet, name: str) -> list[Contro
     """A branch that gives zero by its weights must be deleted without a trace, and one that does not with a trace."""
     few = as_tensor(next(iter(images.batches(network.checkpoint.preprocess))).images)[:8]
     block = lesions.named_blocks(network.net)[name]
-    before = dict(lesions.logits_without(network.net, few, [name]))
+    variants = {"": lesions.without(network.net, ()), name: lesions.without(network.net, [name])}
+    before = dict(lesions.logits_of(network.net, few, variants))
     changed = float((before[name] - before[""]).abs().max())
     found = [Control(f"{network.name}: deleting {name} changes logits", f"by {changed:.3g}", changed > 0)]
     if not isinstance(block, PlainBlock) and (last := _last_parameters(block)):
         saved = [parameter.clone() for parameter in last]
         for parameter in last:
             parameter.zero_()
-        zeroed = dict(lesions.logits_without(network.net, few, [name]))
+        zeroed = dict(lesions.logits_of(network.net, few, variants))
         for parameter, values in zip(last, saved, strict=True):
             parameter.copy_(values)
         largest = float((zeroed[name] - zeroed[""]).abs().max())
@@ -91,39 +103,23 @@ def _last_parameters(block: Block) -> list[nn.Parameter]:
     return list(layers[-1].parameters()) if layers else []
 
 
-def draw(rows: Sequence[Mapping[str, Any]], page: Figure) -> None:
-    """The error without each block, as figure 3 of the paper; hollow where the block changes the shape."""
-    from matplotlib.ticker import MaxNLocator  # matplotlib is imported by what draws
-
-    axes = page.subplots()
-    for number, name in enumerate(dict.fromkeys(row["network"] for row in rows)):
-        own = [row for row in rows if row["network"] == name]
-        color = f"C{number}"
-        errors = [row["base_error"] + row["added_error"] for row in own]
-        axes.plot(range(1, len(own) + 1), errors, color=color, linewidth=0.8, label=name)
-        for index, (row, error) in enumerate(zip(own, errors, strict=True), start=1):
-            axes.plot(index, error, "o", color=color, markerfacecolor=color if row["keeps_shape"] else "white")
-        axes.axhline(own[0]["base_error"], color=color, linestyle="--", linewidth=0.8)
-    axes.set_xlabel("deleted block (hollow: changes the shape; dashed: nothing deleted)")
-    axes.set_title("error in percent", color=canvas.MUTED, fontweight="normal")
-    axes.set_ylim(0, 100)
-    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-    canvas.legend(axes)
-
-
 STUDY = Study(
     name="lesion",
     claim="A block of a trained residual network can be deleted with almost no loss, except where the shape changes.",
-    paper="Veit et al. 2016, figure 3",
+    paper="Veit et al. 2016, figures 3 and 5",
     published="ResNet-110: almost every deletion leaves the error as it is; VGG: each deletion brings it to chance",
     statistic="mean over the blocks that keep the shape of the error without that block, minus the error, in points",
     unit=IMAGE,
     rule=Rule("less", BOUND, 1.0, least_count=100),
-    control="a block whose branch has weight 0 is deleted: no logit changes",
-    protocols={"paper": {"images": 10_000}, "short": {"images": 2_000}, "minutes": {"images": 500}},
-    cost={"paper": "ResNet-20: 2 min, ResNet-110: 1 h", "short": "24 s, 12 min", "minutes": "6 s, 3 min"},
+    control="a block whose branch has weight 0 is deleted: no logit changes; a plain network without a block loses the images",
+    protocols={
+        "paper": {"images": 10_000, "images_of_several": 2_000},
+        "short": {"images": 2_000, "images_of_several": 500},
+        "minutes": {"images": 500, "images_of_several": 100},
+    },
+    cost={"paper": "ResNet-20: 4 min, ResNet-110: 2 h", "short": "50 s, 20 min", "minutes": "12 s, 5 min"},
     num_networks=1,
     data=None,
     measure=measure,
-    draw=draw,
+    draw=lesion_figure.draw,
 )

@@ -15,11 +15,11 @@ from typing import Any, Protocol
 
 from resnets.atomic_write import write_text
 from resnets.disable_telemetry import telemetry_disabled
+from resnets.downloads.cached_download import offline
 from resnets.errors import UserError
 from resnets.message_format import printable
 from resnets.progress import log
 from resnets.recipes.recipe import Recipe, flat_values
-from resnets.weights.hub.download import offline
 
 
 class Tracker(Protocol):

@@ -1,4 +1,4 @@
-"""Download one file over HTTP with retries and resume, or copy it from a mirror folder; `download.py` decides which and where."""
+"""Download one file over HTTP with retries and resume, or copy it from a mirror folder."""
 
 import math
 import re

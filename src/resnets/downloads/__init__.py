@@ -1,0 +1,1 @@
+"""Files over HTTP, downloaded once into the cache directory and compared with their hash."""

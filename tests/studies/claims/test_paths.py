@@ -1,0 +1,57 @@
+"""`paths`: numbers against their definitions, and the control."""
+
+from __future__ import annotations
+
+from math import comb
+
+import numpy as np
+import pytest
+import torch
+from tests.studies import known_images
+
+from resnets.errors import UserError
+from resnets.studies import gradient_paths, lesions
+from resnets.studies.claims import paths
+from resnets.studies.study import Setup
+
+NUMBERS = {"images": 20, "draws": 3}
+
+
+def test_the_shares_are_those_of_all_paths() -> None:
+    networks, images = known_images.load(known_images.checkpoint_file(blocks=1))
+    found = paths.measure(Setup(NUMBERS, (), networks, images))
+    assert [row["paths"] for row in found.rows] == [1, 3, 3, 1]
+    assert sum(row["share_of_gradient"] for row in found.rows) == pytest.approx(1)
+    pixels, net = images.stacked(known_images.PREPROCESS), networks[0].net
+    names = list(lesions.named_blocks(net))
+    ends = [gradient_paths.path_gradient(net, pixels, images.labels, chosen) for chosen in ((), names)]
+    for row, end in zip((found.rows[0], found.rows[-1]), ends, strict=True):
+        assert row["gradient_of_a_path"] == pytest.approx(end.flatten(1).norm(dim=1).mean().item(), rel=1e-5)
+    (effect,) = found.effects.values()
+    assert effect.shape == (len(images),)
+    assert (np.abs(effect) <= 0.5).all()
+    assert [each.holds for each in found.controls] == [True]
+    assert set(found.obstacles.values()) == {""}
+
+
+def test_numbers_ranges_and_factors() -> None:
+    assert paths.number_of_paths(54).tolist() == pytest.approx([comb(54, k) for k in range(55)], rel=1e-12)
+    # 2 % below, 90 % from 1 to 3, and 8 % above.
+    assert paths.central_range(np.array([0.02, 0.3, 0.3, 0.34, 0.04])) == (1, 3)
+    assert paths.growth_by_branch(2.0 * 0.39 ** np.arange(28)) == pytest.approx(0.39)
+
+
+def test_a_gradient_that_takes_both_ways_fails_the_control(monkeypatch: pytest.MonkeyPatch) -> None:
+    networks, images = known_images.load(known_images.checkpoint_file(blocks=1))
+
+    def forward(self: gradient_paths.OnePart, x: torch.Tensor) -> torch.Tensor:
+        return self.block(x)
+
+    monkeypatch.setattr(gradient_paths.OnePart, "forward", forward)
+    assert [each.holds for each in paths.measure(Setup(NUMBERS, (), networks, images)).controls] == [False]
+
+
+def test_a_plain_network_is_refused() -> None:
+    networks, images = known_images.load(known_images.checkpoint_file("cifar_plain20", blocks=1))
+    with pytest.raises(UserError, match=r"cifar_plain20.*does not have"):
+        paths.measure(Setup(NUMBERS, (), networks, images))

@@ -1,0 +1,48 @@
+"""`shattering-images`: derivatives against finite differences, and the controls."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from tests.studies import known_images
+
+from resnets.studies import inputs, lesions
+from resnets.studies.claims import shattering_images
+from resnets.studies.study import Measurement, Setup
+
+NUMBERS = {"images": 2, "depth": 8, "points": 24}
+
+
+def measure(monkeypatch: pytest.MonkeyPatch) -> Measurement:
+    monkeypatch.setattr(inputs, "IMGSZ", 8)
+    images = inputs.read_images(known_images.folder(), 2, [])
+    return shattering_images.measure(Setup(NUMBERS, range(3), images=images))
+
+
+def test_the_gradient_is_that_of_finite_differences() -> None:
+    images = torch.randn(2, 3, 8, 8, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    net = shattering_images.build(shattering_images.LINEAR, 8, 2, seed=0)
+    with torch.no_grad():
+        expected = float((net(images[1:]) - net(images[:1]))[0, 0])
+    found = shattering_images.gradient_between(net, images, 5)
+    np.testing.assert_allclose(found, [expected] * 5)
+    net = shattering_images.build(shattering_images.SHORTCUTS, 8, 2, seed=0).eval()  # the points are independent
+    with torch.no_grad():
+        logits = [float(net(images[:1] + t * (images[1:] - images[:1]))[0, 0]) for t in (0.5 - 1e-7, 0.5 + 1e-7)]
+    found = shattering_images.gradient_between(net, images, 5)
+    assert found[2] == pytest.approx((logits[1] - logits[0]) / 2e-7, rel=1e-3)
+
+
+def test_the_controls_hold(monkeypatch: pytest.MonkeyPatch) -> None:
+    found = measure(monkeypatch)
+    assert [control.holds for control in found.controls] == [True, True]
+    (effects,) = found.effects.values()
+    assert len(effects) == 3
+    assert np.isfinite(effects).all()
+    assert len(found.rows) == 3 * 4 * shattering_images.LAGS
+
+
+def test_shortcuts_that_were_not_removed_fail_the_control(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(lesions, "with_parts", lambda block, **_: block)
+    assert [control.holds for control in measure(monkeypatch).controls] == [False, True]

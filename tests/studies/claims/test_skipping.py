@@ -1,0 +1,55 @@
+"""`skipping`: sizes, errors and controls of small networks, and a training that cheats."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+from tests.studies import known_images
+
+from resnets.studies import inserted_blocks, registry, run_study
+from resnets.studies.claims import skipping
+from resnets.studies.study import Measurement, Setup
+
+NUMBERS = {"images": 120, "steps": 12}
+
+
+def measure() -> Measurement:
+    networks, images = known_images.load(known_images.checkpoint_file())
+    return skipping.measure(Setup(NUMBERS, range(3), networks, images))
+
+
+def test_the_statistic_is_the_change_of_the_new_blocks() -> None:
+    found = measure()
+    (values,) = found.effects.values()
+    for seed in range(3):
+        own = [row for row in found.rows if row.get("seed") == seed and row["kind"] == skipping.WITH]
+        assert sorted({row["step"] for row in own}) == [0, 1, 3, 10, 12]
+        change = [
+            sum(math.log10(row["size"]) for row in own if row["step"] == step) / len({row["block"] for row in own})
+            for step in (0, 12)
+        ]
+        assert values[seed] == pytest.approx(change[1] - change[0])
+        assert own[-1]["error"] is not None
+    trained = [row for row in found.rows if row["kind"] == skipping.TRAINED]
+    assert len(trained) == 6
+    assert found.controls[1].holds  # at a rate of 0 nothing moves
+    (verdict,) = run_study.judge_all(registry.find("skipping"), found, 0.01).values()
+    assert verdict.interval.num_values == 3
+
+
+def test_a_rate_that_is_not_0_fails_the_control(monkeypatch: pytest.MonkeyPatch) -> None:
+    real = torch.optim.SGD.__init__
+
+    def always_moving(self: torch.optim.SGD, parameters: object, lr: float, **values: float) -> None:
+        real(self, parameters, lr=lr or 0.001, **values)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(torch.optim.SGD, "__init__", always_moving)
+    assert not measure().controls[1].holds
+
+
+def test_shortcuts_that_were_not_taken_away_fail_the_control(monkeypatch: pytest.MonkeyPatch) -> None:
+    real = inserted_blocks.insert
+    monkeypatch.setattr(inserted_blocks, "insert", lambda net, seed, with_shortcut: real(net, seed, with_shortcut=True))
+    assert not measure().controls[0].holds
