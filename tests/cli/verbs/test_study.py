@@ -5,11 +5,15 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
+import torch
+from PIL import Image
 from tests.studies import known_images
+from tests.weights.formats.test_custom_keymap import Network
 
 from resnets.cli.main import main
-from resnets.studies import registry
+from resnets.studies import lesion_variants, registry
 
 LOADED = ("study ensemble --protocol minutes --weights {a} {b} --data {data} --out {out}",
           "study ensemble --protocol minutes --weights {a} --weights {b} --data {data} --out {out} --json")  # fmt: skip
@@ -41,3 +45,37 @@ def test_several_weights_in_both_spellings(tmp_path: Path, capsys: pytest.Captur
 def test_a_study_without_its_data_is_one_line(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["study", "lesion"]) == 2
     assert "give --data" in capsys.readouterr().err
+
+
+def test_files_in_akamasters_layout_run_at_every_depth(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(lesion_variants, "DRAWS", 1)
+    depths, files = (32, 44, 56, 110), []
+    for depth in depths:
+        torch.manual_seed(depth)
+        tensors = {f"module.{name}": tensor for name, tensor in Network((depth - 2) // 6).state_dict().items()}
+        files.append(str(tmp_path / f"resnet{depth}.th"))
+        torch.save({"state_dict": tensors, "best_prec1": 93.0}, files[-1])
+    for label in ("airplane", "truck"):
+        (tmp_path / "images" / label).mkdir(parents=True)
+        pixels = np.random.default_rng(len(label)).integers(0, 256, (32, 32, 3), dtype=np.uint8)
+        Image.fromarray(pixels).save(tmp_path / "images" / label / "0.png")
+    names = [f"cifar_resnet{depth}" for depth in depths]
+    pairs = [f"{a} - {b}" for index, a in enumerate(names) for b in names[index + 1 :]]
+    for study, subjects in (("lesion", names), ("responses", pairs), ("ensemble", ["4 networks"])):
+        words = [
+            "study",
+            study,
+            "--weights",
+            *files,
+            "--data",
+            str(tmp_path / "images"),
+            "--out",
+            str(tmp_path / "out"),
+        ]
+        assert main([*words, "--protocol", "minutes", "--json"]) == 0
+        result = json.loads(capsys.readouterr().out)
+        assert sorted(result["verdicts"]) == sorted(subjects)
+        assert all("has not learned these images" in each["reason"] for each in result["verdicts"].values())
+        assert all(control["holds"] for control in result["controls"])

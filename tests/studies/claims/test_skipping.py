@@ -8,15 +8,22 @@ import pytest
 import torch
 from tests.studies import known_images
 
-from resnets.studies import inserted_blocks, registry, run_study
+from resnets.studies import inputs, inserted_blocks, registry, run_study
 from resnets.studies.claims import skipping
 from resnets.studies.study import Measurement, Setup
 
-NUMBERS = {"images": 120, "steps": 12}
+NUMBERS = {"images": 40, "steps": 4}
+
+
+@pytest.fixture(autouse=True)
+def small(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(skipping, "STATISTIC_STEPS", 2)
+    monkeypatch.setattr(skipping, "BATCH", 10)
 
 
 def measure() -> Measurement:
-    networks, images = known_images.load(known_images.checkpoint_file())
+    networks, _ = known_images.load(known_images.checkpoint_file())
+    images = inputs.read_images(known_images.folder(), 40, networks)
     return skipping.measure(Setup(NUMBERS, range(3), networks, images))
 
 
@@ -25,10 +32,10 @@ def test_the_statistic_is_the_change_of_the_new_blocks() -> None:
     (values,) = found.effects.values()
     for seed in range(3):
         own = [row for row in found.rows if row.get("seed") == seed and row["kind"] == skipping.WITH]
-        assert sorted({row["step"] for row in own}) == [0, 1, 3, 10, 12]
+        assert sorted({row["step"] for row in own}) == [0, 1, 3, 4]
         change = [
             sum(math.log10(row["size"]) for row in own if row["step"] == step) / len({row["block"] for row in own})
-            for step in (0, 12)
+            for step in (0, 4)
         ]
         assert values[seed] == pytest.approx(change[1] - change[0])
         assert own[-1]["error"] is not None
