@@ -3,6 +3,7 @@
 from resnets.errors import UserError
 from resnets.message_format import format_list, suggestion
 from resnets.studies.claims import (
+    degradation,
     ensemble,
     gradients,
     lesion,
@@ -16,7 +17,7 @@ from resnets.studies.claims import (
 from resnets.studies.study import Study
 
 _MODULES = (
-    gradients, training_gradients, shattering, shattering_images, lesion, paths, skipping, responses, ensemble,
+    degradation, gradients, training_gradients, shattering, shattering_images, lesion, paths, skipping, responses, ensemble,
 )  # fmt: skip
 STUDIES: dict[str, Study] = {module.STUDY.name: module.STUDY for module in _MODULES}
 
