@@ -44,14 +44,14 @@ def draw_errors(axes: Axes, rows: Rows, networks: Sequence[str]) -> None:
         for quantity, style, width in ((RUNNING_ERROR, "--", 1.0), (EPOCH_ERROR, "-", 2.5)):
             label = network if quantity == EPOCH_ERROR else None
             _draw_mean(axes, table(rows, network, quantity), style, color=color, linewidth=width, label=label)
-    _finish(axes, "error in percent: training dashed, test bold")
+    _finish(axes, "error in % (training dashed)")
 
 
 def draw_losses(axes: Axes, rows: Rows, networks: Sequence[str]) -> None:
     """The mean cross-entropy of the training batches; bands over the seeds."""
     for network, color in zip(networks, COLORS, strict=False):
         _draw_mean(axes, table(rows, network, RUNNING_LOSS), "-", color=color, linewidth=1.7, label=network)
-    _finish(axes, "cross-entropy of the training batches")
+    _finish(axes, "training cross-entropy")
 
 
 def draw_difference(axes: Axes, curves: Mapping[str, tuple[Sequence[int], np.ndarray]], title: str) -> None:
