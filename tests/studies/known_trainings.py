@@ -11,7 +11,7 @@ import numpy as np
 from PIL import Image
 
 from resnets.studies.study import Setup, Study
-from resnets.studies.trainings import (
+from resnets.studies.trainings.training import (
     COLUMNS,
     EPOCH_ERROR,
     RUNNING_ERROR,

@@ -4,8 +4,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from resnets.studies import cost, registry, run_study
+from resnets.studies import registry, run_study
 from resnets.studies.run_study import StudyResult
+from resnets.studies.trainings import cost
 
 
 def study(

@@ -11,8 +11,8 @@ from typing import Any
 from resnets.atomic_write import write_text
 from resnets.errors import UserError
 from resnets.studies import verdict
-from resnets.studies.run_trainings import Plan
 from resnets.studies.study import SEED, Setup, Study
+from resnets.studies.trainings.run_trainings import Plan
 from resnets.studies.verdict import Rule
 
 FILE = "study.toml"

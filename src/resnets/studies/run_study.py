@@ -16,9 +16,10 @@ from resnets.errors import UserError
 from resnets.message_format import pluralize, suggestion
 from resnets.progress import log
 from resnets.report.figures import canvas
-from resnets.studies import cost, inputs, registration, registry, run_trainings, verdict
-from resnets.studies.run_trainings import Plan
+from resnets.studies import inputs, registration, registry, verdict
 from resnets.studies.study import PROTOCOLS, SEED, Measurement, Setup, Study
+from resnets.studies.trainings import cost, run_trainings
+from resnets.studies.trainings.run_trainings import Plan
 from resnets.studies.verdict import UNDECIDED, Verdict
 from resnets.weights.hub import bundled
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from resnets.studies.inputs import ImageSet, StudyNetwork
-from resnets.studies.trainings import Trained, Training
+from resnets.studies.trainings.training import Trained, Training
 from resnets.studies.verdict import Rule
 
 if TYPE_CHECKING:

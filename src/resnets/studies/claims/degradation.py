@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from resnets.recipes.recipe import Recipe
-from resnets.studies import cifar_training, training_curves, verdict
+from resnets.studies import verdict
 from resnets.studies.study import SEED, Measurement, Setup, Study
-from resnets.studies.trainings import EPOCH_ERROR, RUNNING_ERROR, TEST_ERROR, TRAIN_ERROR, Training
+from resnets.studies.trainings import cifar_training, training_curves
+from resnets.studies.trainings.training import EPOCH_ERROR, RUNNING_ERROR, TEST_ERROR, TRAIN_ERROR, Training
 from resnets.studies.verdict import Rule
 
 if TYPE_CHECKING:

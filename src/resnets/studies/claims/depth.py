@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from resnets.studies import cifar_training, training_curves
 from resnets.studies.study import SEED, Control, Measurement, Setup, Study
-from resnets.studies.trainings import RUNNING_LOSS, Training
+from resnets.studies.trainings import cifar_training, training_curves
+from resnets.studies.trainings.training import RUNNING_LOSS, Training
 from resnets.studies.verdict import Rule
 
 if TYPE_CHECKING:

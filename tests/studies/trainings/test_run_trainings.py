@@ -14,8 +14,9 @@ import pytest
 from tests.studies import known_trainings
 
 from resnets.errors import UserError
-from resnets.studies import cifar_training, cost, registry, run_study, run_trainings
+from resnets.studies import registry, run_study
 from resnets.studies.study import PROTOCOLS
+from resnets.studies.trainings import cifar_training, cost, run_trainings
 from resnets.training import loop
 
 NAME = "degradation"

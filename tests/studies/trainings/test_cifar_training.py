@@ -7,7 +7,7 @@ from tests.studies import known_trainings
 
 from resnets.models.blocks import PlainBlock, ResidualBlock
 from resnets.recipes import he2015_cifar
-from resnets.studies import cifar_training
+from resnets.studies.trainings import cifar_training
 
 SHORT = {"steps": 3_000, "batch": 128, "imgsz": 32, "window": 100}
 

@@ -17,7 +17,7 @@ from resnets.message_format import pluralize
 from resnets.models.resnet import ResNet
 from resnets.progress import log
 from resnets.studies.inputs import ImageSet, TrainingImages, as_tensor
-from resnets.studies.trainings import (
+from resnets.studies.trainings.training import (
     EPOCH_ERROR,
     QUANTITIES,
     RUNNING_ERROR,

@@ -9,7 +9,7 @@ from tests.studies import known_trainings
 
 from resnets import atomic_write
 from resnets.studies.claims import degradation
-from resnets.studies.trainings import COLUMNS, EPOCH_ERROR, TEST_ERROR, Trained, read_rows
+from resnets.studies.trainings.training import COLUMNS, EPOCH_ERROR, TEST_ERROR, Trained, read_rows
 
 
 def test_rows_are_read_as_they_were_written_and_those_of_the_first_file_count(tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ from resnets.recipes import he2015_cifar
 from resnets.recipes.recipe import Recipe, Schedule, Stop, Track
 from resnets.studies.lesions import named_blocks
 from resnets.studies.study import Control, Setup
-from resnets.studies.trainings import RUNNING_LOSS, TEST_ERROR, TRAIN_ERROR, Training
+from resnets.studies.trainings.training import RUNNING_LOSS, TEST_ERROR, TRAIN_ERROR, Training
 from resnets.tasks.classification.task import TASK
 from resnets.training import reproducibility
 from resnets.training.setup import build_network
@@ -96,10 +96,11 @@ def blocks_with_shortcut(net: ResNet) -> list[bool]:
     The network is changed: the norms in its blocks get a scale and a bias of 0, so that every branch gives 0.
     """
     random = torch.Generator().manual_seed(0)
-    x, found = net.eval().stem(torch.randn(2, 3, _PAPER_IMGSZ, _PAPER_IMGSZ, generator=random)), []
+    x = net.eval().stem(torch.randn(2, 3, _PAPER_IMGSZ, _PAPER_IMGSZ, generator=random))
+    found: list[bool] = []
     for block in named_blocks(net).values():
-        for norm in block.branch.modules():
-            if isinstance(norm, nn.BatchNorm2d):
+        for name, norm in block.named_modules():
+            if name.startswith("branch.") and isinstance(norm, nn.BatchNorm2d):
                 nn.init.zeros_(norm.weight)
                 nn.init.zeros_(norm.bias)
         y = block(x)

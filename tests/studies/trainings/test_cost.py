@@ -8,8 +8,8 @@ from tests.studies import known_trainings
 from torch.utils.flop_counter import FlopCounterMode
 
 from resnets.models import zoo
-from resnets.studies import cost
 from resnets.studies.claims import degradation
+from resnets.studies.trainings import cost
 
 
 def test_the_operations_of_a_step_are_those_that_torch_counts() -> None:

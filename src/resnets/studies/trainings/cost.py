@@ -15,7 +15,7 @@ from resnets.models.spec import ResNetSpec
 from resnets.models.summary import layer_table
 from resnets.recipes.recipe import Speed
 from resnets.studies.study import Study
-from resnets.studies.trainings import Training
+from resnets.studies.trainings.training import Training
 from resnets.tasks.classification.task import TASK
 from resnets.training import precision
 from resnets.training.optimization import fast_convolutions

@@ -10,7 +10,7 @@ import numpy as np
 from resnets.report.figures import canvas
 from resnets.studies import verdict
 from resnets.studies.study import Setup
-from resnets.studies.trainings import EPOCH_ERROR, QUANTITIES, RUNNING_ERROR, RUNNING_LOSS
+from resnets.studies.trainings.training import EPOCH_ERROR, QUANTITIES, RUNNING_ERROR, RUNNING_LOSS
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from tests.studies import known_trainings
 
-from resnets.studies import training_curves
 from resnets.studies.claims import degradation
-from resnets.studies.trainings import EPOCH_ERROR, TEST_ERROR
+from resnets.studies.trainings import training_curves
+from resnets.studies.trainings.training import EPOCH_ERROR, TEST_ERROR
 
 
 def test_a_table_has_a_row_for_each_seed() -> None:
