@@ -49,7 +49,8 @@ def runs(numbers: Mapping[str, int], seeds: Sequence[int]) -> list[Training]:
 
 def measure(setup: Setup) -> Measurement:
     """The gap between the depths of the plain networks minus that of the residual ones, by seed."""
-    effects, obstacles = {}, {}
+    effects: dict[str, np.ndarray] = {}
+    obstacles: dict[str, str] = {}
     for subject, quantity in SUBJECTS.items():
         last = {key: each.last(quantity) for key, each in setup.trained.items()}
         effects[subject], obstacles[subject] = _differences(last, setup, setup.numbers["steps"])

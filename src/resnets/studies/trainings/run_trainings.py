@@ -35,7 +35,7 @@ from resnets.weights import checkpoint as checkpoints
 
 ROWS, RUNS = "trainings.csv", "runs"  # in the folder of a study
 _ACCURACY = "accuracy_top1"  # in the files of a run
-_DIGITS = 4  # after the point
+_DIGITS = 6  # after the point
 
 
 @dataclass(frozen=True)
