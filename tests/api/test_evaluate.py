@@ -45,7 +45,7 @@ def test_compare_returns_what_the_command_prints(folder: Path, capsys: pytest.Ca
 
 @pytest.mark.parametrize("crops", [0, 5])
 def test_arguments_are_checked_before_any_image_is_read(folder: Path, crops: int) -> None:
-    with pytest.raises(UserError, match=f"`crops` is 1 or 10; received {crops}"):
+    with pytest.raises(UserError, match=f"`crops` is 1, 6 or 10; received {crops}"):
         resnets.evaluate("a.safetensors", "no such folder", crops=crops)
     with pytest.raises(UserError, match="`on_bad` must be error or skip"):
         resnets.compare("no such file", "no other file", "no such folder", on_bad="ignore")

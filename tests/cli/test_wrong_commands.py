@@ -183,7 +183,7 @@ WRONG = [
     Wrong("evaluate insects.safetensors pets.safetensors insects", "pets.safetensors"),
     Wrong("evaluate insects.safetensors insects --compare", "--compare"),
     Wrong("evaluate insects.safetensors insects --crops 7", "7"),
-    Wrong("evaluate insects.safetensors nowhere --crops 5", "--crops is 1 or 10; received 5"),
+    Wrong("evaluate insects.safetensors nowhere --crops 5", "--crops is 1, 6 or 10; received 5"),
     Wrong("evaluate insects.safetensors insects --scales abc", "'abc'"),
     Wrong("evaluate insects.safetensors no_val --split val", "val"),
     Wrong("evaluate insects.safetensors", "DATA"),

@@ -37,7 +37,7 @@ EVERY = bool(os.environ.get("RESNETS_EVERY_SIZE"))
 KINDS = [
     *("resnet18", "resnet50_v1", "resnet50_v2", "resnet34_a", "resnet50d", "resnext50_32x4d", "se_resnet18"),
     *("cbam_resnet18", "keras_resnet50", "keras_resnet50v2", "cifar_preresnet110", "cifar_highway20"),
-    *("tutorial_resnet50", "notes_resnet50", "notes_basic_resnet", "tiny"),
+    *("tutorial_resnet50", "notes_resnet50", "notes_basic_resnet", "tiny", "cifar_fast"),
 ]
 ALSO = [
     *("resnet50", "resnet34_c", "resnet50c", "wide_resnet50_2", "se_resnet50", "cbam_resnet50", "plain18"),
@@ -181,7 +181,9 @@ def test_any_network_as_a_keras_model(name: str, tmp_path: Path) -> None:
     size = (net.fixed_size, net.fixed_size) if net.fixed_size else (max(net.min_size, 65), max(net.min_size, 65) + 8)
     agree(net, lambda images: answers(model, images), size)
     trained = sum(np.prod(each.shape) for each in model.trainable_weights)
-    assert trained == sum(parameter.numel() for parameter in net.parameters())
+    # Keras has no layer of which only a part is trained.
+    fixed = sum(value.numel() for key, value in net.named_buffers() if key.endswith("weight"))
+    assert trained == sum(parameter.numel() for parameter in net.parameters()) + fixed
 
 
 @pytest.mark.parametrize("name", ["resnet18", "cifar_highway20", *(["se_resnet18"] if EVERY else [])])

@@ -125,3 +125,14 @@ def test_both_initializations_leave_biases_at_zero():
         initialize(made)
         assert made.bias.abs().sum() == 0
         assert made.weight.abs().sum() > 0
+
+
+def test_dirac_kernels_copy_their_input_and_the_logits_are_small():
+    torch.manual_seed(0)
+    net = zoo.build("cifar_fast")
+    for name, conv in convolutions(net):
+        images = torch.randn(2, conv.in_channels, 5, 5)
+        if name != "stem.conv":
+            assert torch.allclose(conv(images)[:, : conv.in_channels], images, atol=1e-6), name
+    assert float(net.head.fc.weight.detach().std()) == pytest.approx(1 / 256)
+    assert not net.head.fc.bias.any()

@@ -62,3 +62,14 @@ def test_relu_works_in_place():
     value = torch.tensor([-1.0, 2.0])
     layers.relu()(value)
     assert value.tolist() == [0, 2]
+
+
+def test_batch_norm_with_a_shift_alone():
+    """As torch's, whose scale is not trained; the names of its tensors are the same."""
+    norm, theirs = layers.shift_batch_norm(eps=1e-3, momentum=0.4)(2), torch.nn.BatchNorm2d(2, eps=1e-3, momentum=0.4)
+    assert [name for name, _ in norm.named_parameters()] == ["bias"]
+    theirs.bias.data.uniform_()
+    norm.load_state_dict(theirs.state_dict())
+    images = torch.randn(4, 2, 3, 3)
+    assert torch.equal(norm(images), theirs(images))
+    assert torch.equal(norm.eval()(images), theirs.eval()(images))

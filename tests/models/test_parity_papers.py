@@ -110,6 +110,22 @@ def highway(w: Weights, x: Tensor, n: int) -> Tensor:
     return w.fc(x)
 
 
+def pooled_groups(w: Weights, x: Tensor) -> Tensor:
+    """The groups of airbench96 with an identity shortcut; a norm trains its shift alone, whose tensor comes first."""
+
+    def norm(x: Tensor) -> Tensor:
+        shift, mean, variance, scale = (next(w.values)[:, None, None] for _ in range(4))
+        return (x - mean) / (variance + 1e-12).sqrt() * scale + shift
+
+    bias, kernels = next(w.values), next(w.values)
+    x = F.gelu(F.conv2d(x, kernels, bias))
+    for _ in range(3):
+        x = F.gelu(norm(F.max_pool2d(w.conv(x), 2)))
+        y = F.gelu(norm(w.conv(x)))
+        x = F.gelu(x + norm(w.conv(y)))
+    return x.amax((2, 3)) @ next(w.values).T + next(w.values)
+
+
 EVERY = bool(os.environ.get("RESNETS_EVERY_SIZE"))
 CIFAR = [
     ("cifar_resnet20", residual, 3), ("cifar_plain20", plain, 3), ("cifar_highway20", highway, 3), ("wrn_16_8", wide, 2),
@@ -127,6 +143,11 @@ if EVERY:
 def test_cifar_networks_follow_their_papers(name, reference, n, parity):
     net = parity.ours(name)
     parity.agree(net, lambda x: reference(Weights(net.state_dict()), x, n), ((32, 32), (33, 41)))
+
+
+def test_the_network_of_cifar_fast(parity):
+    net = parity.ours("cifar_fast")
+    parity.agree(net, lambda x: pooled_groups(Weights(net.state_dict()), x), ((32, 32), (33, 41)))
 
 
 def test_option_a_with_zeros_on_both_sides_as_some_ports_have_it(parity, monkeypatch):

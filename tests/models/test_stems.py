@@ -20,15 +20,17 @@ SIDES = {
     "same": (56, 16, 9),
     "valid": (54, 14, 6),  # the tutorial prints 54 for 224
     "notes": (55, 15, 8),
+    "whiten": (223, 63, 32),
 }
+CHANNELS = {"whiten": 24}  # which are those of its patches, with both signs; the others take 8 here
 
 
 @pytest.mark.parametrize("name", STEMS)
 def test_sides(name):
     stem = STEMS[name](3, 8, **COMMON, preact=False)
     found = tuple(stem(torch.zeros(1, 3, side, side)).shape for side in (224, 64, 33))
-    assert found == tuple((1, 8, side, side) for side in SIDES[name])
-    assert stem.channels == 8
+    assert found == tuple((1, CHANNELS.get(name, 8), side, side) for side in SIDES[name])
+    assert stem.channels == CHANNELS.get(name, 8)
 
 
 @pytest.mark.parametrize("name", STEMS)
@@ -40,7 +42,7 @@ def test_the_least_side_works_and_one_less_does_not(name):
             stem(torch.zeros(1, 3, stem.min_size - 1, stem.min_size - 1))
 
 
-@pytest.mark.parametrize("name", STEMS)
+@pytest.mark.parametrize("name", [name for name in STEMS if name != "whiten"])
 def test_a_preact_stem_ends_in_its_convolution(name):
     whole, raw = STEMS[name](3, 8, **COMMON, preact=False), STEMS[name](3, 8, **COMMON, preact=True)
     assert set(dict(whole.named_children())) - set(dict(raw.named_children())) == {"norm", "act"}
@@ -66,3 +68,18 @@ def test_keras_pools_over_zeros_where_torch_pools_over_nothing():
     assert torch.equal(a[:, :, 1:, 1:], b[:, :, 1:, 1:])
     assert torch.equal(a.clamp(min=0)[:, :, 0], b[:, :, 0])
     assert not torch.equal(a[:, :, 0], b[:, :, 0])
+
+
+def test_whitened_patches_have_second_moments_of_one_and_are_not_correlated():
+    """But for EPS, which is small beside the moments of these images."""
+    generator = torch.Generator().manual_seed(0)
+    mixed = torch.randn(3, 3, generator=generator)
+    images = torch.einsum("dc,nchw->ndhw", mixed, torch.randn(600, 3, 6, 5, generator=generator) + 0.5)
+    stem = stems.whiten(3, 0, **COMMON, preact=False)
+    stem.conv.whiten_(images)
+    responses = torch.nn.functional.conv2d(images, stem.conv.weight).transpose(0, 1).flatten(1)
+    assert torch.equal(responses[:12], -responses[12:])
+    moments = responses[:12] @ responses[:12].T / responses.shape[1]
+    assert torch.allclose(moments, torch.eye(12), atol=0.01)
+    assert [name for name, _ in stem.named_parameters()] == ["conv.bias"]
+    assert set(stem.state_dict()) == {"conv.bias", "conv.weight"}

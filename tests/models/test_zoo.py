@@ -20,14 +20,14 @@ ASKED_FOR = [
     "keras_resnet152v2", "cifar_resnet20", "cifar_resnet32", "cifar_resnet44", "cifar_resnet56", "cifar_resnet110",
     "cifar_resnet1202", "cifar_plain20", "cifar_plain32", "cifar_plain44", "cifar_plain56", "cifar_plain110",
     "cifar_preresnet110", "cifar_preresnet164", "cifar_preresnet1001", "cifar_highway20", "cifar_highway32",
-    "cifar_highway56", "cifar_highway110", "wrn_16_8", "wrn_28_10", "wrn_40_4", "tutorial_resnet50", "notes_resnet50",
-    "notes_basic_resnet", "tiny",
+    "cifar_highway56", "cifar_highway110", "wrn_16_8", "wrn_28_10", "wrn_40_4", "cifar_fast", "tutorial_resnet50",
+    "notes_resnet50", "notes_basic_resnet", "tiny",
 ]  # fmt: skip
 
 
 def test_every_network_is_there():
     assert zoo.list_models() == sorted(ASKED_FOR, key=zoo.list_models().index)
-    assert len(zoo.list_models()) == len(ASKED_FOR) == 65
+    assert len(zoo.list_models()) == len(ASKED_FOR) == 66
 
 
 def test_patterns():

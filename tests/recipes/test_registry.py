@@ -8,7 +8,7 @@ from resnets.errors import UserError
 from resnets.models import zoo
 from resnets.models.detection import zoo as detectors
 from resnets.recipes import registry
-from resnets.training.optimization.lr_schedule import build_curve
+from resnets.training.optimization.lr_schedule import build_curve, build_stem_curve
 
 
 @pytest.mark.parametrize("name", list(registry.RECIPES))
@@ -52,6 +52,17 @@ def test_only_the_deepest_networks_warm_up(model, warms):
     schedule = registry.find("he2015_cifar", model).schedule
     assert schedule.warmup_until_error == (0.8 if warms else None)
     assert schedule.warmup_factor * 0.1 == pytest.approx(0.01)
+
+
+def test_the_fast_recipe_ends_at_zero_and_its_stem_after_three_epochs():
+    recipe = registry.find("cifar_fast")
+    assert (recipe.data.batch, recipe.optim.accumulate, recipe.stop.epochs) == (2000, 4, None)
+    assert (recipe.augment.pad_pixels, recipe.augment.pad_mode, recipe.augment.alternate_flip) == (2, "reflect", True)
+    curve = build_curve(recipe.schedule, total_steps=200, steps_per_epoch=25)
+    assert [curve(step) for step in (0, 50, 199, 200)] == pytest.approx([1, 0.75, 0.005, 0])
+    of_stem = build_stem_curve(recipe.schedule, steps_per_epoch=25)
+    assert [of_stem(step) for step in (0, 25, 75, 76)] == pytest.approx([1, 2 / 3, 0, 0])
+    assert build_stem_curve(registry.find("scratch").schedule, steps_per_epoch=25) is None
 
 
 def test_the_imagenet_recipe_of_2015_to_the_letter():

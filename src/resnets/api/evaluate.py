@@ -46,7 +46,8 @@ def evaluate(
         val_fraction: instead, split the images again with this validation fraction and `seed`, as in training.
         seed: of the split by `val_fraction`; None for 123.
         on_bad: "error", or "skip" to leave out images that cannot be read.
-        crops: 1, or 10 to average over the center and the corners, each with its mirror image.
+        crops: 1, or 10 to average over the center and the corners, each with its mirror image, or 6 over the whole input and
+            two that are moved by a pixel.
         scales: or average over whole images with shorter sides of these lengths in pixels. For a detector: unite what is found in
             images with longer sides of these lengths.
         flip: for a detector: look at the mirror image, too.

@@ -3,7 +3,8 @@
     norm(conv(x)) = g (W x + b - m) / s + h = (g W / s) x + (g (b - m) / s + h),   s = sqrt(variance + eps)
 
 A norm is folded where its input is the output of a convolution that nothing else uses. In a pre-activation network, the input
-of a norm may be a sum, or be used by the shortcut too: such a norm is not folded.
+of a norm may be a sum, or be used by the shortcut too: such a norm is not folded. Behind a max pooling of a
+convolution, a norm without a trained scale is folded: it is an increasing function, so the largest value stays the largest.
 """
 
 import copy
@@ -12,6 +13,8 @@ from collections import Counter
 import torch
 from torch import fx, nn
 from torch.nn.utils.fusion import fuse_conv_bn_weights
+
+from resnets.models.layers import ShiftBatchNorm2d
 
 
 def fold(module: nn.Module) -> nn.Module:
@@ -29,11 +32,13 @@ def fold(module: nn.Module) -> nn.Module:
         norm = _called_module(copied, node)
         if not isinstance(norm, nn.BatchNorm2d) or norm.running_mean is None:
             continue
-        before = node.args[0]
+        input = before = node.args[0]
+        if isinstance(norm, ShiftBatchNorm2d) and isinstance(_called_module(copied, before), nn.MaxPool2d):
+            before = before.args[0] if len(before.users) == 1 else None
         conv = _called_module(copied, before)
         if isinstance(conv, nn.Conv2d) and len(before.users) == 1 and calls[before.target] == calls[node.target] == 1:
             _fold(conv, norm)
-            node.replace_all_uses_with(before)
+            node.replace_all_uses_with(input)
             graph.erase_node(node)
     folded = fx.GraphModule(copied, graph)
     folded.delete_all_unused_submodules()

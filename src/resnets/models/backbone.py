@@ -1,5 +1,6 @@
 """Backbone: a stem, stages of blocks and pooling, without a classification head; FeatureMaps returns its feature maps."""
 
+import math
 from collections import OrderedDict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Self
@@ -80,7 +81,7 @@ class Backbone(nn.Sequential):
         if stem.has_pool:
             self.feature_channels = {"stem_conv": stem.channels} | self.feature_channels
             self.feature_strides = {"stem_conv": stem.stride // 2} | self.feature_strides
-        self.min_size = stem.min_size
+        self.min_size = least_size(stem, stages.values())
         self.frozen_norms = ()
 
     def __setattr__(self, name: str, value: Any) -> None:
@@ -292,6 +293,12 @@ class FeatureMaps(Backbone):
                 if i in self.out_indices:
                     maps.append(x)
         return maps
+
+
+def least_size(stem: Stem, stages: Iterable[Stage]) -> int:
+    """The least height and width of an image."""
+    after_stem = math.prod(stage.min_size for stage in stages)
+    return stem.min_size + (after_stem - 1) * stem.stride
 
 
 def check_size(x: Tensor, min_size: int, fixed_size: int | None) -> None:

@@ -7,6 +7,7 @@ its first convolution, since the activation before it belongs to the block, whos
 A block joins a branch with a shortcut. It has the attributes `channels` (of its output) and `stride`.
 """
 
+import math
 from collections import OrderedDict
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
@@ -132,6 +133,26 @@ class SingleConvBranch(nn.Module):
         return self.act(self.norm(self.conv(x)))
 
 
+class PooledConvBranch(nn.Module):
+    """3x3, max pooling over `stride` x `stride` positions, norm, act: (N, in, H, W) -> (N, out, H // stride, W // stride).
+
+    The first layers of a group in Jordan 2024 (94% on CIFAR-10 in 3.29 Seconds on a Single GPU).
+    """
+
+    def __init__(
+        self, in_channels: int, channels: int, stride: int, *, conv: Convolution, norm: Norm, act: Activation, bias: bool
+    ) -> None:  # fmt: skip
+        super().__init__()
+        self.conv = conv(in_channels, channels, 3, bias=bias)
+        self.pool = nn.MaxPool2d(stride)
+        self.window = stride
+        self.norm = norm(channels)
+        self.act = act()
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.act(self.norm(self.pool(self.conv(x))))
+
+
 class Block(nn.Module):
     """Base class of the blocks: output `channels` and `stride`."""
 
@@ -208,8 +229,16 @@ class HighwayBlock(Block):
         return transform * self.branch(x) + (1 - transform) * x
 
 
+def _window(block: Block) -> int:
+    """The side of the window of its pooling, 1 for a block without one."""
+    branch = getattr(block, "branch", None)
+    return branch.window if isinstance(branch, PooledConvBranch) else 1
+
+
 class Stage(nn.Sequential):
     """Blocks named block1, block2, …; its `channels` and its `stride` are those of its blocks.
+
+    `min_size` is the least height and width of its input, of which pooling needs whole windows.
 
     With `checkpointing`, a block in training keeps its input only, and is computed again in the backward pass (Chen et al. 2016,
     Training Deep Nets with Sublinear Memory Cost). Gradients and running statistics are the same.
@@ -221,6 +250,7 @@ class Stage(nn.Sequential):
         self.stride = 1
         for block in blocks:
             self.stride *= block.stride
+        self.min_size = math.prod(_window(block) for block in blocks)
         self.checkpointing = False
 
     def forward(self, x: Tensor) -> Tensor:

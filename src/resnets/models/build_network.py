@@ -15,15 +15,17 @@ from resnets.models import blocks, initialization, layers, shortcuts, stems
 from resnets.models.blocks import Block, HighwayBlock, PlainBlock, PreActBlock, ResidualBlock, Stage
 from resnets.models.layers import Convolution, Norm
 from resnets.models.resnet import Head, ResNet
-from resnets.models.spec import ATTENTIONS, INITIALIZATIONS, STEMS, ResNetSpec
+from resnets.models.spec import ACTIVATIONS, ATTENTIONS, INITIALIZATIONS, STEMS, ResNetSpec
 
 
 def build(spec: ResNetSpec) -> ResNet:
     """The network of a specification, freshly initialized; on the meta device it has shapes only."""
     conv = layers.same_conv if spec.same_padding else layers.conv
-    norm = layers.batch_norm(spec.norm_eps, spec.norm_momentum)
+    make_norm = layers.batch_norm if spec.norm_scale else layers.shift_batch_norm
+    norm = make_norm(spec.norm_eps, spec.norm_momentum)
+    act = ACTIVATIONS[spec.act]
     stem = STEMS[spec.stem](
-        spec.in_channels, spec.stem_channels, conv=conv, norm=norm, act=layers.relu,
+        spec.in_channels, spec.stem_channels, conv=conv, norm=norm, act=act,
         bias=spec.bias != "none", preact=spec.stem_preact,
     )  # fmt: skip
     stages: dict[str, Stage] = {}
@@ -39,7 +41,7 @@ def build(spec: ResNetSpec) -> ResNet:
     final = nn.Sequential()
     if spec.preactivation:
         final.add_module("norm", norm(channels))
-        final.add_module("act", layers.relu())
+        final.add_module("act", act())
     pool, head, fixed_size = _head(spec, channels, stem, stages)
     net = ResNet(stem, stages, pool, head, final if len(final) else None, fixed_size)
     # On the meta device there is nothing to initialize, and normal_ would import torch's compiler, which takes a second, and
@@ -66,10 +68,17 @@ class _BlockPosition:
 def _block(spec: ResNetSpec, position: _BlockPosition, conv: Convolution, norm: Norm) -> Block:
     channels = spec.out_channels[position.stage]
     changes_shape = position.stride != 1 or position.in_channels != channels
+    activation = ACTIVATIONS[spec.act]
+    if spec.downsample == "pool" and position.stride > 1:
+        bias = spec.bias == "all"
+        pooled = blocks.PooledConvBranch(
+            position.in_channels, channels, position.stride, conv=conv, norm=norm, act=activation, bias=bias
+        )
+        return PlainBlock(pooled, nn.Identity, channels, position.stride)
     branch = _branch(spec, position, conv, norm)
     if spec.block == "plain" or (spec.block == "highway" and changes_shape):
         # Srivastava et al. 2015, section 2.1: where the shape changes, a plain layer replaces the highway layer.
-        act = nn.Identity if spec.branch == "single" else layers.relu
+        act = nn.Identity if spec.branch == "single" else activation
         return PlainBlock(branch, act, channels, position.stride)
     if spec.drop_path_rate:
         # Huang et al. 2016, equation 4: the probability grows linearly from the first block to the last.
@@ -84,10 +93,10 @@ def _block(spec: ResNetSpec, position: _BlockPosition, conv: Convolution, norm: 
         first = position.index == 0 and not spec.stem_preact
         shared = position.index == 0 or isinstance(shortcut, _CHANGES_SHAPE)
         return PreActBlock(
-            position.in_channels, branch, shortcut, None if first else norm, layers.relu, channels, position.stride,
+            position.in_channels, branch, shortcut, None if first else norm, activation, channels, position.stride,
             shared=shared,
         )  # fmt: skip
-    return ResidualBlock(branch, shortcut, layers.relu, channels, position.stride)
+    return ResidualBlock(branch, shortcut, activation, channels, position.stride)
 
 
 _CHANGES_SHAPE = (shortcuts.ZeroPad, shortcuts.Projection, shortcuts.PooledProjection)
@@ -95,7 +104,7 @@ _CHANGES_SHAPE = (shortcuts.ZeroPad, shortcuts.Projection, shortcuts.PooledProje
 
 def _branch(spec: ResNetSpec, position: _BlockPosition, conv: Convolution, norm: Norm) -> nn.Module:
     channels, bias = spec.out_channels[position.stage], spec.bias == "all"
-    common = dict[str, Any](conv=conv, norm=norm, act=layers.relu, bias=bias)
+    common = dict[str, Any](conv=conv, norm=norm, act=ACTIVATIONS[spec.act], bias=bias)
     if spec.branch == "single":
         return blocks.SingleConvBranch(position.in_channels, channels, position.stride, **common)
     common["attention"] = ATTENTIONS[spec.attention]

@@ -70,6 +70,9 @@ def _dilate_block(block: Block, rate: int, *, first_too: bool) -> int:
                 before = after
             elif isinstance(module, (StridedPool, ZeroPad)):
                 module.stride = 1
+            elif isinstance(module, nn.MaxPool2d):
+                module.stride, module.dilation = 1, before
+                before *= stride
             elif isinstance(module, nn.AvgPool2d):
                 parent, _, name = path.rpartition(".")
                 setattr(block.get_submodule(parent), name, DilatedAvgPool(rate))

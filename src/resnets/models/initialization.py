@@ -1,5 +1,6 @@
 """Initial weights: Kaiming (He) and Xavier (Glorot) initialization, and the layers that start at zero."""
 
+import torch
 from torch import nn
 
 from resnets.models.attention import CBAM
@@ -26,6 +27,21 @@ def xavier_(net: nn.Module) -> None:
             nn.init.xavier_uniform_(module.weight)
             if module.bias is not None:
                 nn.init.zeros_(module.bias)
+
+
+def dirac_(net: nn.Module) -> None:
+    """Convolutions that copy their input channels to their first outputs, as do those of Jordan 2024 (94% on CIFAR-10 in 3.29
+    Seconds on a Single GPU, section 3.3); the other outputs keep torch's default.
+
+    Linear layers have a standard deviation of 1 / in_features, which is small for logits, and biases at zero.
+    """
+    for module in net.modules():
+        if isinstance(module, nn.Conv2d) and module.weight.requires_grad and module.groups == 1:
+            nn.init.dirac_(module.weight.detach()[: module.in_channels])
+        elif isinstance(module, nn.Linear):
+            with torch.no_grad():
+                module.weight /= module.weight.std() * module.in_features
+            nn.init.zeros_(module.bias)
 
 
 def gates_and_cbam_(net: nn.Module) -> None:

@@ -4,6 +4,7 @@ import math
 from collections.abc import Callable
 from functools import partial
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
@@ -13,6 +14,7 @@ Convolution = Callable[..., nn.Conv2d]  # as `conv` below
 Attention = Callable[[int], nn.Module]  # channels -> attention, which keeps the shape
 
 relu: Activation = partial(nn.ReLU, inplace=True)
+gelu: Activation = nn.GELU
 
 
 def conv(
@@ -25,6 +27,28 @@ def conv(
 def batch_norm(eps: float, momentum: float) -> Norm:
     """Batch normalization; `momentum` is the weight of the new batch, as in torch: one minus Keras' momentum."""
     return partial(nn.BatchNorm2d, eps=eps, momentum=momentum)
+
+
+class ShiftBatchNorm2d(nn.BatchNorm2d):
+    """Batch normalization with a shift and without a scale: `weight` is a buffer of ones."""
+
+    def __init__(self, num_features: int, *, eps: float, momentum: float) -> None:
+        super().__init__(num_features, eps=eps, momentum=momentum)
+        del self.weight
+        self.register_buffer("weight", torch.ones(num_features))
+
+    def forward(self, input: Tensor) -> Tensor:
+        # As torch's, without its check of the shape, which torch.fx cannot trace in a class from outside of torch.
+        if self.training and self.num_batches_tracked is not None:
+            self.num_batches_tracked.add_(1)
+        assert self.momentum is not None
+        statistics = (self.running_mean, self.running_var)
+        return F.batch_norm(input, *statistics, self.weight, self.bias, self.training, self.momentum, self.eps)
+
+
+def shift_batch_norm(eps: float, momentum: float) -> Norm:
+    """`batch_norm` without a scale."""
+    return partial(ShiftBatchNorm2d, eps=eps, momentum=momentum)
 
 
 def pad_same(x: Tensor, kernel_size: int, stride: int, value: float = 0.0) -> Tensor:

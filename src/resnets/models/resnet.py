@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from resnets.errors import UserError
-from resnets.models.backbone import Backbone, check_size
+from resnets.models.backbone import Backbone, check_size, least_size
 from resnets.models.blocks import Stage
 from resnets.models.stems import Stem
 
@@ -98,7 +98,7 @@ class ResNet(Backbone):
         if global_pool is not None:
             self.pool = pools[global_pool](1)
             self.pooled = bool(global_pool)
-            self.fixed_size, self.min_size = None, self.stem.min_size
+            self.fixed_size, self.min_size = None, least_size(self.stem, self.stages.values())  # type: ignore[arg-type]
         if global_pool is not None or not isinstance(self.head, Head):
             self.head = Head(self.num_features, num_classes).to(like)
         else:

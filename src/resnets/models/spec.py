@@ -12,8 +12,8 @@ from torch import nn
 from resnets import check_settings
 from resnets.errors import UserError
 from resnets.message_format import suggestion
-from resnets.models import attention, initialization, stems
-from resnets.models.layers import Attention
+from resnets.models import attention, initialization, layers, stems
+from resnets.models.layers import Activation, Attention
 
 STEMS: dict[str, Callable[..., stems.Stem]] = {
     "imagenet": stems.imagenet,
@@ -23,9 +23,15 @@ STEMS: dict[str, Callable[..., stems.Stem]] = {
     "same": stems.same,
     "valid": stems.valid,
     "notes": stems.notes,
+    "whiten": stems.whiten,
 }
 ATTENTIONS: dict[str, Attention] = {"none": nn.Identity, "se": attention.SqueezeExcite, "cbam": attention.CBAM}
-INITIALIZATIONS = {"kaiming": initialization.kaiming_, "xavier": initialization.xavier_}
+ACTIVATIONS: dict[str, Activation] = {"relu": layers.relu, "gelu": layers.gelu}
+INITIALIZATIONS = {
+    "kaiming": initialization.kaiming_,
+    "xavier": initialization.xavier_,
+    "dirac": initialization.dirac_,
+}
 # The values of each field that is a word.
 CHOICES: dict[str, tuple[str, ...]] = {
     "stem": tuple(STEMS),
@@ -33,7 +39,9 @@ CHOICES: dict[str, tuple[str, ...]] = {
     "block": ("residual", "plain", "highway"),
     "shortcut": ("A", "B", "C", "D"),
     "stride_at": ("1x1", "3x3"),
+    "downsample": ("stride", "pool"),
     "downsample_block": ("first", "last"),
+    "act": tuple(ACTIVATIONS),
     "bias": ("none", "all", "outer"),
     "attention": tuple(ATTENTIONS),
     "pool": ("avg", "max", "window"),
@@ -51,7 +59,7 @@ class ResNetSpec:
         in_channels: channels of the image.
         imgsz: height and width, in pixels, of the figures in the zoo; with `pool="window"` the only size that fits.
         stem: a name of `STEMS`.
-        stem_channels: output channels of the stem.
+        stem_channels: output channels of the stem; "whiten" has 8 * in_channels whatever this says.
         stem_preact: whether the stem leaves norm and act to the first block (pre-activation networks only).
         num_blocks, out_channels, strides: of each stage: number of blocks, output channels, and stride.
         branch: "basic" (two 3x3), "bottleneck" (1x1, 3x3, 1x1) or "single" (one 3x3, for highway networks).
@@ -61,9 +69,12 @@ class ResNetSpec:
         shortcut: option A, B, C or D; see `shortcuts`.
         zero_pad_both_sides: whether option A pads zeros on both sides of the channels instead of after them.
         stride_at: which convolution of a bottleneck has the stride.
+        downsample: "stride", or "pool": each stage begins with a block without shortcut, of one 3x3 and a max pooling.
         downsample_block: the block of a stage that has the stride, "first" or "last"; "last" as in Keras Applications' V2.
         bias: of convolutions: "none", "all", or "outer" (stem, projections and the last 1x1: Keras Applications' V2).
         same_padding: TensorFlow's padding "same", which is asymmetric at stride 2, in place of torch's.
+        act: the activation, "relu" or "gelu".
+        norm_scale: whether batch normalization has a scale that is trained, beside the shift.
         norm_eps, norm_momentum: of batch normalization; torch's momentum, one minus Keras'.
         attention: at the end of each branch: "none", "se" or "cbam".
         gate_bias: initial bias of a highway network's gates.
@@ -71,7 +82,7 @@ class ResNetSpec:
         head_hidden_dim: units of a fully connected layer with ReLU before the last one; 0 for none.
         dropout: rate between the two convolutions of a basic pre-activation branch (Wide ResNet).
         drop_path_rate: stochastic depth: the probability that the last block's branch is dropped; it grows linearly from 0.
-        initialization: "kaiming" or "xavier".
+        initialization: "kaiming", "xavier" or "dirac"; see `initialization`.
         zero_init_residual: whether the last layer of each branch starts at zero (Goyal et al. 2017).
     """
 
@@ -93,9 +104,12 @@ class ResNetSpec:
     shortcut: str = "B"
     zero_pad_both_sides: bool = False
     stride_at: str = "3x3"
+    downsample: str = "stride"
     downsample_block: str = "first"
     bias: str = "none"
     same_padding: bool = False
+    act: str = "relu"
+    norm_scale: bool = True
     norm_eps: float = 1e-5
     norm_momentum: float = 0.1
     attention: str = "none"
@@ -154,6 +168,12 @@ class ResNetSpec:
              f"drop_path_rate={self.drop_path_rate} needs shortcuts; a plain network has none"),
             (self.zero_init_residual and (not residual or self.branch == "single"),
              "zero_init_residual=True needs block='residual' and a branch of several layers"),
+            (self.downsample == "pool" and (self.branch != "basic" or not residual or self.preactivation
+                                            or self.downsample_block == "last" or self.same_padding),
+             "downsample='pool' needs block='residual', branch='basic', downsample_block='first', and neither preactivation nor "
+             "same_padding"),
+            (self.stem == "whiten" and self.stem_preact, "stem='whiten' has an activation: stem_preact=False"),
+            (not self.norm_scale and self.zero_init_residual, "zero_init_residual=True needs norm_scale=True"),
             ((self.pool == "window") != (self.pool_window > 0), f"pool='window' and pool_window need each other; received "
              f"pool='{self.pool}', pool_window={self.pool_window}"),
         )  # fmt: skip

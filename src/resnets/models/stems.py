@@ -6,7 +6,9 @@ its own.
 
 from collections import OrderedDict
 
-from torch import nn
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
 
 from resnets.models.layers import Activation, Convolution, Norm, SameMaxPool2d, same_conv
 
@@ -109,3 +111,39 @@ def notes(
     layers |= _norm_act(channels, norm, act, preact)
     layers["pool"] = nn.MaxPool2d(3, 2)
     return Stem(layers, channels, stride=4, min_size=5)  # (5 + 6 - 7) // 2 + 1 = 3
+
+
+class WhiteningConv2d(nn.Conv2d):
+    """A convolution whose kernels are computed from images and not trained: `weight` is a buffer. The bias is trained.
+
+    With the eigenvectors e_i and eigenvalues v_i of the second moments of all patches of the images, the kernels are
+    e_i / sqrt(v_i + EPS) and their negatives, so that the responses have second moments of about one and are not correlated
+    (Jordan 2024, 94% on CIFAR-10 in 3.29 Seconds on a Single GPU, section 3.2).
+    """
+
+    EPS = 5e-4  # the paper's
+
+    def __init__(self, in_channels: int, kernel_size: int) -> None:
+        super().__init__(in_channels, 2 * in_channels * kernel_size**2, kernel_size)
+        kernels = self.weight.detach()
+        del self.weight
+        self.register_buffer("weight", kernels)
+
+    @torch.no_grad()
+    def whiten_(self, images: Tensor) -> None:
+        """Compute the kernels from normalized images (N, in_channels, H, W)."""
+        moments = torch.zeros(2 * (self.out_channels // 2,), dtype=torch.float64)
+        for part in images.split(500):
+            patches = F.unfold(part.float().cpu(), self.kernel_size).transpose(0, 1).flatten(1).double()
+            moments += patches @ patches.T / (patches.shape[1] // len(part) * len(images))
+        values, vectors = torch.linalg.eigh(moments)
+        kernels = (vectors / (values + self.EPS).sqrt()).T.unflatten(1, self.weight.shape[1:])
+        self.weight.copy_(torch.cat([kernels, -kernels]))
+
+
+def whiten(
+    in_channels: int, channels: int, *, conv: Convolution, norm: Norm, act: Activation, bias: bool, preact: bool
+) -> Stem:
+    """A whitening 2x2 at stride 1 that is not padded, and act; it has 8 * in_channels channels (see `WhiteningConv2d`)."""
+    layers = OrderedDict[str, nn.Module](conv=WhiteningConv2d(in_channels, 2), act=act())
+    return Stem(layers, 8 * in_channels, stride=1, min_size=2)

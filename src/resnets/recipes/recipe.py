@@ -108,8 +108,11 @@ class Augment(Section):
     ratio: tuple[float, float] = number((3 / 4, 4 / 3), above=0)
     shorter_side: tuple[int, int] = number((256, 480), low=1)  # pixels, drawn uniformly before a 'shorter_side' crop
     pad_pixels: int | None = number(None, low=0)
-    pad_mode: str = choice("zeros", "zeros", "edge")  # zeros after normalizing: the mean; edge: the last row repeated
+    # zeros after normalizing: the mean; edge: the last row repeated; reflect: without the last row
+    pad_mode: str = choice("zeros", "zeros", "edge", "reflect")
     flip: float = number(0.5, low=0, high=1)
+    # In every second epoch an image is flipped if it was not in the epoch before: half of them in the first, by seed and number.
+    alternate_flip: bool = False
     jitter: float = number(0.0, low=0, high=1)  # brightness, contrast and saturation
     pca_std: float = number(0.0, low=0)  # AlexNet's color augmentation; 0.1 in the paper
     trivial: bool = False  # TrivialAugment: one random operation per image
@@ -129,7 +132,7 @@ class TaskConfig(Section):
 class Optim(Section):
     """The optimizer."""
 
-    name: str = choice("sgd", "sgd", "adam", "adamw")
+    name: str = choice("sgd", "sgd", "adam", "adamw", "muon")  # muon: of 3x3 filters; all others are on SGD
     lr: float = number(0.1, above=0)  # for a batch of `lr_batch`
     lr_batch: int | None = number(None, low=1)  # None: the lr is not scaled with the batch
     momentum: float = number(0.9, low=0, high=1)
@@ -137,6 +140,11 @@ class Optim(Section):
     weight_decay: float = number(1e-4, low=0)  # adamw decouples it; sgd and adam add it to the gradient (L2)
     decay_norm_and_bias: bool = True
     accumulate: int = number(1, low=1)  # micro-batches per step, whose gradients are accumulated to save memory
+    # With muon, of what is on SGD, with Nesterov momentum. The learning rates are for the sum of the losses of a batch, and
+    # `weight_decay` is the part by which a step at the full lr shrinks a weight, divided by the batch.
+    bias_lr: float = number(0.05, above=0)
+    head_lr: float = number(1e-5, above=0)
+    sgd_momentum: float = number(0.85, above=0, high=1)
     clip_norm: float | None = number(None, above=0)  # upper bound on the norm of the gradient; None: no bound
 
 
@@ -144,7 +152,7 @@ class Optim(Section):
 class Schedule(Section):
     """The learning-rate schedule, as factors of the learning rate."""
 
-    name: str = choice("cosine", "constant", "step", "cosine", "poly", "one_cycle")
+    name: str = choice("cosine", "constant", "step", "cosine", "linear", "poly", "one_cycle")
     warmup_epochs: float = number(0.0, low=0)
     warmup_steps: int | None = number(None, low=1)  # in place of epochs; None: `warmup_epochs` counts
     warmup_power: float = number(1.0, above=0)  # of the part of the warm-up that is done; 1: the lr rises on a line
@@ -160,6 +168,8 @@ class Schedule(Section):
     plateau_epochs: int | None = number(None, low=1)
     plateau_factor: float = number(0.1, above=0, high=1)
     plateau_min_factor: float = number(0.0, low=0, high=1)  # of the lr; it is not lowered further
+    # A whitening stem trains its bias in the first epochs only, with a line from its lr to 0; None: as all others.
+    stem_epochs: float | None = number(None, above=0)
     peak_fraction: float = number(0.3, above=0, high=1)  # of all steps, spent rising in one_cycle
 
 
@@ -178,6 +188,8 @@ class Ema(Section):
     """The exponential moving average of the weights, which is validated and saved in place of the weights."""
 
     decay: float = number(0.0, low=0, high=0.999999)  # per step; 0: no average
+    # Lookahead (`optimization/lookahead.py`): after so many steps, the weights become their average; None: never.
+    lookahead_steps: int | None = number(None, low=1)
 
 
 @dataclass(frozen=True)
@@ -220,12 +232,9 @@ TRACKERS = ("tensorboard", "mlflow", "wandb")
 
 @dataclass(frozen=True)
 class Track(Section):
-    """Which metrics are logged during the training, and where to beside the run directory."""
+    """Where the metrics of each epoch are logged beside the run directory."""
 
     to: str = "none"  # or names of TRACKERS, separated by commas
-    window_steps: int = number(100, low=1)  # of each row of `windows.csv`, the metrics of the training batches
-    test_each_epoch: bool = False  # the test split is measured after each epoch, too; nothing is chosen by it
-    report: bool = True  # after the last step the best weights are evaluated, and the report is drawn
 
     def __post_init__(self) -> None:
         for name in [] if self.to == "none" else self.to.split(","):

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from resnets.errors import UserError
 from resnets.message_format import suggestion
 from resnets.recipes import (
+    cifar_fast,
     coco_fasterrcnn,
     finetune,
     he2015_cifar,
@@ -22,6 +23,7 @@ RECIPES: dict[str, Callable[[str | None], Recipe]] = {
     "scratch": scratch.recipe,
     "finetune": finetune.recipe,
     "linear_probe": linear_probe.recipe,
+    "cifar_fast": cifar_fast.recipe,
     "he2015_cifar": he2015_cifar.recipe,
     "he2015_imagenet": he2015_imagenet.recipe,
     "tutorial_transfer": tutorial_transfer.recipe,

@@ -21,7 +21,7 @@ from resnets.training import console, distributed, frozen_features, loop
 from resnets.training.configuration import autoconfig, build_recipe
 from resnets.training.evaluation import final_evaluation
 from resnets.training.run_dir import extend_run, resume_run, run_dir, run_inputs, state_file, trackers
-from resnets.training.setup import prepare_run
+from resnets.training.setup import count_flops, prepare_run
 from resnets.training.setup.build_context import build_context, draw_batch
 from resnets.training.setup.prepare_run import SPLIT_NAMES, PreparedRun
 from resnets.training.state import TrainContext, TrainState, restore_state
@@ -35,8 +35,7 @@ class TrainResult:
 
     Attributes:
         run: the run directory.
-        metrics: the content of its `metrics.json`; empty without images to evaluate on, without `track.report`, and on ranks
-            other than 0. It is
+        metrics: the content of its `metrics.json`; empty without images to evaluate on, and on ranks other than 0. It is
             measured on the test split, or else cross-fitted over the val split:
             count: number of images with a label; unlabeled, skipped: number of images without, and of unreadable ones.
             top1, top5: accuracy, 0 to 1, with top1_interval and top5_interval, (low, high) at 95 %.
@@ -165,7 +164,7 @@ def train(
         trackers.check_installed(request.builder.recipe)
         prepared = prepare_run.prepare_run(*request)
         if dry_run:
-            log(prepare_run.describe_run(prepared.recipe, prepared.dataset))
+            log(prepare_run.describe_run(prepared))
             return None
         if (earlier_run := attempt.load_run_dir()) is not None:
             log(f"this job was restarted: resuming its run '{earlier_run}'")
@@ -194,12 +193,14 @@ def _run(run: Path, prepared: PreparedRun, *, extra_epochs: int | None = None) -
     """Train from the latest saved state, or from the beginning where there is none, and evaluate the result."""
     recipe, dataset = prepared.recipe, prepared.dataset
     log(f"run directory: {run}; the state is saved after each epoch and every {SaveInterval.parse(recipe.save.every)}")
+    if prepared.flops is not None:
+        log(f"cost: {count_flops.format_flops(prepared.flops)}")
     provenance = distributed.broadcast_from_main(lambda: run_inputs.run_provenance(run, recipe, prepared.initial))
     provenance["train_images"] = len(dataset.subset("train"))
     has_state = distributed.broadcast_from_main(lambda: bool(state_file.list_states(run / "state")))
     context = build_context(prepared, provenance, has_state=has_state)
     if distributed.is_main():
-        _write_environment(run, recipe, dataset, provenance)
+        _write_environment(run, prepared, provenance)
         if not (run / "train_batch.jpg").exists():
             draw_batch(context.train_data, dataset.subset("train"), run / "train_batch.jpg")
     state = _restore(run, context, extra_epochs) if has_state else TrainState()
@@ -207,25 +208,26 @@ def _run(run: Path, prepared: PreparedRun, *, extra_epochs: int | None = None) -
     if distributed.is_main():
         context.trackers.start(run, recipe, state.rows)
     loop.run(context, state, run)
-    metrics = _evaluate(run, dataset, context, state) if distributed.is_main() and recipe.track.report else {}
+    metrics = _evaluate(run, dataset, context, state) if distributed.is_main() else {}
     context.trackers.finish(metrics, state.total_step)
     return TrainResult(run, metrics)
 
 
-def _write_environment(run: Path, recipe: Recipe, dataset: Dataset, provenance: dict[str, Any]) -> None:
+def _write_environment(run: Path, prepared: PreparedRun, provenance: dict[str, Any]) -> None:
     """Write `environment.json`, and log what differs from the start of a resumed run."""
-    environment = run_dir.read_environment(run)
+    dataset, environment = prepared.dataset, run_dir.read_environment(run)
     resume_run.log_differences(environment)
     unused = walk_folders.describe_unused(dataset.unused, len(dataset.unreadable))
-    location = run_inputs.data_location(recipe)
-    run_dir.write_environment(run, not_used=environment.get("not_used", unused), **location, **provenance)
+    location = run_inputs.data_location(prepared.recipe)
+    values = {"not_used": environment.get("not_used", unused), "flops": prepared.flops, **location, **provenance}
+    run_dir.write_environment(run, **values)
 
 
 def _restore(run: Path, context: TrainContext, extra_epochs: int | None) -> TrainState:
     """Return the latest saved state of the run, loaded into `context`."""
     state = restore_state(context, run)
     if distributed.is_main():
-        run_dir.write_metrics(run, state.rows, state.windows)  # without the rows of what came after that state
+        run_dir.write_metrics(run, state.rows)  # without the rows of epochs after that state
     if extra_epochs and state.finished:
         extend_run.extend(run, context, state)
     if state.finished:

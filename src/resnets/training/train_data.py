@@ -77,6 +77,7 @@ class TrainData:
             pad_pixels=(recipe.augment.pad_pixels or 0) if recipe.augment.crop == "pad" else 0,
             pad_mode=recipe.augment.pad_mode,
             flip=recipe.augment.flip,
+            alternate_flip=recipe.augment.alternate_flip,
         )
 
     def _scheduled_augmentation(self) -> ScheduledAugmentation:
@@ -139,7 +140,7 @@ class TrainData:
         )
         images = batch.images
         if self.augments_batches and isinstance(images, Tensor):
-            images = self.batch_transform(images.float(), batch.positions, batch.epoch).to(torch.uint8)
+            images = self.batch_transform(images.float(), batch.positions, batch.epoch, batch.indices).to(torch.uint8)
         arrays = [image.permute(1, 2, 0).numpy() for image in images]
         if self.task.spatial_targets:
             return [self.task.draw_target(*each) for each in zip(arrays, batch.targets, strict=True)]
@@ -158,7 +159,7 @@ class TrainData:
             batch.images, Tensor, lambda each: self.preprocess.normalize(each.to(device, non_blocking=True))
         )
         if self.augments_batches:
-            images = self.batch_transform(images, batch.positions, batch.epoch)
+            images = self.batch_transform(images, batch.positions, batch.epoch, batch.indices)
         batch = self.task.prepare_batch(self.add_targets(batch._replace(images=images)), recipe)
         if isinstance(batch.images, Tensor):
             batch = batch._replace(images=batch.images.contiguous(memory_format=layout))
@@ -178,6 +179,11 @@ class TrainData:
             for position in batch.positions.tolist()
         ]
         return batch._replace(targets=targets, weights=weights, seeds=seeds)
+
+    def normalized_images(self, count: int) -> Tensor:
+        """Return up to `count` random training images as the network receives them, not augmented: float32 (n, C, h, w)."""
+        indices = self.plan.epoch_indices(0)[:count].tolist()
+        return torch.stack([self.preprocess.normalize(augmentation.as_tensor(self.images[index])) for index in indices])
 
     def eval_loader(self, samples: Sequence[Sample]) -> EvalLoader:
         """Return the validation images of this rank, preprocessed as the saved weights will say.

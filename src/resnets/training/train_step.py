@@ -16,7 +16,8 @@ def train_step(context: TrainContext, state: TrainState, batch: Batch) -> Losses
     """Take one optimizer step; return the losses before it, which nobody has looked at."""
     model = context.ddp_model
     assert model is not None  # the loop builds it at the start of an epoch
-    optimizers.set_lr_factor(context.optimizer, context.lr_controller.factor(state.total_step))
+    controller, step = context.lr_controller, state.total_step
+    optimizers.set_lr_factor(context.optimizer, controller.factor(step), controller.stem_factor(step))
     losses = backward(context, model, batch)
     context.scaler.step(context.optimizer)
     context.scaler.update()

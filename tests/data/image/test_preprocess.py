@@ -94,7 +94,7 @@ def test_ten_crops_of_a_resized_image_are_torchvisions(size, margin):
 
 def test_views_that_cannot_be():
     value = Preprocess(size=(48, 48), resize="none")
-    with pytest.raises(UserError, match="crops is 1 or 10; received 5"):
+    with pytest.raises(UserError, match="crops is 1, 6 or 10; received 5"):
         value.views(np.zeros((60, 60, 3), np.uint8), crops=5)
     with pytest.raises(UserError, match="48x48 need a larger image; received 60x40"):
         value.views(np.zeros((40, 60, 3), np.uint8), crops=10)

@@ -117,7 +117,7 @@ def test_a_whole_batch_is_cropped_and_flipped_as_each_image_would_be():
     images = torch.randn(50, 3, 8, 8)
     numbers = torch.randperm(50)[:20]
     whole = _whole()
-    made = whole(images[numbers], numbers, epoch=3)
+    made = whole(images[numbers], numbers, 3, numbers)
     padded = torch.nn.functional.pad(images, [4] * 4)
     for row, number in enumerate(numbers.tolist()):
         top, left = int(whole._top[number]), int(whole._left[number])
@@ -129,11 +129,11 @@ def test_a_whole_batch_is_cropped_and_flipped_as_each_image_would_be():
 
 def test_augmentation_depends_on_the_position_in_the_epoch():
     images = torch.randn(1, 3, 8, 8).expand(50, 3, 8, 8)
-    together = _whole()(images, torch.arange(50), epoch=2)
-    alone = _whole()(images[7:8], torch.tensor([7]), epoch=2)
+    together = _whole()(images, torch.arange(50), 2, torch.arange(50))
+    alone = _whole()(images[7:8], torch.tensor([7]), 2, torch.tensor([7]))
     assert torch.equal(together[7:8], alone)
     assert len({each.numpy().tobytes() for each in together}) > 25  # of 162 that there are
-    assert not torch.equal(_whole()(images, torch.arange(50), epoch=3), together)
+    assert not torch.equal(_whole()(images, torch.arange(50), 3, torch.arange(50)), together)
 
 
 def test_zeros_are_the_same_beside_one_image_as_beside_a_batch():
@@ -155,9 +155,39 @@ def test_zeros_are_the_same_beside_one_image_as_beside_a_batch():
 
 def test_all_offsets_are_drawn_and_half_are_flipped():
     whole = augmentation.BatchCropFlip(5000, seed=0, pad_pixels=4, flip=0.5)
-    whole(torch.zeros(1, 3, 8, 8), torch.tensor([0]), epoch=0)
+    whole(torch.zeros(1, 3, 8, 8), torch.tensor([0]), 0, torch.tensor([0]))
     assert whole._top.unique().tolist() == list(range(9))
     assert 0.47 < float(whole._flipped.double().mean()) < 0.53
+
+
+def test_an_alternating_flip_depends_on_the_image_and_changes_with_each_epoch():
+    """Half are flipped in the first epoch, whatever their position; two epochs have both views of each."""
+    images = torch.arange(50 * 3 * 4 * 4).view(50, 3, 4, 4).float()
+    whole = _whole(pad_pixels=0, alternate_flip=True)
+    order = torch.randperm(50, generator=torch.Generator().manual_seed(0))
+    flipped = []
+    for epoch in range(4):
+        made = whole(images[order], torch.arange(50), epoch, order)
+        as_it_was, mirrored = ((made == each).flatten(1).all(1) for each in (images[order], images[order].flip(-1)))
+        assert torch.equal(as_it_was, ~mirrored)
+        flipped.append(torch.empty(50, dtype=torch.bool).scatter(0, order, mirrored))
+        other = whole(images[order[:7]], torch.arange(20, 27), epoch, order[:7])
+        assert torch.equal(other, made[:7])
+    assert torch.equal(flipped[0], flipped[2])
+    assert torch.equal(flipped[1], flipped[3])
+    assert torch.equal(flipped[0], ~flipped[1])
+    assert 15 <= int(flipped[0].sum()) <= 35
+    assert not torch.equal(_whole(seed=2, alternate_flip=True)._flipped_at_first, whole._flipped_at_first)
+
+
+def test_padding_by_reflection():
+    images = torch.randn(50, 3, 6, 6)
+    whole = _whole(pad_pixels=2, pad_mode="reflect", flip=0.0)
+    made = whole(images, torch.arange(50), 0, torch.arange(50))
+    padded = v2.functional.pad(images, [2], padding_mode="reflect")
+    for row in range(50):
+        top, left = int(whole._top[row]), int(whole._left[row])
+        assert torch.equal(made[row], padded[row, :, top : top + 6, left : left + 6])
 
 
 @pytest.mark.parametrize(

@@ -76,6 +76,21 @@ def test_an_ensemble_needs_the_same_classes(world, know, tmp_path: Path) -> None
         predict_samples([load(tmp_path / "pets.safetensors"), load(world.checkpoint)], world.samples[:12])
 
 
+def test_six_crops(world) -> None:
+    """The mean probabilities of the input, of two that are moved by a pixel with half its weight, and of their mirror images."""
+    classifier = load(world.checkpoint)
+    found = predict_samples([classifier], world.samples, crops=6, batch=25)
+    for index, path in enumerate(world.paths):
+        image = classifier.preprocess.resize_crop(classifier.preprocess.read(path))
+        padded = np.pad(image, ((1, 1), (1, 1), (0, 0)), mode="reflect")
+        height, width = image.shape[:2]
+        views = [padded[by : by + height, by : by + width] for by in range(3)]
+        views += [view[:, ::-1] for view in views]
+        six = classifier.preprocess.normalize(torch.from_numpy(np.stack(views)).permute(0, 3, 1, 2))
+        expected = np.average(softmax(classifier, six), axis=0, weights=[1, 2, 1, 1, 2, 1])
+        assert np.allclose(found.probabilities[index], expected, atol=0.01)
+
+
 def test_ten_crops(world) -> None:
     classifier = load(world.checkpoint)
     found = predict_samples([classifier], world.samples, crops=10, batch=25)

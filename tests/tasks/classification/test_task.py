@@ -28,7 +28,7 @@ TASK = Classification(NAMES)
 @pytest.mark.parametrize(
     ("options", "shows"),
     [
-        ({"crops": 7}, "`crops` is 1 or 10; received 7"),
+        ({"crops": 7}, "`crops` is 1, 6 or 10; received 7"),
         ({"crops": 10, "scales": (64,)}, "give only one"),
         ({"scales": (0,)}, "`scales` are sides in pixels, 1 or more; received 0"),
         ({"overlap": 0.5}, "`overlap` has no effect on the task classification"),
@@ -105,6 +105,7 @@ def test_fitting_the_folds_at_once_is_fitting_each_of_them() -> None:
 
 def test_the_recipes_of_papers_do_not_smooth_labels() -> None:
     assert {name for name, values in TASK.recipe_values.items() if values["task.label_smoothing"]} == {
+        "cifar_fast",
         "scratch",
         "finetune",
     }

@@ -52,7 +52,7 @@ def test_with_decay_on_everything_every_tensor_has_it():
 def test_the_backbone_has_its_own_learning_rate():
     optimizer = optimizers.build_optimizer(_net(), Optim(name="adamw"), lr=0.01, backbone_lr_factor=0.1)
     assert [group["lr"] for group in optimizer.param_groups] == pytest.approx([0.001, 0.01])
-    optimizers.set_lr_factor(optimizer, 0.5)
+    optimizers.set_lr_factor(optimizer, 0.5, 0.5)
     assert [group["lr"] for group in optimizer.param_groups] == pytest.approx([0.0005, 0.005])
 
 

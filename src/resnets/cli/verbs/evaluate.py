@@ -37,7 +37,9 @@ def evaluate(
     ] = None,
     seed: Annotated[int | None, images(help="Random seed of --val-fraction.  [default: 123]")] = None,
     on_bad: Annotated[str, images(help="Unreadable images: error or skip.")] = "error",
-    crops: Annotated[int, method(help="1 or 10 (center and corners, each also mirrored).")] = 1,
+    crops: Annotated[
+        int, method(help="1, 10 (center and corners) or 6 (whole, moved by a pixel twice), also mirrored.")
+    ] = 1,
     scales: Annotated[
         str,
         method(

@@ -248,12 +248,20 @@ class Preprocess:
     def views(self, image: np.ndarray | Image.Image, *, crops: int = 1) -> Tensor:
         """Several crops of one uint8 RGB image (H, W, 3) for test-time augmentation: float32 (V, C, height, width).
 
-        `crops=10` returns the four corners and the center, and those of the mirror image, as torchvision's TenCrop.
+        `crops=10` returns the four corners and the center, and those of the mirror image, as torchvision's TenCrop. `crops=6`
+        returns the input, the input moved by a pixel up and left, and down and right, where the border is reflected, and their
+        mirror images (Jordan 2024, 94% on CIFAR-10 in 3.29 Seconds on a Single GPU, section 3.5).
         """
         if crops == 1:
             return self(image)[None]
+        if crops == 6:
+            frame = self._resize_crop(self._check_input(image))
+            height, width = frame.shape[-2:]
+            padded = torch.nn.functional.pad(frame.float()[None], (1, 1, 1, 1), mode="reflect")[0]
+            moved = torch.stack([padded[:, by : by + height, by : by + width] for by in (1, 2, 0)])
+            return self.normalize(torch.cat([moved, moved.flip(-1)]))
         if crops != 10:
-            raise UserError(f"crops is 1 or 10; received {crops}.")
+            raise UserError(f"crops is 1, 6 or 10; received {crops}.")
         image = self._resize(self._check_input(image))
         if image.height < self.size[0] or image.width < self.size[1]:
             needed = f"{self.size[1]}x{self.size[0]}"

@@ -84,7 +84,7 @@ def train_transform(
         steps += [_ShorterSide(*shorter_side), v2.RandomCrop(side, pad_if_needed=True)]
     elif crop == "pad" and pad_pixels:
         fills = {tv_tensors.Mask: mask_fill, "others": list(fill)}
-        border = {"fill": fills} if pad_mode == "zeros" else {"padding_mode": "edge"}
+        border = {"fill": fills} if pad_mode == "zeros" else {"padding_mode": pad_mode}
         steps.append(v2.RandomCrop(side, padding=pad_pixels, **border))
     if flip:
         steps.append(v2.RandomHorizontalFlip(flip))
@@ -140,29 +140,42 @@ class _PrincipalColors(v2.Transform):
         return (inpt + params["color"][:, None, None]).round().clamp(0, 255).to(torch.uint8)
 
 
+_PAD_MODES = {"zeros": "constant", "edge": "replicate", "reflect": "reflect"}  # torch's names
+
+
 class BatchCropFlip:
     """Random crop of the padded image and random flip, for batches of images of one size, without a loop.
 
-    The offset of the crop and the flip at each position are drawn for a whole epoch at once from (seed, epoch).
+    The offset of the crop and the flip at each position are drawn for a whole epoch at once from (seed, epoch). With
+    `alternate_flip`, whether an image is flipped is drawn from (seed, its index) for epoch 0, and changes with each epoch, so
+    that two epochs have both views of every image (Jordan 2024, 94% on CIFAR-10 in 3.29 Seconds on a Single GPU, section 3.6).
     """
 
     def __init__(
-        self, num_images: int, *, seed: int, pad_pixels: int, pad_mode: str = "zeros", flip: float = 0.5
-    ) -> None:
+        self, num_images: int, *, seed: int, pad_pixels: int, pad_mode: str = "zeros", flip: float = 0.5,
+        alternate_flip: bool = False,
+    ) -> None:  # fmt: skip
         self.num_images, self.seed = num_images, seed
         self.pad_pixels, self.pad_mode, self.flip = pad_pixels, pad_mode, flip
         self._epoch = -1
+        self._flipped_at_first: Tensor | None = None
+        if alternate_flip:
+            generator = torch.Generator().manual_seed(derive_seed(seed, "alternate flip"))
+            self._flipped_at_first = torch.rand(num_images, generator=generator) < flip
 
-    def __call__(self, images: Tensor, positions: Tensor, epoch: int) -> Tensor:
-        """Augment normalized `images` (B, C, h, w), which are at `positions` (B,) in the order of the epoch."""
+    def __call__(self, images: Tensor, positions: Tensor, epoch: int, indices: Tensor) -> Tensor:
+        """Augment normalized `images` (B, C, h, w), which are at `positions` (B,) in the order of the epoch and have `indices`
+        (B,) in the dataset."""
         self._draw(epoch)
         top, left = self._top[positions], self._left[positions]
+        flipped = self._flipped[positions]
+        if self._flipped_at_first is not None:
+            flipped = self._flipped_at_first[indices] ^ (epoch % 2 == 1)
         height, width = images.shape[-2:]
         if self.pad_pixels:
-            mode = "constant" if self.pad_mode == "zeros" else "replicate"
-            images = torch.nn.functional.pad(images, [self.pad_pixels] * 4, mode=mode)
+            images = torch.nn.functional.pad(images, [self.pad_pixels] * 4, mode=_PAD_MODES[self.pad_mode])
         columns = torch.arange(width).expand(len(positions), width)
-        columns = torch.where(self._flipped[positions, None], columns.flip(1), columns) + left[:, None]  # (B, w)
+        columns = torch.where(flipped[:, None], columns.flip(1), columns) + left[:, None]  # (B, w)
         rows = torch.arange(height) + top[:, None]  # (B, h)
         batch = torch.arange(len(positions))[:, None, None]
         grid = (batch, rows[:, :, None], columns[:, None, :])

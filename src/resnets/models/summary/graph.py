@@ -24,6 +24,7 @@ MODULES: dict[type[nn.Module], str] = {
     nn.AdaptiveMaxPool2d: "GlobalMaxPooling2D",
     nn.ZeroPad2d: "ZeroPadding2D",
     nn.ReLU: "Activation",
+    nn.GELU: "Activation",
     nn.Sigmoid: "Activation",
 }
 FUNCTIONS: dict[str, str] = {

@@ -38,7 +38,7 @@ def predict_samples(
         samples: images, with or without labels.
         batch: number of views that go through a network together.
         workers: number of threads that read images; None for one per processor, 0 for none of their own.
-        crops: 1, or 10 crops of each image.
+        crops: 1, or 6 or 10 crops of each image.
         scales: instead of crops, the shorter sides in pixels of whole images; see `test_time_augmentation`.
         on_bad: "error", or "skip" to leave unreadable images out and log them.
 
@@ -75,7 +75,7 @@ def predict_samples(
             index += 1
         readable = [entry for entry in chunk if entry.error is None]
         if readable:
-            rows.append(_predict_chunk(classifiers, jobs, orders, readable))
+            rows.append(_predict_chunk(classifiers, jobs, orders, readable, test_time_augmentation.view_weights(crops)))
     unread_images.report_samples(samples, errors, on_bad)
     plain = len(classifiers) == test_time_augmentation.num_views(crops, scales) == 1
     return Predictions(
@@ -114,6 +114,7 @@ def _predict_chunk(
     jobs: Sequence[OutputsJob],
     orders: Sequence[list[int]],
     entries: list[Prepared],
+    weights: Sequence[float] | None,
 ) -> np.ndarray:
     """float32 (N, K) for N readable images: plain logits, or the log of the mean probabilities."""
     outputs = []
@@ -127,7 +128,7 @@ def _predict_chunk(
     if len(outputs) == 1 and outputs[0].shape[1] == 1:
         return outputs[0][:, 0]
     logs = [
-        average(list(log_softmax(output.astype(np.float64) / temperature_of(classifier)).swapaxes(0, 1)))
+        average(list(log_softmax(output.astype(np.float64) / temperature_of(classifier)).swapaxes(0, 1)), weights)
         for classifier, output in zip(classifiers, outputs, strict=True)
     ]
     return average(logs).astype(np.float32)

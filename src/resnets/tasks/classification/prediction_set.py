@@ -109,7 +109,11 @@ def log_softmax(logits: np.ndarray) -> np.ndarray:
     return special.log_softmax(logits.astype(np.float64), axis=-1)
 
 
-def average(log_probabilities: Sequence[np.ndarray]) -> np.ndarray:
-    """The log of the mean of probabilities, from their logs, float (..., K) of one shape."""
+def average(log_probabilities: Sequence[np.ndarray], weights: Sequence[float] | None = None) -> np.ndarray:
+    """The log of the mean of probabilities, from their logs, float (..., K) of one shape.
+
+    `weights` add up to 1; None for equal ones.
+    """
     logs = np.stack([np.asarray(each, dtype=np.float64) for each in log_probabilities])
-    return special.logsumexp(logs, axis=0, b=1 / len(logs))
+    factors = np.full(len(logs), 1 / len(logs)) if weights is None else np.asarray(weights)
+    return special.logsumexp(logs, axis=0, b=factors.reshape(-1, *[1] * (logs.ndim - 1)))

@@ -76,6 +76,7 @@ class Classification(Task):
     has_single_class: ClassVar[bool] = True
     selected: ClassVar[str] = "the epoch and the temperature"
     recipe_values: ClassVar[Mapping[str, Mapping[str, Any]]] = {
+        "cifar_fast": {"task.label_smoothing": 0.2},
         "scratch": {"task.label_smoothing": 0.1},
         "finetune": {"task.label_smoothing": 0.1},
     }

@@ -1,9 +1,10 @@
-"""Test-time augmentation: the probabilities of several views of an image are averaged, ten crops or several scales.
+"""Test-time augmentation: the probabilities of several views of an image are averaged: six or ten crops, or several scales.
 
-Probabilities, softmax(logits / temperature), are averaged with equal weights: over the views of an image, and then over
+Probabilities, softmax(logits / temperature), are averaged: over the views of an image, and then over
 the models of an ensemble.
 
 Ten crops are those of Krizhevsky et al. 2012: the center and the corners of the resized image, and their mirror images.
+Six crops are the whole input and two that are moved by a pixel (Jordan 2024), and their mirror images.
 Scales are those of He et al. 2015, section 4.1: the whole image with its shorter side resized to each scale, without
 a crop, and its mirror image. The network pools its last map whatever its size; for average pooling that is the mean of
 the scores at all positions, taken before the softmax.
@@ -18,13 +19,13 @@ from resnets.data.image.preprocess import Preprocess
 from resnets.errors import UserError
 from resnets.models.backbone import Backbone
 
-CROPS = (1, 10)
+CROPS = (1, 6, 10)
 
 
 def check_arguments(crops: int, scales: Sequence[int]) -> None:
     """Raise UserError for views that no network has."""
     if crops not in CROPS:
-        raise UserError(f"`crops` is 1 or 10; received {crops}.")
+        raise UserError(f"`crops` is 1, 6 or 10; received {crops}.")
     if crops > 1 and scales:
         raise UserError("`crops` and `scales` are two kinds of test-time augmentation; give only one.")
     if scales and min(scales) < 1:
@@ -34,7 +35,7 @@ def check_arguments(crops: int, scales: Sequence[int]) -> None:
 def check(model: Backbone, preprocess: Preprocess, crops: int, scales: Sequence[int]) -> None:
     """Raise UserError for views that this network or its preprocessing does not allow."""
     check_arguments(crops, scales)
-    if crops > 1 and (preprocess.crop != "center" or preprocess.resize not in ("shorter", "none")):
+    if crops == 10 and (preprocess.crop != "center" or preprocess.resize not in ("shorter", "none")):
         raise UserError(
             f"`crops=10` needs images larger than the input; this model resizes whole images to {_size(preprocess)}. "
             "Use `scales`."
@@ -60,11 +61,22 @@ def num_views(crops: int, scales: Sequence[int]) -> int:
     return 2 * len(scales) if scales else crops
 
 
+def view_weights(crops: int) -> tuple[float, ...] | None:
+    """The weight of each view in the mean of an image; None for equal ones.
+
+    Of six crops the input and its mirror image count for half (KellerJordan/cifar10-airbench, airbench94_muon.py).
+    """
+    return (1 / 4, 1 / 8, 1 / 8) * 2 if crops == 6 else None
+
+
 def protocol(preprocess: Preprocess, crops: int, scales: Sequence[int]) -> str:
     """How an image is presented to the model, in words: "10 crops of 224x224, probabilities averaged"."""
     if scales:
         sides = ", ".join(map(str, scales))
         return f"whole images at shorter sides of {sides} and their mirror images, probabilities averaged"
+    if crops == 6:
+        kinds = "as it is (half the weight) and moved by a pixel twice, each also mirrored"
+        return f"{_size(preprocess)} {kinds}, probabilities averaged"
     if crops > 1:
         return f"{crops} crops of {_size(preprocess)}, probabilities averaged"
     return f"one view of {_size(preprocess)}"

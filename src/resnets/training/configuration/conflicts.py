@@ -90,6 +90,17 @@ REQUIREMENTS = (
         for key, crop in CROP_OF_KEY.items()
     ),
     Requirement("augment.pad_mode", "augment.pad_pixels", lambda recipe: recipe.augment.pad_pixels != 0),
+    Requirement("augment.alternate_flip", "augment.flip", lambda recipe: recipe.augment.flip > 0),
+    *(
+        Requirement(f"optim.{key}", "optim.name", lambda recipe: recipe.optim.name == "muon")
+        for key in ("bias_lr", "head_lr", "sgd_momentum")
+    ),
+    *(
+        Requirement(key, "optim.name", lambda recipe: recipe.optim.name != "muon")
+        for key in ("optim.decay_norm_and_bias", "freeze.backbone_lr_factor")
+    ),
+    Requirement("schedule.stem_epochs", "optim.name", lambda recipe: recipe.optim.name == "muon"),
+    Requirement("ema.decay", "ema.lookahead_steps", lambda recipe: recipe.ema.lookahead_steps is None),
     Requirement("optim.nesterov", "optim.name", lambda recipe: recipe.optim.name == "sgd"),
     Requirement("optim.nesterov", "optim.momentum", lambda recipe: recipe.optim.momentum > 0),
     Requirement("optim.decay_norm_and_bias", "optim.weight_decay", lambda recipe: recipe.optim.weight_decay > 0),

@@ -114,6 +114,8 @@ def build_curve(section: recipe.Schedule, *, total_steps: int, steps_per_epoch: 
     curve: Curve = Constant()
     if section.name == "cosine":
         curve = Cosine(left)
+    elif section.name == "linear":
+        curve = Poly(left, 1.0)
     elif section.name == "poly":
         curve = Poly(left)
     elif section.name == "one_cycle":
@@ -123,6 +125,11 @@ def build_curve(section: recipe.Schedule, *, total_steps: int, steps_per_epoch: 
     if warmup:
         curve = Warmup(warmup, section.warmup_factor, curve, section.warmup_power)
     return Hold(hold_steps, curve) if hold_steps else curve
+
+
+def build_stem_curve(section: recipe.Schedule, *, steps_per_epoch: int) -> Curve | None:
+    """Return the curve of a whitening stem, or None where it has no own."""
+    return None if section.stem_epochs is None else Poly(round(section.stem_epochs * steps_per_epoch), 1.0)
 
 
 def _step(section: recipe.Schedule, steps_per_epoch: int, offset: int) -> Step:
@@ -145,6 +152,7 @@ class LRController:
 
     curve: Curve
     section: recipe.Schedule
+    stem_curve: Curve | None = None  # of a whitening stem; None: as all others
     plateau_scale: float = 1.0  # product of the factors applied on plateaus
     best: float = math.inf
     num_bad_epochs: int = 0  # since the lowest validation loss
@@ -158,6 +166,10 @@ class LRController:
     def factor(self, step: int) -> float:
         """Return the factor of the full learning rate at `step`."""
         return self.section.warmup_factor if self.in_warmup else self.curve(step) * self.plateau_scale
+
+    def stem_factor(self, step: int) -> float:
+        """Return the factor of the learning rate of a whitening stem at `step`."""
+        return self.factor(step) if self.stem_curve is None else self.stem_curve(step) * self.plateau_scale
 
     def after_step(self, num_wrong: float, num_images: float) -> bool:
         """Update with the errors of one training batch; return True when the warm-up has just ended."""

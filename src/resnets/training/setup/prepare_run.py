@@ -22,7 +22,7 @@ from resnets.training.configuration import autoconfig, conflicts
 from resnets.training.configuration.autoconfig import SMALL_IMAGE_SIZE, DatasetInfo
 from resnets.training.configuration.recipe_builder import RecipeBuilder
 from resnets.training.optimization import freeze
-from resnets.training.setup import build_network, split_dataset
+from resnets.training.setup import build_network, count_flops, split_dataset
 from resnets.training.setup.initial_weights import InitialWeights
 from resnets.weights.checkpoint import Checkpoint
 
@@ -39,6 +39,7 @@ class PreparedRun:
     dataset: Dataset
     initial: InitialWeights | None
     spec: ResNetSpec
+    flops: float | None = None  # of all steps; see `count_flops`
 
     @property
     def parent(self) -> Checkpoint | None:
@@ -65,8 +66,6 @@ def prepare_run(builder: RecipeBuilder, task_class: type[Task], initial: Initial
         builder.set_default(key, value, reason)
     if builder.recipe.schedule.warmup_until_error is not None and not task_class.num_correct:
         raise UserError(f"`schedule.warmup_until_error` has no effect on the task {task_class.name}. Leave it out.")
-    if builder.is_given("track.test_each_epoch") and "test" not in dataset.splits:
-        raise UserError("`track.test_each_epoch` has no effect: these data have no test split. Leave it out.")
     task = task_class(dataset.class_names, builder.recipe.task)
     spec = build_network.requested_spec(builder.recipe, task_class, parent)
     model = build_network.meta_model(task, spec)
@@ -102,7 +101,9 @@ def finish_plan(
     build_network.check_model(recipe, model, fitted, ranks.world_size())
     if isinstance(model, ResNet):
         fitted = replace(fitted, num_classes=task.num_outputs)
-    return PreparedRun(recipe, task, dataset, initial, fitted)
+    num_train, side = len(dataset.subset("train")), recipe.data.imgsz or fitted.imgsz
+    flops = count_flops.training_flops(recipe, model, num_train=num_train, side=side)
+    return PreparedRun(recipe, task, dataset, initial, fitted, flops)
 
 
 def resume_plan(
@@ -156,7 +157,7 @@ def log_warnings(prepared: PreparedRun) -> None:
     shorter_side = prepared.task.preprocess(recipe, None if parent is None else parent.preprocess).shorter_side
     if notice := read_shards.upscale_warning(dataset, shorter_side):
         log(f"warning: {notice}, or take a smaller `imgsz`")
-    if side <= SMALL_IMAGE_SIZE and "cifar" not in stem and recipe.model.weights == "none":
+    if side <= SMALL_IMAGE_SIZE and stem not in ("cifar", "whiten") and recipe.model.weights == "none":
         log(
             f"warning: the 7x7 stem of {recipe.model.name} leaves {side // 4}x{side // 4} of an image of {side} pixels; "
             "`stem=cifar` keeps its detail"
@@ -169,13 +170,15 @@ def log_warnings(prepared: PreparedRun) -> None:
         log(f"warning: the {layers} is frozen at random weights; `weights` gives it trained ones")
 
 
-def describe_run(recipe: Recipe, dataset: Dataset) -> str:
-    """Return the length of the run in steps and epochs."""
+def describe_run(prepared: PreparedRun) -> str:
+    """Return the length of the run in steps and epochs, and its cost."""
+    recipe, dataset = prepared.recipe, prepared.dataset
     train, val = len(dataset.subset("train")), len(dataset.subset("val")) if "val" in dataset.splits else 0
     steps = max(train // (recipe.data.batch or 1), 1)
     total = total_steps(recipe, steps)
+    cost = "" if prepared.flops is None else f"{count_flops.format_flops(prepared.flops)}; "
     classes = f"{len(dataset.class_names)} classes; " if dataset.class_names else ""
     return (
         f"{classes}{train} training and {val} validation images; {steps} steps an epoch, "
-        f"{pluralize(total, 'step')} in {pluralize(math.ceil(total / steps), 'epoch')}; nothing was trained (`dry_run`)"
+        f"{pluralize(total, 'step')} in {pluralize(math.ceil(total / steps), 'epoch')}; {cost}nothing was trained (`dry_run`)"
     )

@@ -198,11 +198,13 @@ def fill(
 ) -> None:
     """Set the weights of a Keras model, whose layers have the names of `layers`, to our tensors."""
     external = keymap(spec, top=top, own_names=own_names).from_resnets(tensors if top else backbone_tensors(tensors))
-    values: dict[str, list[Any]] = {}
-    for name, tensor in external.items():  # in Keras' order of each layer's variables, which is that of the rules
-        values.setdefault(name.rpartition("/")[0], []).append(tensor.detach().cpu().numpy())
+    values: dict[str, dict[str, Any]] = {}
+    for name, tensor in external.items():
+        layer, _, variable = name.rpartition("/")
+        values.setdefault(layer, {})[variable.removesuffix(":0")] = tensor.detach().cpu().numpy()
     for name, arrays in values.items():
-        model.get_layer(name).set_weights(arrays)
+        layer = model.get_layer(name)
+        layer.set_weights([arrays[variable.name] for variable in layer.weights])
 
 
 def reference_model(weights_file: WeightsFile, spec: ResNetSpec) -> Callable[[Tensor], Tensor]:

@@ -101,7 +101,9 @@ class _Tracer(fx.Tracer):
     """Does not trace modules that have an equivalent Keras layer."""
 
     def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
-        return isinstance(m, nn.Conv2d | nn.MaxPool2d | ZeroPad) or super().is_leaf_module(m, module_qualified_name)
+        return isinstance(m, nn.Conv2d | nn.BatchNorm2d | nn.MaxPool2d | ZeroPad) or super().is_leaf_module(
+            m, module_qualified_name
+        )
 
 
 class _Interpreter:
@@ -142,6 +144,9 @@ class _Interpreter:
             return self._layer(name, lambda: layers.Activation(kind, name=name))(x)
         if isinstance(module, nn.Conv2d):
             return self._convolution(module, name, x)
+        if isinstance(module, nn.GELU):
+            gelu = partial(self.keras.activations.gelu, approximate=False)
+            return self._layer(name, lambda: layers.Activation(gelu, name=name))(x)
         if isinstance(module, nn.MaxPool2d):
             return self._max_pool(module, name, x, positive)
         if isinstance(module, ZeroPad):
