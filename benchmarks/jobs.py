@@ -13,7 +13,7 @@ from harness import HERE, OURS, PEERS, PEERS_TORCH, Contender, Job
 
 WORK = HERE.parent / "build" / "benchmarks"
 FULL = {"predict": 2000, "train": 640, "steps": 24, "cifar": 12_800, "large": 24, "memory": 1000, "epochs": 10}
-FULL |= {"scenes": 32, "detector_steps": 8, "small_scenes": 600, "masks": 200, "mask_images": 64, "serve_seconds": 30}
+FULL |= {"scenes": 32, "detector_steps": 8, "small_scenes": 600, "masks": 200, "mask_images": 64, "serve_seconds": 15}
 TINY = {"predict": 48, "train": 40, "steps": 2, "cifar": 1440, "large": 2, "memory": 40, "epochs": 1}
 TINY |= {"scenes": 2, "detector_steps": 1, "small_scenes": 4, "masks": 16, "mask_images": 2, "serve_seconds": 1}
 # Some 20 minutes of two cores. With two epochs, AP is 14 % and moves by a point with the rounding of pixels.
@@ -352,11 +352,12 @@ def _serve(seconds: int) -> list[Job]:
         options = ("--body", body, "--path", path, "--seconds", str(seconds), *(("--latency",) if latency else ()))
         return with_script(OURS, "serve_load.py", folder, *options, "--", *command)
 
-    def ours(model: Path, body: str = "json", *, latency: bool = False) -> tuple[str, ...]:
-        server = (str(OURS.with_name("resnets")), "serve", str(model), "--port", "PORT")
+    def ours(model: Path, *flags: str, body: str = "json", latency: bool = False) -> tuple[str, ...]:
+        server = (str(OURS.with_name("resnets")), "serve", str(model), "--port", "PORT", *flags)
         return load(*server, body=body, path="/v1/predict", latency=latency)
 
-    fp32 = int8.with_suffix(".safetensors")
+    weights, fp32 = int8.with_suffix(".safetensors"), ("--precision", "fp32", "--backend", "openvino")
+    needs = ("starlette", "uvicorn", "openvino")
     litserve = load(*with_script(PEERS_TORCH, "litserve_server.py"), "PORT")
     fastapi = load(*with_script(PEERS_TORCH, "fastapi_server.py"), "PORT")
     title = "answer requests with an image of 224x224 by resnet18, from 16 connections"
@@ -364,17 +365,18 @@ def _serve(seconds: int) -> list[Job]:
         Job(
             "serve", title, "requests/s",
             (
-                Contender("resnets", ours(fp32, latency=True), None, ("starlette", "uvicorn")),
+                Contender("resnets, OpenVINO in fp32", ours(weights, *fp32, latency=True), None, needs),
                 Contender("LitServe, 2 workers, batches of 8, fp32", litserve, 1.4, ("litserve",)),
                 Contender("FastAPI, fp32", fastapi, 2.0, ("fastapi", "uvicorn")),
-                Contender("resnets, bytes in place of base64", ours(fp32, "raw"), None, ("starlette", "uvicorn")),
+                Contender("resnets, bytes in place of base64", ours(weights, *fp32, body="raw"), None, needs),
+                Contender("resnets, as it chooses", ours(weights, latency=True), None, needs),
             ),
             prepare,
         ),
         Job(
             "serve_int8", f"{title}, in int8", "requests/s",
             (
-                Contender("resnets, int8", ours(int8, latency=True), None, ("starlette", "uvicorn")),
+                Contender("resnets, int8", ours(int8, latency=True), None, needs),
                 Contender("LitServe, 2 workers, batches of 8, fp32", litserve, 2.5, ("litserve",)),
                 Contender("FastAPI, fp32", fastapi, 4.0, ("fastapi", "uvicorn")),
             ),

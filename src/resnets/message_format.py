@@ -21,6 +21,14 @@ def pluralize(count: int, noun: str) -> str:
     return f"{count:,} {noun}" if count == 1 else f"{count:,} {noun}s"
 
 
+def format_duration(seconds: float) -> str:
+    """`45 s`, `12 min`, `2 h 5 min`, rounded; minutes from 90 seconds and hours from 90 minutes on."""
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    minutes = round(seconds / 60)
+    return f"{minutes // 60:,} h {minutes % 60} min" if minutes >= 90 else f"{minutes} min"
+
+
 def format_bytes(size: float) -> str:
     """`65.4 MB`: bytes in the largest unit, of powers of 1000, that gives a number of at least 1."""
     if size < 1000:

@@ -7,6 +7,7 @@ import logging
 import sys
 import threading
 import warnings
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 import pytest
@@ -254,3 +255,29 @@ def test_torch_is_chosen_for_images_of_all_sizes(graph: StaticGraph) -> None:
     for side in range(32, 32 + MAX_SHAPES + 2):
         job.outputs(torch.randn(1, 3, side, side))
     assert [str(each) for each in job.used] == ["torch bf16"]
+
+
+def test_threads_that_begin_at_once_build_one_backend(
+    graph: StaticGraph, images: Tensor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    built: list[str] = []
+
+    def build(name: str, *arguments: object) -> Backend:
+        built.append(name)
+        return original(name, *arguments)  # type: ignore[arg-type]
+
+    original = backends.build
+    monkeypatch.setattr(backends, "build", build)
+    job = ModelRunner(graph, "torch", "fp32").job(MILLION, 1)
+    expected = graph.model(images).detach()
+    ready = threading.Barrier(4)
+
+    def compute(_: int) -> Tensor:
+        ready.wait(60)
+        outputs: Tensor = job.outputs(images)
+        return outputs
+
+    with ThreadPoolExecutor(4) as pool:
+        for found in pool.map(compute, range(4)):
+            torch.testing.assert_close(found, expected, rtol=1e-5, atol=1e-5)
+    assert built == ["torch"]

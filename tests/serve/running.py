@@ -7,6 +7,7 @@ import functools
 import io
 import threading
 from collections.abc import Iterator, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -14,8 +15,10 @@ import torch
 from PIL import Image
 from tests import exported_files, tiny_checkpoint
 
+from resnets.data.image.decode import MAX_PIXELS
 from resnets.models import zoo
 from resnets.serve import run, served_model
+from resnets.serve.engine import Engine, Work
 from resnets.serve.run import ModelServer
 from resnets.serve.served_model import ServedModel
 from resnets.serve.settings import ServerSettings
@@ -89,6 +92,20 @@ class Gate:
     def wait_for_batch(self) -> None:
         """Wait until a batch is at the gate."""
         assert self.entered.acquire(timeout=END_SECONDS)
+
+
+def work(served: ServedModel, content: bytes, **options: Any) -> Work:
+    return Work(served, "image", partial(served.decode, content, "image", MAX_PIXELS), options)
+
+
+def results(works: Sequence[Work]) -> list[Any]:
+    return [each.future.result(END_SECONDS) for each in works]
+
+
+def decoded(engine: Engine, count: int) -> None:
+    """Wait until so many images wait to be computed."""
+    with engine._lock:
+        assert engine._changed["decoded"].wait_for(lambda: len(engine._decoded) == count, END_SECONDS)
 
 
 @contextlib.contextmanager

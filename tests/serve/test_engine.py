@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import random
 import threading
-from collections.abc import Iterator, Sequence
-from functools import partial
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
 import torch
-from tests.serve.running import END_SECONDS, Gate, images, reference, serve, tiny_model
+from tests.serve.running import END_SECONDS, Gate, decoded, images, reference, results, serve, tiny_model, work
 
 from resnets.data.image.decode import MAX_PIXELS
 from resnets.errors import UserError
@@ -18,14 +17,6 @@ from resnets.resource_limits import cpu_count
 from resnets.serve.engine import Engine, EngineStoppedError, QueueFullError, Work
 from resnets.serve.served_model import ServedModel
 from resnets.serve.settings import ServerSettings
-
-
-def work(served: ServedModel, content: bytes, **options: Any) -> Work:
-    return Work(served, "image", partial(served.decode, content, "image", MAX_PIXELS), options)
-
-
-def results(works: Sequence[Work]) -> list[Any]:
-    return [each.future.result(END_SECONDS) for each in works]
 
 
 def sample(engine: Engine, name: str, **labels: str) -> float:
@@ -59,12 +50,6 @@ def held(engine: Engine, served: ServedModel, gate: Gate) -> Work:
     engine.submit([first])
     gate.wait_for_batch()
     return first
-
-
-def decoded(engine: Engine, count: int) -> None:
-    """Wait until so many images wait to be computed."""
-    with engine._lock:
-        assert engine._changed["decoded"].wait_for(lambda: len(engine._decoded) == count, END_SECONDS)
 
 
 def test_what_came_meanwhile_is_computed_together(engine: Engine, served: ServedModel, gate: Gate) -> None:
@@ -232,7 +217,7 @@ def test_it_is_ready_when_it_is_warm_and_not_when_it_drains_or_hangs(served: Ser
     assert not engine.is_ready  # its batch takes longer than requests wait
     gate.opened.set()
     results([first])
-    while engine._busy_since is not None:  # the batch ends a moment after its answers
+    while engine._computed:  # the batch ends a moment after its answers
         assert engine.error is None
     assert engine.is_ready
     stuck, entered, released = cpu_count(), threading.Semaphore(0), threading.Event()

@@ -12,6 +12,7 @@ import sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
@@ -198,6 +199,15 @@ def test_addresses_that_are_refused() -> None:
 )
 def test_which_addresses_only_this_machine_reaches(host: str, expected: bool) -> None:
     assert run.is_loopback(host) is expected
+
+
+def test_no_answer_waits_for_the_acknowledgement_of_its_header() -> None:
+    """Nagle's algorithm would keep it back for 40 ms, until a client acknowledges what it has."""
+    with running([serve(reference())]) as (address, server), httpx.Client(timeout=END_SECONDS) as client:
+        assert client.get(f"{address}/v2/health/live").status_code == 200
+        connection: Any = next(iter(server.server_state.connections))
+        accepted = connection.transport.get_extra_info("socket")
+        assert accepted.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
 
 
 def test_addresses_of_both_versions() -> None:

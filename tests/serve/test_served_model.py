@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from tests import exported_files, tiny_checkpoint
 from tests.serve.running import encode, images, reference, segmenter, serve, tiny_model
 
@@ -14,6 +15,7 @@ from resnets.data.image.open_image_file import DecodeError
 from resnets.errors import ImageError, UserError
 from resnets.hashing import sha256
 from resnets.serve import served_model
+from resnets.tasks import load_model
 from resnets.tasks.inputs.batching import Prepared
 
 
@@ -68,3 +70,10 @@ def test_images_that_are_refused() -> None:
 def test_which_models_take_tensors() -> None:
     assert serve(reference()).takes_tensors
     assert not serve(segmenter()).takes_tensors
+
+
+def test_how_many_threads_compute_a_model(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 6)
+    assert serve(tiny_model()).num_threads == 6
+    compiled = load_model.load(exported_files.checkpoint_file(), "cpu", backend="compile")
+    assert serve(compiled).num_threads == 1  # its code has the number of threads in it

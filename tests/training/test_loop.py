@@ -50,7 +50,8 @@ def _recipe(images: Path, *overrides: str) -> Recipe:
     recipe = replace(tiny(registry.find("scratch")), task=ClassificationConfig())
     for each in (f"data.location={images}", "data.batch=8", "augment.crop=random_resized", *overrides):
         recipe = override(recipe, each)
-    return override(recipe, "model.drop_path_rate=0.3")
+    # Windows that end at steps 3 and 6, of which the second spans two epochs.
+    return override(override(recipe, "track.window_steps=3"), "model.drop_path_rate=0.3")
 
 
 def _context(recipe: Recipe) -> TrainContext:
@@ -59,10 +60,10 @@ def _context(recipe: Recipe) -> TrainContext:
 
 
 def _ended(context: TrainContext, folder: Path) -> dict[str, bytes]:
-    """The weights of the run after it was resumed from its state in `folder`."""
+    """The weights and the windows of the run after it was resumed from its state in `folder`."""
     state = restore_state(context, folder) if state_file.list_states(folder / "state") else TrainState()
     loop.run(context, state, folder)
-    return {path.name: path.read_bytes() for path in (folder / "weights").iterdir()}
+    return {path.name: path.read_bytes() for path in [*(folder / "weights").iterdir(), folder / "windows.csv"]}
 
 
 @pytest.fixture(scope="module")
@@ -104,6 +105,16 @@ def test_a_signal_ends_a_run_within_one_step_and_it_resumes_to_the_same_bytes(
     state = read_state(tmp_path)
     assert (state.total_step, len(state.rows)) == (step, (step - 1) // STEPS_PER_EPOCH)
     assert _ended(_context(_recipe(images)), tmp_path) == uninterrupted
+
+
+def test_a_window_as_long_as_an_epoch_has_its_metrics(images, tmp_path):
+    state = loop.run(
+        _context(override(_recipe(images), f"track.window_steps={STEPS_PER_EPOCH}")), TrainState(), tmp_path
+    )
+    assert len(state.rows) == len(state.windows) == 2
+    for row, window in zip(state.rows, state.windows, strict=True):
+        assert window == {name: row[name] for name in window}
+        assert set(window) == {"step", "train/loss", "train/accuracy_top1"}
 
 
 def test_states_are_saved_every_so_many_steps_and_change_nothing(images, uninterrupted, tmp_path):

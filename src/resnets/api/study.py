@@ -6,6 +6,7 @@ from typing import Any
 
 from resnets.studies import registry, run_study
 from resnets.studies.run_study import StudyResult
+from resnets.studies.trainings import cost
 
 
 def study(
@@ -16,6 +17,8 @@ def study(
     weights: Sequence[str | Path] | None = None,
     data: str | Path | None = None,
     out: str | Path = "studies",
+    rows: Sequence[str | Path] = (),
+    only_seed: int | None = None,
 ) -> StudyResult:
     """Measure a claim of the papers, with a control in which the effect must vanish, and judge it.
 
@@ -26,11 +29,14 @@ def study(
     Args:
         name: a name that `resnets study list` prints.
         protocol: "paper" for the number of images and the depths of the paper, "short" or "minutes" for less.
-        seeds: 3, 5 or 8 for studies of new networks; None for 5. A finished study may be extended in its folder.
+        seeds: 3, 5 or 8 for studies of new networks; None for 5, or 3 where much is trained. A finished study may
+            be extended in its folder.
         weights: trained classifiers: checkpoints, run directories, names of `resnets weights list`, files of other libraries,
             and files in akamaster's layout; None for "cifar_resnet20.cifar10".
         data: labeled images of the classes of the networks; None for the built-in digits, where the networks are new.
-        out: the folder for the folders of studies.
+        out: the folder for the folders of studies. A study that trains finds finished and interrupted runs in all of them.
+        rows: files `trainings.csv` of finished trainings, such as those of other machines, which are not repeated.
+        only_seed: train with this seed only, to train with others on other machines; what is complete is judged.
 
     Returns:
         The result: `.verdicts` by network or setting, each with its `.word` and `.interval`, `.measurement` and `.folder`, which
@@ -41,7 +47,9 @@ def study(
             each other, or a folder in which another study was registered.
         JobError: an image cannot be read, or the disk is full.
     """
-    return run_study.run(name, protocol=protocol, seeds=seeds, weights=weights, data=data, out=out)
+    return run_study.run(
+        name, protocol=protocol, seeds=seeds, weights=weights, data=data, out=out, rows=rows, only_seed=only_seed
+    )
 
 
 def list_studies() -> list[dict[str, Any]]:
@@ -49,7 +57,7 @@ def list_studies() -> list[dict[str, Any]]:
     return [
         {
             "name": each.name, "claim": each.claim, "paper": each.paper, "published": each.published,
-            "statistic": each.statistic, "control": each.control, "cost": dict(each.cost), "weights": each.num_networks,
+            "statistic": each.statistic, "control": each.control, "cost": cost.by_protocol(each), "weights": each.num_networks,
             "data": each.data,
         }
         for each in registry.STUDIES.values()

@@ -4,17 +4,18 @@ A backend is built for images of one shape. What follows the static part is comp
 model are not rounded to the 8 bits of bf16, which would make many of them equal.
 """
 
-import functools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
 from resnets.errors import UserError
-from resnets.inference import openvino_cache, tf32, winograd
+from resnets.inference import openvino_cache, processors, tf32, winograd
 from resnets.inference.fold_batchnorm import fold
 from resnets.inference.import_openvino import has_openvino
+from resnets.inference.openvino_streams import OpenVinoStreams
 from resnets.inference.static_graph import StaticGraph, concatenate, to_float
 from resnets.message_format import suggestion
 from resnets.nested_tensors import map_tensors, slice_examples
@@ -140,53 +141,29 @@ def _openvino(graph: StaticGraph, precision: str, shape: tuple[int, ...]) -> Bac
     """OpenVINO with the batch divided among independent streams of one thread each.
 
     Threads that share each layer wait for each other, especially while other threads decode images. A batch of too few images
-    is computed by all threads together. Built for one image, it computes any number: several images in streams, too.
+    is computed by all threads together. Built for one image, it computes any number: several images in streams, too. A caller
+    that is limited to one processor (`processors.use`) uses one stream, so that several callers compute at once.
     """
     if precision == "bf16" and "BF16" not in openvino_cache.core().get_property("CPU", "OPTIMIZATION_CAPABILITIES"):
         raise RuntimeError("OpenVINO has no bf16 on this processor and would compute in fp32.")
-    threads = torch.get_num_threads()
+    threads = processors.all_processors()
     num_streams, request_size = split_batch(shape[0], threads, shape[2] * shape[3])
     model = openvino_cache.load_or_convert(graph.static, (request_size, *shape[1:]))
-    compiled = _OpenVinoStreams(model, precision, threads, num_streams)
-    in_streams = functools.cache(
-        lambda: _OpenVinoStreams(model, precision, threads, threads)
-    )  # compiled when it is needed
+    made = OpenVinoStreams(model, threads, {"INFERENCE_PRECISION_HINT": {"fp32": "f32", "bf16": "bf16"}[precision]})
+    made.compile(num_streams if torch.get_num_threads() == threads else threads)
+
+    def read(request: Any) -> list[np.ndarray]:
+        return [request.get_output_tensor(index).data for index in range(len(model.outputs))]
 
     def run(images: Tensor) -> Any:
-        is_alone = shape[0] > 1 or len(images) == 1 or threads == 1
-        outputs = (compiled if is_alone else in_streams()).run(images.split(request_size))
+        is_alone = torch.get_num_threads() > 1
+        streams = threads if shape[0] == 1 and (len(images) > 1 or not is_alone) else num_streams
+        parts = [part.numpy() for part in images.split(request_size)]
+        outputs = [torch.from_numpy(each) for each in made.run(parts, streams, read, at_once=is_alone)]
         return tuple(outputs) if openvino_cache.returns_tuple(model) else outputs[0]
 
     batch = 0 if shape[0] == 1 else shape[0]
     return Backend("openvino", precision, batch, torch.device("cpu"), run, graph.finish, torch.contiguous_format)
-
-
-class _OpenVinoStreams:
-    """A compiled model, which computes parts of a batch in independent streams."""
-
-    def __init__(self, model: Any, precision: str, threads: int, num_streams: int) -> None:
-        hints = {
-            "INFERENCE_PRECISION_HINT": {"fp32": "f32", "bf16": "bf16"}[precision],
-            "PERFORMANCE_HINT": "LATENCY" if num_streams == 1 else "THROUGHPUT",
-            "NUM_STREAMS": num_streams,
-            "INFERENCE_NUM_THREADS": threads,
-        }
-        self.compiled = openvino_cache.core().compile_model(model, "CPU", hints)
-        self.requests: list[Any] = []
-
-    def run(self, parts: Sequence[Tensor]) -> list[Tensor]:
-        """The outputs for all parts of a batch."""
-        while len(self.requests) < len(parts):
-            self.requests.append(self.compiled.create_infer_request())
-        used = self.requests[: len(parts)]
-        for request, pixels in zip(used, parts, strict=True):
-            request.start_async([pixels.numpy()], share_inputs=True)
-        for request in used:
-            request.wait()
-        return [
-            torch.cat([torch.from_numpy(request.get_output_tensor(index).data) for request in used])
-            for index in range(len(self.compiled.outputs))
-        ]
 
 
 def split_batch(batch: int, threads: int, pixels: int) -> tuple[int, int]:

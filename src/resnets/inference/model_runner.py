@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterable
 from typing import Any, Protocol
 
@@ -122,10 +123,12 @@ class Job:
         self.runner, self.count, self.batch, self.precision, self.exact = runner, count, batch, precision, exact
         self.by_shape: dict[tuple[int, ...], Backend] = {}
         self.used: dict[Choice, None] = {}  # in the order of their use
+        self._lock = threading.Lock()  # of the choice, which builds backends: several threads may compute
 
     def outputs(self, images: Tensor) -> Any:
         """The outputs of the model for normalized images (N, C, h, w), on the CPU; floating-point numbers are float32."""
-        backend = self._select(images)
+        with self._lock:
+            backend = self._select(images)
         self.used[Choice(backend.name, backend.precision)] = None
         return map_tensors(backend(images), Tensor, Tensor.cpu)
 

@@ -232,9 +232,12 @@ TRACKERS = ("tensorboard", "mlflow", "wandb")
 
 @dataclass(frozen=True)
 class Track(Section):
-    """Where the metrics of each epoch are logged beside the run directory."""
+    """Which metrics are logged during the training, and where to beside the run directory."""
 
     to: str = "none"  # or names of TRACKERS, separated by commas
+    window_steps: int = number(100, low=1)  # of each row of `windows.csv`, the metrics of the training batches
+    test_each_epoch: bool = False  # the test split is measured after each epoch, too; nothing is chosen by it
+    report: bool = True  # after the last step the best weights are evaluated, and the report is drawn
 
     def __post_init__(self) -> None:
         for name in [] if self.to == "none" else self.to.split(","):

@@ -1,13 +1,15 @@
-"""The engine: threads that decode images, and one thread that computes all that is ready as soon as it is free.
+"""The engine: threads that decode images, and threads that compute what is ready as soon as they are free.
 
-There is no timer: an image that comes alone is computed alone, and while a batch is computed the next one gathers. The batch
-changes no answer, since the outputs for an image do not depend on the others.
+On a CPU, as many compute as there are processors, each on one of them and all with the same weights, since threads that share
+each layer wait for each other. An image that is alone is computed on all processors. There is no timer: while images are
+computed, the next ones gather. Neither batch nor thread changes an answer, as the outputs for an image do not depend on others.
 """
 
 from __future__ import annotations
 
 import atexit
 import contextlib
+import math
 import threading
 import time
 import traceback
@@ -23,6 +25,7 @@ import numpy as np
 
 from resnets.data.image.open_image_file import DecodeError
 from resnets.errors import ImageError, JobError, UserError
+from resnets.inference import processors
 from resnets.resource_limits import cpu_count
 from resnets.serve.metrics import Metrics
 from resnets.serve.served_model import Input, ServedModel
@@ -65,6 +68,15 @@ class Work:
         return self.model.name, repr(sorted(self.options.items()))
 
 
+@dataclass(eq=False)
+class _Batch:
+    """What a thread computes, with how many processors, and since when."""
+
+    works: list[Work]
+    processors: int
+    since: float = field(default_factory=time.monotonic)
+
+
 class _State(Enum):
     NEW, STARTING, READY, STOPPED, FAILED = range(5)
 
@@ -73,6 +85,7 @@ class Engine:
     """Predicts images for any number of threads that wait for them.
 
     Attributes:
+        num_computing: the number of threads that compute.
         error: what ended a thread; None while all is well.
         draining: whether the server is about to end, so that no new request should come.
     """
@@ -80,6 +93,7 @@ class Engine:
     def __init__(self, models: Sequence[ServedModel], settings: ServerSettings) -> None:
         self.models, self.settings = {each.name: each for each in models}, settings
         self.metrics = Metrics(models, lambda: self._unanswered)
+        self.num_computing = min((each.num_threads for each in models), default=1)
         self.error: BaseException | None = None
         self.draining = False
         self._state = _State.NEW
@@ -88,9 +102,8 @@ class Engine:
         self._waiting: deque[Work] = deque()
         self._decoded: deque[Work] = deque()
         self._decoding: dict[Work, float] = {}  # each since when
-        self._computed: list[Work] = []
+        self._computed: set[_Batch] = set()
         self._decoded_bytes = self._unanswered = 0
-        self._busy_since: float | None = None
         self._threads: list[threading.Thread] = []
 
     def start(self) -> None:
@@ -99,7 +112,8 @@ class Engine:
             if self._state is not _State.NEW:
                 return
             self._state = _State.STARTING
-            loops = [self._compute_loop] + [self._decode_loop] * cpu_count()
+            loops = [self._warm_up_and_compute] + [self._compute_loop] * (self.num_computing - 1)
+            loops += [self._decode_loop] * cpu_count()
             self._threads = [
                 threading.Thread(target=self._guard, args=(loop,), name="resnets-serve", daemon=True) for loop in loops
             ]
@@ -118,15 +132,14 @@ class Engine:
 
     @property
     def is_ready(self) -> bool:
-        """Whether requests will be answered: it is warm, no thread died, and no batch takes longer than requests wait.
-
-        Nor do images in all threads that decode.
+        """Whether requests will be answered: it is warm, no thread died, and not all threads that compute, or all that decode,
+        have taken longer than requests wait.
         """
         longest = time.monotonic() - self.settings.timeout_seconds
         with self._lock:
-            is_stalled = self._busy_since is not None and self._busy_since < longest
-            num_stuck = sum(since < longest for since in self._decoding.values())
-            is_stalled |= 0 < len(self._threads) - 1 <= num_stuck
+            num_decoding = len(self._threads) - self.num_computing
+            is_stalled = sum(batch.since < longest for batch in self._computed) >= self.num_computing
+            is_stalled |= 0 < num_decoding <= sum(since < longest for since in self._decoding.values())
             return self._state is _State.READY and not self.draining and not is_stalled
 
     def wait_until_started(self, timeout_seconds: float) -> bool:
@@ -174,7 +187,8 @@ class Engine:
         with self._lock:
             if self._state not in (_State.STOPPED, _State.FAILED):
                 self._state = state
-            left = [*self._waiting, *self._decoding, *self._decoded, *self._computed]
+            left = [*self._waiting, *self._decoding, *self._decoded]
+            left += [work for batch in self._computed for work in batch.works]
             self._waiting.clear()
             self._decoded.clear()
             for condition in self._changed.values():
@@ -189,6 +203,7 @@ class Engine:
     # The threads that decode
 
     def _decode_loop(self) -> None:
+        processors.use(1)
         while (work := self._next_waiting()) is not None:
             self._decode(work)
             with self._lock:
@@ -226,38 +241,53 @@ class Engine:
                 self._decoded.append(work)
                 self._changed["decoded"].notify()
 
-    # The thread that computes
+    # The threads that compute
 
-    def _compute_loop(self) -> None:
+    def _warm_up_and_compute(self) -> None:
+        together = processors.all_processors()
         for model in self.models.values():
-            model.warm_up()
+            for number in dict.fromkeys([together, 1 if self.num_computing > 1 else together]):
+                processors.use(number)
+                model.warm_up()
         with self._lock:
             if self._state is _State.STARTING:
                 self._state = _State.READY
             self._changed["state"].notify_all()
-        while not self._is_over:
-            batch = sorted(self._take(), key=lambda work: work.group)
-            start = time.monotonic()
-            for work in batch:
-                self.metrics.queue_seconds.observe(start - work.arrived_seconds)
-            for _, group in groupby(batch, lambda work: work.group):
-                self._compute(list(group))
-            del batch
-            with self._lock:
-                self._computed, self._busy_since = [], None
+        self._compute_loop()
 
-    def _take(self) -> list[Work]:
-        """All images that are ready, at most a batch; waits for one. None at the end."""
+    def _compute_loop(self) -> None:
+        with self._lock:
+            self._changed["state"].wait_for(lambda: self._state is not _State.STARTING)
+        while (batch := self._take()) is not None:
+            processors.use(batch.processors)
+            for work in batch.works:
+                self.metrics.queue_seconds.observe(batch.since - work.arrived_seconds)
+            for _, group in groupby(sorted(batch.works, key=lambda work: work.group), lambda work: work.group):
+                self._compute(list(group))
+            with self._lock:
+                self._computed.remove(batch)
+            del batch  # while it waits for the next one
+
+    def _take(self) -> _Batch | None:
+        """A part of the images that are ready, if other threads are free, too; waits for one. None at the end."""
         with self._lock:
             self._changed["decoded"].wait_for(lambda: self._is_over or self._decoded)
-            while self._decoded and len(self._computed) < self.settings.batch:
+            if self._is_over:
+                return None
+            num_free = self.num_computing - len(self._computed)
+            most = min(math.ceil(len(self._decoded) / num_free), self.settings.batch)
+            works: list[Work] = []
+            while self._decoded and len(works) < most:
                 work = self._decoded.popleft()
                 self._decoded_bytes -= _num_bytes(work.input)
                 if work.future.set_running_or_notify_cancel():
-                    self._computed.append(work)
+                    works.append(work)
             self._changed["waiting"].notify_all()
-            self._busy_since = time.monotonic()
-            return [] if self._is_over else self._computed
+            together = processors.all_processors()
+            alone = together if self.num_computing == 1 else together // max(self._unanswered, 1)
+            batch = _Batch(works, max(alone, 1))
+            self._computed.add(batch)
+            return batch
 
     def _compute(self, works: list[Work]) -> None:
         """Predict images with the same model and options; after an error one by one, so that it is that of one image."""

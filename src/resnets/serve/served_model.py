@@ -16,6 +16,7 @@ from resnets.data.image.open_image_file import DecodeError
 from resnets.data.image.placement import Placement
 from resnets.errors import UserError
 from resnets.hashing import sha256
+from resnets.inference import processors
 from resnets.inference.exported import int8_files, read_exported
 from resnets.inference.exported.metadata import CERTIFICATE
 from resnets.inference.model_runner import OutputsJob, OutputsRunner
@@ -72,6 +73,15 @@ class ServedModel:
     has_heatmaps: bool
     sha256: str = ""
     certificate: Mapping[str, Any] | None = None
+
+    @property
+    def num_threads(self) -> int:
+        """How many threads may compute it at once, each with a processor of its own and all with the same weights.
+
+        One on a GPU; and where torch.compile has written the number of processors into its code.
+        """
+        is_shared = self.model.device.type == "cpu" and self.model.runner.backend != "compile"
+        return processors.all_processors() if is_shared else 1
 
     @property
     def takes_tensors(self) -> bool:

@@ -73,6 +73,22 @@ class ImageSet:
         return torch.cat([as_tensor(batch.images) for batch in self.batches(preprocess)])
 
 
+@dataclass(frozen=True, eq=False)
+class TrainingImages:
+    """The images of a study that trains.
+
+    Attributes:
+        location: of the data, which have a train and a test split.
+        train, test: the images that errors are measured on, without augmentation.
+        digest: of the contents and the labels of all images.
+    """
+
+    location: str
+    train: ImageSet
+    test: ImageSet
+    digest: str
+
+
 def as_tensor(images: Tensor | Sequence[Tensor]) -> Tensor:
     """The images of a batch as one tensor.
 
@@ -104,6 +120,45 @@ def load_networks(weights: Sequence[str | Path]) -> list[StudyNetwork]:
         name = f"{name} ({number}: {file.name})" if times[name] > 1 else name
         networks.append(StudyNetwork(name, file, sha256(file), checkpoint, checkpoints.network(checkpoint)))
     return networks
+
+
+def read_training_images(data: str | Path, count: int) -> TrainingImages:
+    """The images to train on and to measure on; at most `count` of each split, drawn with a fixed seed, are measured.
+
+    Raises:
+        UserError: the data have no train or no test split, or their images have no labels.
+    """
+    dataset = open_dataset.read(data)
+    if isinstance(dataset.samples, IndexedSamples):
+        raise UserError(f"A study reads a folder or a list of images; '{data}' holds shards.")
+    if missing := [split for split in ("train", "test") if split not in dataset.splits]:
+        raise UserError(
+            f"A study that trains needs data with a train and a test split; '{data}' has no {missing[0]} split."
+        )
+    hashed = lineage.with_sha256(dataset.samples)
+    sets = {
+        split: choose_images(
+            [each for each in hashed if each.split == split], count, dataset.class_names, f"{data}, split {split}"
+        )
+        for split in ("train", "test")
+    }
+    lines = [f"{each.split} {each.labels} {each.sha256}" for each in hashed]
+    return TrainingImages(str(data), sets["train"], sets["test"], hashlib.sha256("\n".join(lines).encode()).hexdigest())
+
+
+def choose_images(samples: Sequence[Sample], count: int, class_names: tuple[str, ...], origin: str) -> ImageSet:
+    """At most `count` of the labeled images; each image once, drawn with a fixed seed.
+
+    Raises:
+        UserError: no image has a label.
+    """
+    labeled = lineage.with_sha256([sample for sample in samples if sample.label is not None])
+    once = list({sample.sha256: sample for sample in labeled}.values())
+    if not once:
+        raise UserError(f"There are no labeled images in {origin}.")
+    order = np.random.default_rng(0).permutation(len(once))[:count]
+    chosen = [once[index] for index in order.tolist()]
+    return ImageSet(chosen, class_names, origin, _digest(chosen))
 
 
 def _read(file: Path) -> Checkpoint:
@@ -149,13 +204,7 @@ def read_images(data: str | Path, count: int, networks: Sequence[StudyNetwork]) 
     else:
         name = next((name for name in ("test", "val") if name in dataset.splits), None)
         samples, origin = (dataset.subset(name), f"split {name}") if name else (dataset.samples, "all images")
-    labeled = lineage.with_sha256([sample for sample in samples if sample.label is not None])
-    once = list({sample.sha256: sample for sample in labeled}.values())
-    if not once:
-        raise UserError(f"There are no labeled images in '{data}'.")
-    order = np.random.default_rng(0).permutation(len(once))[:count]
-    chosen = [once[index] for index in order.tolist()]
-    return ImageSet(chosen, class_names, f"{data}, {origin}", _digest(chosen))
+    return choose_images(samples, count, class_names, f"{data}, {origin}")
 
 
 def _digest(samples: Sequence[Sample]) -> str:

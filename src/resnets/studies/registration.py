@@ -12,6 +12,7 @@ from resnets.atomic_write import write_text
 from resnets.errors import UserError
 from resnets.studies import verdict
 from resnets.studies.study import SEED, Setup, Study
+from resnets.studies.trainings.run_trainings import Plan
 from resnets.studies.verdict import Rule
 
 FILE = "study.toml"
@@ -19,8 +20,8 @@ SEEDS = "seeds"  # the one value that may grow
 _EXPLANATION = "# Written before the measurement. Only `seeds` may grow, from 3 to 5 to 8.\n"
 
 
-def content(study: Study, protocol: str, setup: Setup) -> dict[str, Any]:
-    """The registration as a flat mapping."""
+def content(study: Study, protocol: str, setup: Setup, plan: Plan | None = None) -> dict[str, Any]:
+    """The registration as a flat mapping; `plan` is that of a study that trains."""
     rule: Rule = study.rule
     of_seeds = {SEEDS: len(setup.seeds), "levels": [f"{n} seeds: {alpha:g}" for n, alpha in verdict.LOOKS.items()]}
     values: dict[str, Any] = {
@@ -39,6 +40,14 @@ def content(study: Study, protocol: str, setup: Setup) -> dict[str, Any]:
         **{f"protocol_{key}": number for key, number in study.protocols[protocol].items()},
         "networks": [f"{network.name} sha256:{network.sha256}" for network in setup.networks],
     }
+    if plan is not None:
+        first = [each for each in plan.trainings if each.recipe.seed == 0]
+        values |= {
+            "trainings": [f"{each.network} {plan.fingerprint(each)}" for each in first],
+            "num_images": len(plan.images.train),
+            "num_test_images": len(plan.images.test),
+            "images_sha256": plan.images.digest,
+        }
     if setup.images is not None:
         values |= {"num_images": len(setup.images), "images_sha256": setup.images.digest}
     return values

@@ -3,8 +3,11 @@
 from resnets.errors import UserError
 from resnets.message_format import format_list, suggestion
 from resnets.studies.claims import (
+    degradation,
+    depth,
     ensemble,
     gradients,
+    landscape,
     lesion,
     paths,
     responses,
@@ -16,7 +19,8 @@ from resnets.studies.claims import (
 from resnets.studies.study import Study
 
 _MODULES = (
-    gradients, training_gradients, shattering, shattering_images, lesion, paths, skipping, responses, ensemble,
+    degradation, gradients, training_gradients, shattering, shattering_images, lesion, paths, skipping, responses, depth,
+    ensemble, landscape,
 )  # fmt: skip
 STUDIES: dict[str, Study] = {module.STUDY.name: module.STUDY for module in _MODULES}
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import platform
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,16 +13,17 @@ import torch
 
 from resnets import atomic_write
 from resnets.errors import UserError
-from resnets.message_format import suggestion
+from resnets.message_format import pluralize, suggestion
 from resnets.progress import log
 from resnets.report.figures import canvas
 from resnets.studies import inputs, registration, registry, verdict
 from resnets.studies.study import PROTOCOLS, SEED, Measurement, Setup, Study
+from resnets.studies.trainings import cost, run_trainings
+from resnets.studies.trainings.run_trainings import Plan
 from resnets.studies.verdict import UNDECIDED, Verdict
 from resnets.weights.hub import bundled
 
 DEFAULT_WEIGHTS = ("cifar_resnet20.cifar10",)
-DEFAULT_SEEDS = 5
 _WIDTH, _HEIGHT = 1500, 900  # pixels of the figure
 
 
@@ -48,6 +49,7 @@ class StudyResult:
             "protocol": self.protocol,
             "verdicts": {subject: each.to_dict() for subject, each in self.verdicts.items()},
             "controls": [asdict(control) for control in self.measurement.controls],
+            "notes": list(self.measurement.notes),
             "registered": dict(self.registered),
             "machine": {
                 "processor": platform.machine(),
@@ -67,6 +69,7 @@ class StudyResult:
             lines += [f"  {each.reason}"] if each.reason else []
         for control in self.measurement.controls:
             lines.append(f"control {'held' if control.holds else 'FAILED'}: {control.name}: {control.found}")
+        lines += self.measurement.notes
         if self.protocol != PROTOCOLS[0]:
             lines.append(f"protocol {self.protocol}: compare the sign with the paper's, not the number")
         return [*lines, f"written: {self.folder}"]
@@ -80,6 +83,8 @@ def run(
     weights: Sequence[str | Path] | None = None,
     data: str | Path | None = None,
     out: str | Path = "studies",
+    rows: Sequence[str | Path] = (),
+    only_seed: int | None = None,
 ) -> StudyResult:
     """Run a study and write its files into `out/NAME`; see `resnets.study`."""
     study = registry.find(name)
@@ -88,12 +93,23 @@ def run(
             f"`protocol` is one of {', '.join(PROTOCOLS)}; received '{protocol}'.{suggestion(protocol, PROTOCOLS)}"
         )
     alpha, used = _alpha_and_seeds(study, seeds)
+    if study.runs is None and (rows or only_seed is not None):
+        raise UserError(f"'{study.name}' trains nothing; leave out `rows` and `only_seed`.")
+    if only_seed is not None and only_seed not in used:
+        raise UserError(f"`only_seed` is one of {', '.join(map(str, used))}; received {only_seed}.")
     folder = Path(out) / study.name
     atomic_write.check_folder_writable(folder)
     setup = _setup(study, protocol, used, weights, data)
-    registered = registration.content(study, protocol, setup)
+    plan = None
+    if study.runs is not None:
+        images = inputs.read_training_images(data or str(study.data), study.protocols[protocol]["images"])
+        trainings = study.runs(setup.numbers, used)
+        plan = run_trainings.make_plan(trainings, images, folder, [Path(each) for each in rows])
+    registered = registration.content(study, protocol, setup, plan)
     folder.mkdir(parents=True, exist_ok=True)
     registration.register(folder, registered)
+    if plan is not None:
+        setup = _train(setup, plan, used if only_seed is None else [only_seed])
     measurement = study.measure(setup)
     result = StudyResult(study, protocol, registered, measurement, judge_all(study, measurement, alpha), folder)
     _write(result)
@@ -117,7 +133,7 @@ def judge_all(study: Study, measurement: Measurement, alpha: float) -> dict[str,
 
 def _alpha_and_seeds(study: Study, seeds: int | None) -> tuple[float, range]:
     if study.unit == SEED:
-        seeds = DEFAULT_SEEDS if seeds is None else seeds
+        seeds = study.seeds if seeds is None else seeds
         return verdict.alpha_of(seeds), range(seeds)
     if seeds is not None:
         raise UserError(f"`seeds` has no effect on '{study.name}', whose statistic is computed for each {study.unit}.")
@@ -136,17 +152,35 @@ def _setup(
     if data and study.data == "":
         raise UserError(f"'{study.name}' needs no images; leave out `data`.")
     data = data or study.data
+    if data is None and study.runs is not None:
+        raise UserError(
+            f"'{study.name}' needs images to train on, with a train and a test split; give `data`, such as cifar10."
+        )
     if data is None:
         known = f" {bundled.names()[0]} was trained on CIFAR-10." if not weights else ""
         raise UserError(f"'{study.name}' needs labeled images that the networks know; give `data`.{known}")
     networks = inputs.load_networks(chosen)
-    images = inputs.read_images(data, numbers["images"], networks) if data else None
+    images = inputs.read_images(data, numbers["images"], networks) if data and study.runs is None else None
     return Setup(numbers, seeds, networks, images)
+
+
+def _train(setup: Setup, plan: Plan, seeds: Sequence[int]) -> Setup:
+    """Train what is missing of `seeds`, after a message about its cost; the setup has the seeds that are complete then."""
+    chosen = [each for each in plan.missing if each.recipe.seed in seeds]
+    count, known = pluralize(len(plan.trainings), "training"), len(plan.trainings) - len(plan.missing)
+    price = cost.describe((each, plan.steps_left(each)) for each in chosen)
+    log(f"{count}, of which {known} are finished; to do now: {len(chosen)}, which costs {price}")
+    run_trainings.train_missing(plan, seeds)
+    incomplete = {each.recipe.seed for each in plan.missing}
+    complete = [seed for seed in setup.seeds if seed not in incomplete]
+    return replace(
+        setup, seeds=complete, trained=run_trainings.finished(plan), num_classes=len(plan.images.train.class_names)
+    )
 
 
 def _interval_in_words(each: Verdict, unit: str) -> str:
     effect, low, high, count = each.interval
-    return f"{effect:.4g} [{low:.4g}, {high:.4g}], {100 * each.confidence:.4g} % interval, n = {count} {unit}s"
+    return f"{effect:.4g} [{low:.4g}, {high:.4g}], {100 * each.confidence:.4g} % interval, n = {pluralize(count, unit)}"
 
 
 def _write(result: StudyResult) -> None:
@@ -175,6 +209,7 @@ def _report(result: StudyResult) -> str:
     lines += [
         f"- {each.name}: {each.found}; {'held' if each.holds else 'failed'}" for each in result.measurement.controls
     ]
+    lines += ["", *result.measurement.notes] if result.measurement.notes else []
     lines += [
         "",
         f"Protocol {result.protocol}; `study.toml` was written before the measurement.",

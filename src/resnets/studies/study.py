@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from resnets.studies.inputs import ImageSet, StudyNetwork
+from resnets.studies.trainings.training import Trained, Training
 from resnets.studies.verdict import Rule
 
 if TYPE_CHECKING:
@@ -27,12 +28,16 @@ class Setup:
         seeds: 0, 1, …; empty where the unit is no seed.
         networks: the trained networks; empty for a study of new ones.
         images: None for a study without images.
+        trained: by network and seed, the trainings that are finished; for a study that trains, all of each seed in `seeds`.
+        num_classes: of the images that were trained on.
     """
 
     numbers: Mapping[str, int]
     seeds: Sequence[int] = ()
     networks: Sequence[StudyNetwork] = ()
     images: ImageSet | None = None
+    trained: Mapping[tuple[str, int], Trained] = field(default_factory=dict)
+    num_classes: int = 0
 
 
 @dataclass(frozen=True)
@@ -54,12 +59,14 @@ class Measurement:
             are compared.
         controls: all must hold, or no subject is decided.
         obstacles: for subjects that cannot be decided, the reason.
+        notes: sentences about what else was found; they decide nothing.
     """
 
     rows: Sequence[Mapping[str, Any]]
     effects: Mapping[str, np.ndarray | tuple[np.ndarray, np.ndarray]]
     controls: Sequence[Control]
     obstacles: Mapping[str, str] = field(default_factory=dict)
+    notes: Sequence[str] = ()
 
 
 def not_learned(error: float, num_classes: int) -> str:
@@ -79,10 +86,12 @@ class Study:
         statistic: what is computed for each `unit` ("seed", "image" or "layer"), with its unit of measurement.
         control: the case in which the effect must vanish.
         protocols: by name, the numbers that `measure` reads.
-        cost: by protocol, in words, on two cores.
+        cost: by protocol, in words, on two cores; empty for a study that trains, whose cost is computed from its trainings.
         num_networks: how many trained networks it needs at least; 0 for new ones.
         data: the images by default; None if they must be given, "" if there are none.
         draw: draws the rows into a figure.
+        runs: for a study that trains, its trainings by the numbers of the protocol and the seeds; None for others.
+        seeds: how many, by default.
     """
 
     name: str
@@ -99,3 +108,5 @@ class Study:
     data: str | None
     measure: Callable[[Setup], Measurement]
     draw: Callable[[Sequence[Mapping[str, Any]], Figure], None]
+    runs: Callable[[Mapping[str, int], Sequence[int]], list[Training]] | None = None
+    seeds: int = 5

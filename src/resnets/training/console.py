@@ -4,6 +4,7 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from resnets.message_format import format_duration
 from resnets.progress import log
 from resnets.tasks.base import Task
 from resnets.training.state import TrainContext, TrainState
@@ -67,9 +68,7 @@ def format_time_left(rows: Sequence[Mapping[str, Any]], total_steps: int) -> str
     last, before = rows[-1], rows[-2] if len(rows) > 1 else {"step": 0, "time_seconds": 0.0}
     seconds = (last["time_seconds"] - before["time_seconds"]) / max(last["step"] - before["step"], 1)
     seconds *= total_steps - last["step"]
-    minutes = round(seconds / 60)
-    text = f"{minutes // 60} h {minutes % 60} min" if minutes >= 90 else f"{minutes} min"
-    return f", about {text if seconds >= 90 else f'{seconds:.0f} s'} of training left"
+    return f", about {format_duration(seconds)} of training left"
 
 
 def format_result(task: Task, metrics: Mapping[str, Any], epoch: int) -> str:

@@ -49,4 +49,4 @@ def save_all(context: TrainContext, state: TrainState, folder: Path, *, improved
             atomic_write.link_or_copy(last, best)
     save_state(context, state, folder)
     if distributed.is_main():
-        run_dir.write_metrics(folder, state.rows)
+        run_dir.write_metrics(folder, state.rows, state.windows)

@@ -134,9 +134,11 @@ def _train_epoch(
 
 
 def _add_checked(context: TrainContext, state: TrainState, checked: Checked) -> None:
-    """Add the sums of the steps that were checked to those of the epoch."""
-    for sums in checked.steps:
+    """Add the sums of the steps that were checked, the last of which is `state.total_step`, to those of epoch and window."""
+    first_step = state.total_step - len(checked.steps) + 1
+    for step, sums in enumerate(checked.steps, start=first_step):
         state.add_sums(sums)
+        state.add_to_window(step, sums, context.recipe.track.window_steps)
         if context.lr_controller.in_warmup and context.lr_controller.after_step(
             sums["num_images"] - sums[context.task.num_correct], sums["num_images"]
         ):

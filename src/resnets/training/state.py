@@ -30,6 +30,13 @@ from resnets.training.train_data import TrainData
 SUMS = ("loss", "num_images", "data_time_seconds", "step_time_seconds")  # and those of the task's `Losses`
 
 
+def train_means(sums: Mapping[str, float]) -> dict[str, float]:
+    """The loss and the task's sums per image, under the names that they have in `metrics.jsonl`."""
+    num_images = max(sums["num_images"], 1)
+    means = {"train/loss": sums["loss"] / num_images}
+    return means | {f"train/{name}": value / num_images for name, value in sums.items() if name not in SUMS}
+
+
 class ImageOrFeatureModel(nn.Module):
     """Call a network with images, or only its head with the pooled features of images, (N, in_features, 1, 1)."""
 
@@ -56,6 +63,8 @@ class TrainContext:
     total_steps: int
     val: EvalLoader | None  # the val examples of this rank
     val_samples: Sequence[Sample]  # of all ranks
+    test: EvalLoader | None  # the test examples of this rank, for `track.test_each_epoch`; else None
+    test_samples: Sequence[Sample]  # of all ranks
     val_clusters: np.ndarray  # int64 (N,), the same number for val images that are copies of each other or of one group
     save_weights: Callable[[Path, nn.Module, dict[str, Any]], None]
     device: str = "cpu"
@@ -92,10 +101,12 @@ class TrainState:
     total_step: int = 0
     seconds: float = 0.0
     rows: list[dict[str, Any]] = field(default_factory=list)
+    windows: list[dict[str, Any]] = field(default_factory=list)  # means over `track.window_steps` training batches
     best: tuple[float, ...] | None = None  # the score of the best epoch on the val split
     best_epoch: int = 0
     num_bad_epochs: int = 0  # since the best one
     sums: dict[str, float] = field(default_factory=lambda: dict.fromkeys(SUMS, 0.0))
+    window_sums: dict[str, float] = field(default_factory=dict)  # of the current window
     finished: bool = False
     extended_at: int | None = None  # the total step at which `--epochs +N` extended a finished run
     cross_fit: CrossFit | None = None  # on the main process; None without a val split and before the first epoch
@@ -114,6 +125,14 @@ class TrainState:
         """Add the sums of some steps to those of the epoch."""
         for name, value in sums.items():
             self.sums[name] = self.sums.get(name, 0.0) + value
+
+    def add_to_window(self, step: int, sums: Mapping[str, float], window_steps: int) -> None:
+        """Add the sums of one step, numbered from 1, to those of the current window, which ends after `window_steps`."""
+        for name, value in sums.items():
+            self.window_sums[name] = self.window_sums.get(name, 0.0) + value
+        if step % window_steps == 0:
+            self.windows.append({"step": step, **train_means(self.window_sums)})
+            self.window_sums = {}
 
     def position(self, steps_per_epoch: int) -> EpochStep:
         """Return the position of the next batch; after the last step of an epoch it is the first one of the next epoch."""

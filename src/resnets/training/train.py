@@ -35,7 +35,8 @@ class TrainResult:
 
     Attributes:
         run: the run directory.
-        metrics: the content of its `metrics.json`; empty without images to evaluate on, and on ranks other than 0. It is
+        metrics: the content of its `metrics.json`; empty without images to evaluate on, without `track.report`, and on ranks
+            other than 0. It is
             measured on the test split, or else cross-fitted over the val split:
             count: number of images with a label; unlabeled, skipped: number of images without, and of unreadable ones.
             top1, top5: accuracy, 0 to 1, with top1_interval and top5_interval, (low, high) at 95 %.
@@ -208,7 +209,7 @@ def _run(run: Path, prepared: PreparedRun, *, extra_epochs: int | None = None) -
     if distributed.is_main():
         context.trackers.start(run, recipe, state.rows)
     loop.run(context, state, run)
-    metrics = _evaluate(run, dataset, context, state) if distributed.is_main() else {}
+    metrics = _evaluate(run, dataset, context, state) if distributed.is_main() and recipe.track.report else {}
     context.trackers.finish(metrics, state.total_step)
     return TrainResult(run, metrics)
 
@@ -227,7 +228,7 @@ def _restore(run: Path, context: TrainContext, extra_epochs: int | None) -> Trai
     """Return the latest saved state of the run, loaded into `context`."""
     state = restore_state(context, run)
     if distributed.is_main():
-        run_dir.write_metrics(run, state.rows)  # without the rows of epochs after that state
+        run_dir.write_metrics(run, state.rows, state.windows)  # without the rows of what came after that state
     if extra_epochs and state.finished:
         extend_run.extend(run, context, state)
     if state.finished:

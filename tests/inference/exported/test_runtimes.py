@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -10,6 +11,7 @@ import torch
 from tests import exported_files
 from tests.tiny_checkpoint import SIZE
 
+from resnets.inference import processors
 from resnets.inference.exported import read_exported
 from resnets.inference.exported.runtimes import OpenVino, open_runtime
 
@@ -40,11 +42,28 @@ def test_a_batch_in_streams_has_the_outputs_of_each_image() -> None:
     images = np.random.default_rng(0).integers(0, 256, (32, *SIZE, 3)).astype(np.uint8)
     names = ["probabilities", "features"]
     single = [np.concatenate(each) for each in zip(*(runtime.run(image[None], names) for image in images), strict=True)]
-    assert runtime.in_streams == {}
+    assert list(runtime.streams.compiled) == [1]
     for count in (32, 16, 3):  # again with fewer requests, and with none
         for found, expected in zip(runtime.run(images[:count], names), single, strict=True):
             assert found.shape == expected[:count].shape
             assert np.abs(found - expected[:count]).max() < 1e-5
-    assert list(runtime.in_streams) == [2]
+    assert list(runtime.streams.compiled) == [1, 2]
     strided = np.ascontiguousarray(images.transpose(0, 2, 1, 3)).transpose(0, 2, 1, 3)
     assert np.abs(runtime.run(strided, names)[0] - single[0]).max() < 1e-5
+
+
+@pytest.mark.usefixtures("two_threads")
+@pytest.mark.parametrize("name", ["onnxruntime", "openvino"])
+def test_threads_on_one_processor_each_compute_at_once(name: str) -> None:
+    runtime = open_runtime(read_exported.read(exported_files.exported("onnx"), "onnx"), name)
+    images = np.random.default_rng(0).integers(0, 256, (6, *SIZE, 3)).astype(np.uint8)
+    (expected,) = runtime.run(images, ["logits"])
+
+    def compute(part: slice) -> np.ndarray:
+        processors.use(1)
+        return runtime.run(images[part], ["logits"])[0]
+
+    parts = [slice(0, 1), slice(1, 4), slice(4, 6)] * 8
+    with ThreadPoolExecutor(3) as pool:
+        for part, found in zip(parts, pool.map(compute, parts), strict=True):
+            assert found == pytest.approx(expected[part], abs=1e-5 * float(np.abs(expected).max()))

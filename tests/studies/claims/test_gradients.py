@@ -40,6 +40,13 @@ def test_a_plain_network_with_shortcuts_is_the_residual_network_of_the_zoo() -> 
     assert net(images).equal(residual(images))
 
 
+def test_a_pre_activation_network_without_norm_passes_negative_values_on() -> None:
+    net = gradients.network(gradients.PREACTIVATION, 14, "no norm, He", 2, seed=0)
+    x = torch.randn(2, 16, 8, 8, dtype=torch.float64)
+    block = net.stage1.block2
+    torch.testing.assert_close(block(x.clone()), x + block.branch(x.relu()))  # type: ignore[operator, union-attr]
+
+
 def setup() -> Setup:
     return Setup(NUMBERS, range(3), images=inputs.read_images(known_images.folder(), 4, []))
 

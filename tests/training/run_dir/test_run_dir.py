@@ -55,7 +55,8 @@ def test_a_folder_that_is_not_a_run_is_named(tmp_path):
 
 def test_rows_are_written_twice(tmp_path):
     rows = [{"epoch": 1, "step": 9, "train/loss": 0.5, "val/loss": None}, {"epoch": 2, "step": 18, "train/loss": 0.25}]
-    run_dir.write_metrics(tmp_path, rows)
+    run_dir.write_metrics(tmp_path, rows, [{"step": 5, "train/loss": 0.625}])
+    assert (tmp_path / "windows.csv").read_text() == "step,train/loss\n5,0.625\n"
     assert [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()] == rows
     table = list(csv.DictReader((tmp_path / "results.csv").open()))
     assert [row["train/loss"] for row in table] == ["0.5", "0.25"]

@@ -18,14 +18,21 @@ def study(
     ] = None,
     protocol: Annotated[str, Option(help="How much is measured: paper, short or minutes.")] = "short",
     seeds: Annotated[
-        int | None, Option(help="Number of seeds, for studies of new networks: 3, 5 or 8.  [default: 5]")
+        int | None,
+        Option(help="Number of seeds, for studies of new networks: 3, 5 or 8.  [default: 5, or 3 if it trains]"),
     ] = None,
     weights: Annotated[
         list[str] | None,
         Option(help="Trained classifiers, one or several files.  [default: cifar_resnet20.cifar10]"),
     ] = None,
-    data: Annotated[str | None, Option(help="Labeled images that the networks know.")] = None,
+    data: Annotated[str | None, Option(help="Labeled images: to train on, or that the networks know.")] = None,
     out: Annotated[str, Option(*flags.OUT_DIR, help="Folder for the folders of studies.")] = "studies",
+    rows: Annotated[
+        list[str] | None, Option(help="Files trainings.csv of trainings that are finished elsewhere; may be repeated.")
+    ] = None,
+    only_seed: Annotated[
+        int | None, Option(help="Train with this seed only, and with others elsewhere; for studies that train.")
+    ] = None,
     as_json: Annotated[bool, Option("--json", help="Print JSON instead of lines.")] = False,
 ) -> None:
     """Measure a claim of the papers about residual networks, with a control and a verdict: shown, not shown, opposite, undecided.
@@ -38,7 +45,16 @@ def study(
         _print_list(api.list_studies(), as_json)
         return
     files = [*(weights or ()), *(more_weights or ())]
-    result = api.study(name, protocol=protocol, seeds=seeds, weights=files or None, data=data, out=out)
+    result = api.study(
+        name,
+        protocol=protocol,
+        seeds=seeds,
+        weights=files or None,
+        data=data,
+        out=out,
+        rows=rows or (),
+        only_seed=only_seed,
+    )
     if as_json:
         output.print_json(result.to_dict())
     else:

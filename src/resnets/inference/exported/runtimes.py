@@ -8,10 +8,11 @@ import numpy as np
 import torch
 
 from resnets.errors import UserError
-from resnets.inference import openvino_cache
+from resnets.inference import openvino_cache, processors
 from resnets.inference.backends import split_batch
 from resnets.inference.exported.read_exported import ONNX, OPENVINO, ExportedFile
 from resnets.inference.import_openvino import has_openvino, import_openvino
+from resnets.inference.openvino_streams import OpenVinoStreams
 from resnets.inference.optional_packages import has_onnxruntime, import_optional
 from resnets.message_format import suggestion
 
@@ -87,44 +88,30 @@ class OpenVino:
 
     def __init__(self, model: Any, hints: dict[str, str] | None = None) -> None:
         self.version = str(import_openvino().__version__).partition("-")[0]
-        self.model, self.hints, self.threads = model, F32_HINT if hints is None else hints, torch.get_num_threads()
-        self.compiled = self._compile()
-        self.in_streams: dict[int, Any] = {}  # by their number, compiled when they are first used
-        self.requests: dict[int, list[Any]] = {}
+        self.model, self.threads = model, processors.all_processors()
+        self.streams = OpenVinoStreams(model, self.threads, F32_HINT if hints is None else hints)
+        try:
+            compiled = self.streams.compile(1)
+        except RuntimeError as error:
+            raise UserError(f"OpenVINO cannot read it: {first_line(error)}") from None
         self.signature = Signature(
             [(_TYPES.get(each.element_type.get_type_name(), ""), _openvino_shape(each)) for each in model.inputs],
             {name: _openvino_shape(each) for each in model.outputs for name in each.get_names()},
         )
-        self.precision = str(self.compiled.get_property("INFERENCE_PRECISION_HINT").get_type_name())
-
-    def _compile(self, **properties: Any) -> Any:
-        properties = {"INFERENCE_NUM_THREADS": self.threads, **self.hints, **properties}
-        try:
-            return openvino_cache.core().compile_model(self.model, "CPU", properties)
-        except RuntimeError as error:
-            raise UserError(f"OpenVINO cannot read it: {first_line(error)}") from None
+        self.precision = str(compiled.get_property("INFERENCE_PRECISION_HINT").get_type_name())
 
     def run(self, images: np.ndarray, outputs: Sequence[str]) -> list[np.ndarray]:
-        """See `Runtime`."""
-        streams, size = split_batch(len(images), self.threads, images[0].size // 3)
-        if streams > 1:
-            return self._run_in_streams(images, outputs, streams, size)
-        results = self.compiled([images])
-        return [np.array(results[name]) for name in outputs]
+        """See `Runtime`. Batches are divided among streams as by the backend of OpenVINO, for the same reasons."""
 
-    def _run_in_streams(self, images: np.ndarray, outputs: Sequence[str], streams: int, size: int) -> list[np.ndarray]:
-        """The batch divided among streams of one thread each, as the backend of OpenVINO does it, for the same reason."""
-        if streams not in self.in_streams:
-            self.in_streams[streams] = self._compile(PERFORMANCE_HINT="THROUGHPUT", NUM_STREAMS=streams)
-        requests = self.requests.setdefault(streams, [])
-        while len(requests) * size < len(images):
-            requests.append(self.in_streams[streams].create_infer_request())
-        used = requests[: len(images) // size]
-        for request, part in zip(used, np.split(images, len(used)), strict=True):
-            request.start_async([part])
-        for request in used:
-            request.wait()
-        return [np.concatenate([request.get_tensor(name).data for request in used]) for name in outputs]
+        def read(request: Any) -> list[np.ndarray]:
+            return [request.get_tensor(name).data for name in outputs]
+
+        if self.threads > 1 and torch.get_num_threads() == 1:
+            # One of several callers. Batches of changing sizes would take the memory of the largest one in each stream.
+            return self.streams.run(np.split(images, len(images)), self.threads, read, at_once=False)
+        streams, size = split_batch(len(images), self.threads, images[0].size // 3)
+        parts = np.split(images, len(images) // size) if streams > 1 else [images]
+        return self.streams.run(parts, streams, read)
 
 
 def choose(file: ExportedFile, name: str = "auto") -> str:

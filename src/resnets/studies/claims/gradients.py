@@ -64,6 +64,9 @@ def _remove_norms(net: nn.Module) -> None:
         for name, child in list(module.named_children()):
             if isinstance(child, nn.BatchNorm2d):
                 module._modules[name] = nn.Identity()
+            elif isinstance(child, nn.ReLU):
+                # In place, it would change the input of a pre-activation block, which the shortcut reads.
+                child.inplace = False
 
 
 def gradient_norms(net: ResNet, images: Tensor, labels: Tensor) -> np.ndarray:

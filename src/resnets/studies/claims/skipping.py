@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import math
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
@@ -67,10 +66,10 @@ def _train(
     net, names = inserted_blocks.insert(network.net, seed, with_shortcut=kind == WITH)
     half = len(images) // 2
     rows: list[dict[str, Any]] = []
-    before = copy.deepcopy(dict(net.named_parameters()))
+    before = {name: value.detach().clone() for name, value in net.named_parameters()}
     train = (images[:half], labels[:half])
     list(short_training.train(net, *train, steps=STATISTIC_STEPS, batch=BATCH, lr=0.0, seed=seed, stop_at=()))
-    moved = max(float((value - before[name]).abs().max()) for name, value in net.named_parameters())
+    moved = max(float((value.detach() - before[name]).abs().max()) for name, value in net.named_parameters())
 
     def record(step: int) -> None:
         net.eval()

@@ -10,7 +10,7 @@ from torch import nn
 from resnets import ranks
 from resnets.data.datasets.dataset import Sample
 from resnets.data.loading.batch import Batch
-from resnets.data.loading.eval_loader import EvalBatch
+from resnets.data.loading.eval_loader import EvalBatch, EvalLoader
 from resnets.errors import JobError
 from resnets.nested_tensors import map_tensors
 from resnets.tasks.base import Task
@@ -18,7 +18,7 @@ from resnets.tasks.measurements import Measurements, concatenate
 from resnets.training import console, distributed
 from resnets.training.precision import autocast
 from resnets.training.run_dir.signals import Interrupted, iterate_until_signal
-from resnets.training.state import SUMS, TrainContext, TrainState
+from resnets.training.state import TrainContext, TrainState, train_means
 
 
 def epoch_metrics(
@@ -38,8 +38,7 @@ def epoch_metrics(
     sums, num_images = state.sums, max(state.sums["num_images"], 1)
     seconds = round(state.seconds + sums["step_time_seconds"], 2)
     row: dict[str, Any] = {"epoch": state.epoch + 1, "step": state.total_step, "time_seconds": seconds}
-    row["train/loss"] = sums["loss"] / num_images
-    row |= {f"train/{name}": value / num_images for name, value in sums.items() if name not in SUMS}
+    row |= train_means(sums)
     measurements = validate(context, received)
     if measurements is not None:
         metrics = context.task.validation_metrics(measurements)
@@ -50,6 +49,8 @@ def epoch_metrics(
             indices = [] if last_batch is None else last_batch.indices.tolist()
             lr = console.largest_lr(context)
             raise JobError(console.format_not_finite(context, state.total_step, lr, indices, what, terms))
+    if tested := _measure_split(context, context.test, context.test_samples, received):
+        row |= {f"test/{name}": value for name, value in context.task.validation_metrics(tested).items()}
     row["lr"] = console.largest_lr(context)
     row["images_per_second"] = round(num_images / max(sums["step_time_seconds"], 1e-9), 1)
     row["data_time_fraction"] = round(sums["data_time_seconds"] / max(sums["step_time_seconds"], 1e-9), 3)
@@ -62,13 +63,19 @@ def validate(context: TrainContext, received: Sequence[int] = ()) -> Measurement
     Raises:
         Interrupted: a signal was `received` during the validation.
     """
-    if context.val is None:
+    return _measure_split(context, context.val, context.val_samples, received)
+
+
+def _measure_split(
+    context: TrainContext, loader: EvalLoader | None, samples: Sequence[Sample], received: Sequence[int]
+) -> Measurements | None:
+    if loader is None:
         return None
     distributed.broadcast_buffers(context.eval_model)
     # Several ranks stop together, after each has evaluated its images.
-    images = context.val if ranks.world_size() > 1 else iterate_until_signal(received, context.val)
-    rank, size, count = ranks.rank(), ranks.world_size(), len(context.val_samples)
-    local_samples = context.val_samples[count * rank // size : count * (rank + 1) // size]
+    images = loader if ranks.world_size() > 1 else iterate_until_signal(received, loader)
+    rank, size, count = ranks.rank(), ranks.world_size(), len(samples)
+    local_samples = samples[count * rank // size : count * (rank + 1) // size]
     model = context.accept_features(context.eval_model)
     local = measure(context.task, model, images, local_samples, context.device, context.precision)
     gathered = [each for each in distributed.all_gather_object(local) if each is not None]

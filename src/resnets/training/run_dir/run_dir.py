@@ -120,10 +120,11 @@ def read_recipe(path: Path) -> Recipe:
     return recipe
 
 
-def write_metrics(run: Path, rows: Sequence[Mapping[str, Any]]) -> None:
-    """Write `metrics.jsonl` and `results.csv`, one row per epoch; each file is replaced as a whole."""
+def write_metrics(run: Path, rows: Sequence[Mapping[str, Any]], windows: Sequence[Mapping[str, Any]]) -> None:
+    """Write `metrics.jsonl` and `results.csv`, one row per epoch, and `windows.csv`; each file is replaced as a whole."""
     write_text(run / "metrics.jsonl", "".join(json.dumps(row) + "\n" for row in rows))
     write_csv(run / "results.csv", rows)
+    write_csv(run / "windows.csv", windows)
 
 
 def write_json(path: Path, value: Any) -> None:

@@ -42,6 +42,7 @@ def build_context(
     if recipe.speed.deterministic:
         reproducibility.use_deterministic_algorithms()
     train, val = dataset.subset("train"), dataset.subset("val") if "val" in dataset.splits else []
+    test = dataset.subset("test") if recipe.track.test_each_epoch and "test" in dataset.splits else []
     net = build_network(recipe, task, prepared.spec, prepared.parent, has_state=has_state)
     # The same weights on all ranks, but a different random stream on each: dropout, stochastic depth.
     if ranks.world_size() > 1:
@@ -89,6 +90,8 @@ def build_context(
         total_steps=total,
         val=train_data.eval_loader(val) if val else None,
         val_samples=val,
+        test=train_data.eval_loader(test) if test else None,
+        test_samples=test,
         val_clusters=stratify_groups.cluster_indices(val),
         save_weights=save_weights,
         device=device,

@@ -66,6 +66,8 @@ def prepare_run(builder: RecipeBuilder, task_class: type[Task], initial: Initial
         builder.set_default(key, value, reason)
     if builder.recipe.schedule.warmup_until_error is not None and not task_class.num_correct:
         raise UserError(f"`schedule.warmup_until_error` has no effect on the task {task_class.name}. Leave it out.")
+    if builder.is_given("track.test_each_epoch") and "test" not in dataset.splits:
+        raise UserError("`track.test_each_epoch` has no effect: these data have no test split. Leave it out.")
     task = task_class(dataset.class_names, builder.recipe.task)
     spec = build_network.requested_spec(builder.recipe, task_class, parent)
     model = build_network.meta_model(task, spec)

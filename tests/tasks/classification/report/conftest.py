@@ -51,7 +51,7 @@ def make_predictions(paths: Sequence[str], classes: Sequence[str], temperature: 
 def write_run(run: Path, predictions: Predictions | None, epochs: int = 3) -> Path:
     """All files that training writes before the report is drawn."""
     run.mkdir(parents=True, exist_ok=True)
-    run_dir.write_metrics(run, journal_rows(epochs, val=predictions is not None))
+    run_dir.write_metrics(run, journal_rows(epochs, val=predictions is not None), [])
     recipe = assign(assign(Recipe(name="scratch"), "optim.lr", 0.125), "data.location", "flowers & <b>bees</b>")
     run_dir.write_recipe(run, recipe, {"optim.lr": "--lr"})
     run_dir.write_json(

@@ -1,0 +1,175 @@
+"""Train what a study needs: what is known by its rows or its run is not trained again, what was interrupted is resumed."""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from resnets import atomic_write
+from resnets.data.image.preprocess import Preprocess
+from resnets.message_format import pluralize
+from resnets.models.resnet import ResNet
+from resnets.progress import log
+from resnets.studies.inputs import ImageSet, TrainingImages, as_tensor
+from resnets.studies.trainings.training import (
+    EPOCH_ERROR,
+    QUANTITIES,
+    RUNNING_ERROR,
+    RUNNING_LOSS,
+    SECONDS,
+    TEST_ERROR,
+    TRAIN_ERROR,
+    Trained,
+    Training,
+    read_rows,
+)  # fmt: skip
+from resnets.training import train
+from resnets.training.run_dir import run_dir, state_file
+from resnets.weights import checkpoint as checkpoints
+
+ROWS, RUNS = "trainings.csv", "runs"  # in the folder of a study
+_ACCURACY = "accuracy_top1"  # in the files of a run
+_DIGITS = 6  # after the point
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The trainings of a study.
+
+    Attributes:
+        folder: of the study. The runs are in it; those of other studies in folders beside it are found, too.
+        known: the rows of finished trainings by fingerprint.
+    """
+
+    trainings: Sequence[Training]
+    images: TrainingImages
+    folder: Path
+    known: dict[str, list[dict[str, Any]]]
+
+    def fingerprint(self, training: Training) -> str:
+        return training.fingerprint(self.images.digest)
+
+    @property
+    def missing(self) -> list[Training]:
+        """The trainings whose rows are not known."""
+        return [each for each in self.trainings if self.fingerprint(each) not in self.known]
+
+    def find_run(self, training: Training) -> Path | None:
+        """The run directory of a training, if there is one."""
+        pattern = f"*/{RUNS}/*-{self.fingerprint(training)}*/recipe.toml"
+        return next((each.parent for each in sorted(self.folder.parent.glob(pattern))), None)
+
+    def steps_left(self, training: Training) -> int:
+        """The number of steps that a training still takes."""
+        run = self.find_run(training)
+        progress = (state_file.read_progress(run / "state") if run else None) or {"total_step": 0}
+        return (training.recipe.stop.steps or 0) - int(progress["total_step"])
+
+
+def make_plan(trainings: Sequence[Training], images: TrainingImages, folder: Path, rows: Sequence[Path]) -> Plan:
+    """The trainings with the rows that are known from the study's folder and from the files `rows`.
+
+    Raises:
+        UserError: a file does not hold the rows of trainings.
+    """
+    own = [folder / ROWS] if (folder / ROWS).exists() else []
+    return Plan(trainings, images, folder, read_rows([*own, *rows]))
+
+
+def train_missing(plan: Plan, seeds: Sequence[int]) -> None:
+    """Train what is missing of these seeds, one after the other; the rows of each are in the folder when it is finished.
+
+    Raises:
+        JobError: a loss was not finite, or the disk is full.
+        KeyboardInterrupt: Ctrl-C; the next call goes on.
+    """
+    chosen = [each for each in plan.missing if each.recipe.seed in seeds]
+    for number, training in enumerate(chosen, start=1):
+        log(f"training {number} of {len(chosen)}: {training.network}, seed {training.recipe.seed}")
+        plan.known[plan.fingerprint(training)] = _rows(plan, training, _train(plan, training))
+        write_rows(plan)
+
+
+def finished(plan: Plan) -> dict[tuple[str, int], Trained]:
+    """The finished trainings by network and seed."""
+    return {
+        (each.network, each.recipe.seed): Trained(each, plan.known[plan.fingerprint(each)], plan.find_run(each))
+        for each in plan.trainings
+        if plan.fingerprint(each) in plan.known
+    }
+
+
+def write_rows(plan: Plan) -> None:
+    """Write the rows of the trainings of this study, also of those that another process has written there meanwhile."""
+    path = plan.folder / ROWS
+    if path.exists():
+        plan.known.update({key: rows for key, rows in read_rows([path]).items() if key not in plan.known})
+    fingerprints = [plan.fingerprint(each) for each in plan.trainings]
+    others = [key for key in plan.known if key not in fingerprints]
+    atomic_write.write_csv(path, [row for key in [*fingerprints, *others] for row in plan.known.get(key, [])])
+
+
+def _train(plan: Plan, training: Training) -> Path:
+    """The run directory of the training, after its last step."""
+    run = plan.find_run(training)
+    if run is None:
+        name = f"{training.network}-seed{training.recipe.seed}-{plan.fingerprint(training)}".replace(" ", "-")
+        result = train.train(plan.images.location, recipe=training.recipe, out=plan.folder / RUNS, name=name)
+        assert result is not None  # only a dry run has none
+        return result.run
+    if plan.steps_left(training) > 0:
+        train.train(plan.images.location, resume=run)
+    return run
+
+
+def _rows(plan: Plan, training: Training, run: Path) -> list[dict[str, Any]]:
+    by_step: dict[int, dict[str, float]] = {}
+    with (run / "windows.csv").open(encoding="utf-8", newline="") as file:
+        for row in csv.DictReader(file):
+            running_error = 100 * (1 - float(row[f"train/{_ACCURACY}"]))
+            by_step[int(row["step"])] = {RUNNING_ERROR: running_error, RUNNING_LOSS: float(row["train/loss"])}
+    epochs = [json.loads(line) for line in (run / "metrics.jsonl").read_text("utf-8").splitlines()]
+    for each in epochs:
+        by_step.setdefault(each["step"], {})[EPOCH_ERROR] = 100 * (1 - each[f"test/{_ACCURACY}"])
+    last = by_step[epochs[-1]["step"]]
+    last[TRAIN_ERROR], last[TEST_ERROR] = (
+        weights_error(run / "weights" / "last.safetensors", images) for images in (plan.images.train, plan.images.test)
+    )
+    last[SECONDS] = epochs[-1]["time_seconds"]
+    same = {"training": plan.fingerprint(training), "network": training.network, "seed": training.recipe.seed}
+    return [
+        {
+            **same,
+            "step": step,
+            **{key: round(values[key], _DIGITS) if key in values else None for key in QUANTITIES},
+            "machine": _machine(run),
+        }
+        for step, values in sorted(by_step.items())
+    ]
+
+
+def weights_error(weights: Path, images: ImageSet) -> float:
+    """The top-1 error of a checkpoint in percent, in eval mode in fp32."""
+    checkpoint = checkpoints.read(weights)
+    return error(checkpoints.network(checkpoint), images, checkpoint.preprocess)
+
+
+@torch.inference_mode()
+def error(net: ResNet, images: ImageSet, preprocess: Preprocess) -> float:
+    """The top-1 error of a network in percent, in eval mode in fp32."""
+    net.eval()
+    predicted = torch.cat([net(as_tensor(batch.images)).argmax(dim=1) for batch in images.batches(preprocess)])
+    return 100 * float((predicted != images.labels).double().mean())
+
+
+def _machine(run: Path) -> str:
+    machine, speed = run_dir.read_environment(run).get("machine", {}), run_dir.read_recipe(run / "recipe.toml").speed
+    if speed.device.startswith("cuda"):
+        return f"{machine.get('gpu')}, {speed.precision}"
+    return f"{machine.get('cpu')}, {pluralize(int(machine.get('threads', 1)), 'thread')}, {speed.precision}"
