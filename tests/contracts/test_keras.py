@@ -14,6 +14,7 @@ import shutil
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import keras as keras_library
 import numpy as np
@@ -184,6 +185,24 @@ def test_any_network_as_a_keras_model(name: str, tmp_path: Path) -> None:
     # Keras has no layer of which only a part is trained.
     fixed = sum(value.numel() for key, value in net.named_buffers() if key.endswith("weight"))
     assert trained == sum(parameter.numel() for parameter in net.parameters()) + fixed
+
+
+VARIED: list[dict[str, Any]] = [
+    {"block": "scaled", "shortcut_scale": 0.25, "branch_scale": 0.5},
+    {"block": "gated_shortcut"},
+    {"block": "norm_after", "norm": "none"},
+    {"block": "act_only"},
+]
+
+
+@pytest.mark.parametrize("changes", VARIED, ids=str)
+@pytest.mark.usefixtures("double")
+def test_a_network_of_other_blocks_as_a_keras_model(changes: dict[str, Any]) -> None:
+    spec = zoo.get_spec("cifar_resnet20", num_classes=5, num_blocks=(1, 1, 1), **changes)
+    net = randomized(build(spec))
+    model = resnets.keras.from_spec(spec)
+    keras.fill(model, spec, net.state_dict(), own_names=True)
+    agree(net, lambda images: answers(model, images), (33, 35))
 
 
 @pytest.mark.parametrize("name", ["resnet18", "cifar_highway20", *(["se_resnet18"] if EVERY else [])])

@@ -27,6 +27,8 @@ def test_wrong_types_and_layers_that_keras_does_not_have():
         resnets.keras.from_spec("resnet18")
     with pytest.raises(UserError, match="Stochastic depth has no layer"):
         resnets.keras.from_spec(resnets.get_spec("resnet18", drop_path_rate=0.1))
+    with pytest.raises(UserError, match="shortcut_dropout=0"):
+        resnets.keras.from_spec(resnets.get_spec("resnet18", shortcut_dropout=0.1))
 
 
 def test_any_number_of_channels_and_any_side():

@@ -119,8 +119,48 @@ def test_shapes_alone_need_no_compiler():
     assert done.stdout.split() == []
 
 
-def test_both_initializations_leave_biases_at_zero():
-    for initialize in (initialization.kaiming_, initialization.xavier_):
+@pytest.mark.parametrize("block", ["gated", "gated_shortcut"])
+def test_the_gates_of_a_gated_shortcut_start_at_their_bias(block):
+    net = zoo.build("cifar_resnet20", block=block, gate_bias=-6.0)
+    gates = [module.gate for module in net.modules() if hasattr(module, "gate")]
+    assert len(gates) == 9
+    assert {float(value) for gate in gates for value in gate.bias} == {-6.0}
+    assert all(gate.weight.any() for gate in gates)
+
+
+def test_small_normal_has_a_standard_deviation_of_one_hundredth():
+    torch.manual_seed(0)
+    for _, module in convolutions(zoo.build("cifar_plain20", initialization="small_normal")):
+        assert module.weight.double().var().item() == pytest.approx(1e-4, rel=tolerance(module.weight))
+
+
+@pytest.mark.parametrize(
+    "changes", [{}, {"norm": "none"}, {"branch": "bottleneck", "mid_channels": (4, 8, 16)}], ids=str
+)
+def test_looks_linear_is_a_linear_function_of_the_images(changes):
+    """With all its ReLUs."""
+    torch.manual_seed(0)
+    net = zoo.build("cifar_plain20", initialization="looks_linear", num_blocks=(1, 1, 1), **changes).double().eval()
+    x, y = torch.randn(2, 2, 3, 9, 11, dtype=torch.float64)
+    with torch.no_grad():
+        size = net(x).abs().max()
+        assert size > 1e-3
+        assert (net(2 * x - 3 * y) - (2 * net(x) - 3 * net(y))).abs().max() < 1e-12 * size
+        initialization.kaiming_(net)
+        assert (net(2 * x - 3 * y) - (2 * net(x) - 3 * net(y))).abs().max() > 1e-3 * size
+
+
+def test_looks_linear_has_the_variance_of_kaiming_for_half_the_channels():
+    torch.manual_seed(0)
+    net = zoo.build("cifar_plain20", initialization="looks_linear", norm="none").double()
+    weight = net.stage3.block2.branch.conv1.weight
+    assert weight.var().item() == pytest.approx(2 / (9 * 32), rel=2 * tolerance(weight))
+    assert torch.equal(weight[:32, :32], -weight[32:, :32])
+    assert torch.equal(weight[:, :32], -weight[:, 32:])
+
+
+def test_all_initializations_leave_biases_at_zero():
+    for initialize in (initialization.kaiming_, initialization.xavier_, initialization.small_normal_):
         made = nn.Conv2d(3, 4, 3)
         initialize(made)
         assert made.bias.abs().sum() == 0

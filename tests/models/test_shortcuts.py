@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from resnets.models.layers import batch_norm, conv
-from resnets.models.shortcuts import PooledProjection, Projection, StridedPool, ZeroPad
+from resnets.models.shortcuts import Dropped, PooledProjection, Projection, StridedPool, ZeroPad
 
 NORM = batch_norm(1e-5, 0.1)
 
@@ -59,3 +59,17 @@ def test_the_mean_of_an_odd_border_counts_only_what_is_there():
 def test_strided_pool_takes_every_second_position():
     x = torch.randn(1, 3, 5, 6)
     assert torch.equal(StridedPool(2)(x), x[:, :, ::2, ::2])
+
+
+def test_a_dropped_shortcut_has_zeros_in_training_and_its_expected_value_in_evaluation():
+    torch.manual_seed(0)
+    shortcut, x = Dropped(ZeroPad(2, 6, stride=2), p=0.25), torch.rand(8, 2, 31, 31, dtype=torch.float64) + 1
+    wanted = ZeroPad(2, 6, stride=2)(x)
+    y = shortcut(x)
+    kept = y != 0
+    assert torch.allclose(y[kept], wanted[kept], rtol=1e-15)
+    assert not y[:, 2:].any()
+    assert kept[:, :2].double().mean().item() == pytest.approx(
+        0.75, abs=5 * (0.25 * 0.75 / wanted[:, :2].numel()) ** 0.5
+    )
+    assert torch.equal(shortcut.eval()(x), 0.75 * wanted)

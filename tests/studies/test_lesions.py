@@ -10,6 +10,7 @@ from tests import narrow_networks
 from torch import nn
 
 from resnets.models import shortcuts
+from resnets.models.block_variants import GatedBlock
 from resnets.models.blocks import HighwayBlock, PlainBlock
 from resnets.models.resnet import ResNet
 from resnets.studies import lesions
@@ -23,13 +24,16 @@ NAMES = (
     "cifar_highway20",
     "cifar_plain20",
 )
+NETWORKS = [(name, {}) for name in NAMES] + [
+    ("cifar_resnet20", {"block": block}) for block in ("scaled", "gated", "gated_shortcut", "act_before", "act_only")
+]
 
 
 def zeroed(net: ResNet, name: str) -> ResNet:
     """A copy in which the branch of a block gives zero by its weights, and the gate of a highway block is closed."""
     net = copy.deepcopy(net)
     block = net.get_submodule(name)
-    if isinstance(block, HighwayBlock):
+    if isinstance(block, HighwayBlock) or type(block) is GatedBlock:
         nn.init.constant_(block.gate.bias, -1e9)  # type: ignore[arg-type]
         nn.init.zeros_(block.gate.weight)
         return net
@@ -39,10 +43,10 @@ def zeroed(net: ResNet, name: str) -> ResNet:
     return net
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize(("name", "changes"), NETWORKS)
 @torch.no_grad()
-def test_a_deleted_block_is_one_whose_branch_gives_zero(name: str) -> None:
-    net, images = narrow_networks.network(name), narrow_networks.images((33, 35))
+def test_a_deleted_block_is_one_whose_branch_gives_zero(name: str, changes: dict[str, str]) -> None:
+    net, images = narrow_networks.network(name, **changes), narrow_networks.images((33, 35))
     blocks = lesions.deletable(net)
     variants = {"": lesions.without(net, ())} | {each: lesions.without(net, [each]) for each in blocks}
     found = dict(lesions.logits_of(net, images, variants))
@@ -52,9 +56,8 @@ def test_a_deleted_block_is_one_whose_branch_gives_zero(name: str) -> None:
         assert not logits.equal(net(images))
         if not isinstance(blocks[block_name][0], PlainBlock):
             torch.testing.assert_close(logits, zeroed(net, block_name)(images), rtol=0, atol=1e-12)
-    assert (
-        net.state_dict().keys() == narrow_networks.network(name).state_dict().keys()
-    )  # the network itself is as it was
+    # The network itself is as it was.
+    assert net.state_dict().keys() == narrow_networks.network(name, **changes).state_dict().keys()
 
 
 @torch.no_grad()

@@ -233,6 +233,7 @@ def test_features_with_another_key_are_not_used(change: str, images: Path, tmp_p
     [
         (("augment.mixup_alpha=0.2",), "mixed in each batch"),
         (("model.drop_path_rate=0.2",), "stochastic"),
+        (("model.drop_path_rate=0.2", "model.drop_path_by=batch"), "stochastic"),
         (("freeze.layers=1",), None),
         (("freeze.layers=none",), None),
     ],

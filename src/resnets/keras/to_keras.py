@@ -19,7 +19,8 @@ def from_spec(
     last stage (N, height / stride, width / stride, C).
 
     Raises:
-        UserError: Keras is not installed, or the network has stochastic depth, for which Keras has no layer.
+        UserError: Keras is not installed, or the network has stochastic depth or dropout of shortcuts, for which Keras has no
+            layer.
     """
     if not isinstance(spec, ResNetSpec):
         raise UserError(f"from_spec takes the result of resnets.get_spec(...); received {type(spec).__name__}.")

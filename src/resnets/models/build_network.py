@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 from resnets.errors import UserError
-from resnets.models import blocks, initialization, layers, shortcuts, stems
+from resnets.models import block_variants, blocks, initialization, layers, shortcuts, stems
 from resnets.models.blocks import Block, HighwayBlock, PlainBlock, PreActBlock, ResidualBlock, Stage
 from resnets.models.layers import Convolution, Norm
 from resnets.models.resnet import Head, ResNet
@@ -22,7 +22,7 @@ def build(spec: ResNetSpec) -> ResNet:
     """The network of a specification, freshly initialized; on the meta device it has shapes only."""
     conv = layers.same_conv if spec.same_padding else layers.conv
     make_norm = layers.batch_norm if spec.norm_scale else layers.shift_batch_norm
-    norm = make_norm(spec.norm_eps, spec.norm_momentum)
+    norm = make_norm(spec.norm_eps, spec.norm_momentum) if spec.norm == "batch" else layers.no_norm
     act = ACTIVATIONS[spec.act]
     stem = STEMS[spec.stem](
         spec.in_channels, spec.stem_channels, conv=conv, norm=norm, act=act,
@@ -41,6 +41,7 @@ def build(spec: ResNetSpec) -> ResNet:
     final = nn.Sequential()
     if spec.preactivation:
         final.add_module("norm", norm(channels))
+    if spec.preactivation or spec.block == "act_only":
         final.add_module("act", act())
     pool, head, fixed_size = _head(spec, channels, stem, stages)
     net = ResNet(stem, stages, pool, head, final if len(final) else None, fixed_size)
@@ -83,23 +84,53 @@ def _block(spec: ResNetSpec, position: _BlockPosition, conv: Convolution, norm: 
     if spec.drop_path_rate:
         # Huang et al. 2016, equation 4: the probability grows linearly from the first block to the last.
         rate = spec.drop_path_rate * (position.index + 1) / position.total
-        from torchvision.ops import StochasticDepth  # here, since it imports Triton, which crashes beside TensorFlow
-
-        branch = nn.Sequential(OrderedDict(branch=branch, drop=StochasticDepth(rate, "row")))
+        branch = _with_stochastic_depth(branch, rate, spec.drop_path_by)
     if spec.block == "highway":
         return HighwayBlock(branch, conv(channels, channels, 3, bias=True), spec.gate_bias, channels)
     shortcut = _shortcut(spec, position, conv, norm)
+    changes_input = isinstance(shortcut, _CHANGES_SHAPE)
+    if spec.shortcut_dropout:
+        shortcut = shortcuts.Dropped(shortcut, spec.shortcut_dropout)
     if spec.preactivation:
         first = position.index == 0 and not spec.stem_preact
-        shared = position.index == 0 or isinstance(shortcut, _CHANGES_SHAPE)
+        shared = position.index == 0 or changes_input
         return PreActBlock(
             position.in_channels, branch, shortcut, None if first else norm, activation, channels, position.stride,
             shared=shared,
         )  # fmt: skip
-    return ResidualBlock(branch, shortcut, activation, channels, position.stride)
+    return _join(spec, position, branch, shortcut, conv, norm)
 
 
 _CHANGES_SHAPE = (shortcuts.ZeroPad, shortcuts.Projection, shortcuts.PooledProjection)
+
+
+def _with_stochastic_depth(branch: nn.Module, rate: float, by: str) -> nn.Module:
+    if by == "batch":
+        return block_variants.BatchStochasticDepth(branch, rate)
+    from torchvision.ops import StochasticDepth  # here, since it imports Triton, which crashes beside TensorFlow
+
+    return nn.Sequential(OrderedDict(branch=branch, drop=StochasticDepth(rate, "row")))
+
+
+def _join(
+    spec: ResNetSpec, position: _BlockPosition, branch: nn.Module, shortcut: nn.Module, conv: Convolution, norm: Norm
+) -> Block:
+    """The block of a branch and a shortcut that are added, both or one of them changed before."""
+    channels, stride, act = spec.out_channels[position.stage], position.stride, ACTIVATIONS[spec.act]
+    if spec.block == "scaled":
+        scales = {"shortcut_scale": spec.shortcut_scale, "branch_scale": spec.branch_scale}
+        return block_variants.ScaledBlock(branch, shortcut, act, channels, stride, **scales)
+    if spec.block in ("gated", "gated_shortcut"):
+        gated = block_variants.GatedBlock if spec.block == "gated" else block_variants.GatedShortcutBlock
+        gate = conv(position.in_channels, channels, 1, stride, bias=True)
+        return gated(branch, shortcut, gate, spec.gate_bias, act, channels, stride)
+    if spec.block == "norm_after":
+        return block_variants.NormAfterBlock(branch, shortcut, norm, act, channels, stride)
+    if spec.block == "act_before":
+        return block_variants.ActBeforeBlock(branch, shortcut, act, channels, stride)
+    if spec.block == "act_only":
+        return block_variants.ActOnlyBlock(branch, shortcut, nn.ReLU, channels, stride)
+    return ResidualBlock(branch, shortcut, act, channels, stride)
 
 
 def _branch(spec: ResNetSpec, position: _BlockPosition, conv: Convolution, norm: Norm) -> nn.Module:
@@ -108,8 +139,9 @@ def _branch(spec: ResNetSpec, position: _BlockPosition, conv: Convolution, norm:
     if spec.branch == "single":
         return blocks.SingleConvBranch(position.in_channels, channels, position.stride, **common)
     common["attention"] = ATTENTIONS[spec.attention]
+    ends_in_conv = spec.preactivation or spec.block == "norm_after"
     if spec.branch == "basic":
-        if spec.preactivation:
+        if ends_in_conv:
             return blocks.PreActBasicBranch(
                 position.in_channels, channels, position.stride, dropout=spec.dropout, **common
             )
@@ -119,7 +151,7 @@ def _branch(spec: ResNetSpec, position: _BlockPosition, conv: Convolution, norm:
         "groups": spec.groups,
         "stride_1x1": spec.stride_at == "1x1",
     }
-    if spec.preactivation:
+    if ends_in_conv:
         outer_bias = spec.bias != "none"
         return blocks.PreActBottleneckBranch(
             position.in_channels, channels, position.stride, outer_bias=outer_bias, **common

@@ -4,6 +4,7 @@ import torch
 from torch import nn
 
 from resnets.models.attention import CBAM
+from resnets.models.block_variants import GatedBlock
 from resnets.models.blocks import BasicBranch, BottleneckBranch, HighwayBlock, PreActBasicBranch, PreActBottleneckBranch
 
 
@@ -45,9 +46,9 @@ def dirac_(net: nn.Module) -> None:
 
 
 def gates_and_cbam_(net: nn.Module) -> None:
-    """The biases of highway gates at their `gate_bias`, and the spatial attention of CBAM at one half."""
+    """The biases of gates at their `gate_bias`, and the spatial attention of CBAM at one half."""
     for module in net.modules():
-        if isinstance(module, HighwayBlock):
+        if isinstance(module, HighwayBlock | GatedBlock):
             assert module.gate.bias is not None
             nn.init.constant_(module.gate.bias, module.gate_bias)
         elif isinstance(module, CBAM):
@@ -74,3 +75,25 @@ def small_normal_(net: nn.Module) -> None:
             nn.init.normal_(module.weight, std=0.01)
             if module.bias is not None:
                 nn.init.zeros_(module.bias)
+
+
+@torch.no_grad()
+def looks_linear_(net: nn.Module) -> None:
+    """A network without shortcuts that starts as a linear function of its images (Balduzzi et al. 2017, section 4).
+
+    Each layer computes u and -u, in the halves of its channels, so that ReLU(u) - ReLU(-u) = u. Its weights are [W; -W] in the
+    first layer, [[W, -W], [-W, W]] in all others, and [W, -W] in the last; W is as of `kaiming_` with half of the channels.
+    Biases are 0. A batch norm keeps such pairs: its statistics of u and -u agree.
+    """
+    layers = [module for module in net.modules() if isinstance(module, nn.Conv2d | nn.Linear)]
+    first, *_, last = layers
+    for layer in layers:
+        weight = layer.weight
+        rows = weight.shape[0] if layer is last else weight.shape[0] // 2
+        columns = weight.shape[1] if layer is first else weight.shape[1] // 2
+        quarter = weight.new_empty(rows, columns, *weight.shape[2:])
+        nn.init.kaiming_normal_(quarter, mode="fan_out", nonlinearity="relu")
+        row = quarter if layer is first else torch.cat((quarter, -quarter), dim=1)
+        weight.copy_(row if layer is last else torch.cat((row, -row)))
+        if layer.bias is not None:
+            nn.init.zeros_(layer.bias)

@@ -51,6 +51,11 @@ def shift_batch_norm(eps: float, momentum: float) -> Norm:
     return partial(ShiftBatchNorm2d, eps=eps, momentum=momentum)
 
 
+def no_norm(channels: int) -> nn.Module:
+    """The identity in place of a normalization."""
+    return nn.Identity()
+
+
 def pad_same(x: Tensor, kernel_size: int, stride: int, value: float = 0.0) -> Tensor:
     """Pad (N, C, H, W) as TensorFlow's `padding="same"` does: a window at `stride` then gives ceil(H/stride) x ceil(W/stride).
 

@@ -7,6 +7,7 @@ from torch import Tensor, nn
 
 from resnets.errors import UserError
 from resnets.models.backbone import Backbone
+from resnets.models.block_variants import ActOnlyBlock
 from resnets.models.blocks import PreActBlock
 
 MAX_NEW_CHANNELS = 512  # as many as the last stage of ResNet-18 has
@@ -72,7 +73,7 @@ class Levels(nn.Module):
 
 def lacks_activation(backbone: Backbone, name: str) -> bool:
     """Whether the map of that name is a sum without norm and activation: an inner one of a pre-activation network."""
-    preactivation = any(isinstance(module, PreActBlock) for module in backbone.modules())
+    preactivation = any(isinstance(module, PreActBlock | ActOnlyBlock) for module in backbone.modules())
     return preactivation and name != next(reversed(backbone.feature_strides))
 
 

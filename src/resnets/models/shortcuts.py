@@ -66,3 +66,23 @@ class StridedPool(nn.MaxPool2d):
 
     def __init__(self, stride: int) -> None:
         super().__init__(kernel_size=1, stride=stride)
+
+
+class Dropped(nn.Module):
+    """A shortcut with dropout: figure 2f of He et al. 2016, Identity Mappings in Deep Residual Networks.
+
+    Each value is zero with probability `p` in training, and multiplied by 1 - p in evaluation. Nothing is divided by 1 - p in
+    training, as `nn.Dropout` does it: the paper says that its dropout scales the shortcut by 1 - p in expectation.
+    """
+
+    def __init__(self, shortcut: nn.Module, p: float) -> None:
+        super().__init__()
+        self.shortcut = shortcut
+        self.p = p
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.shortcut(x)
+        return (1 - self.p) * (F.dropout(x, self.p) if self.training else x)
+
+    def extra_repr(self) -> str:
+        return f"p={self.p:g}"

@@ -63,10 +63,20 @@ class Model(Section):
     name: str | None = None  # None: the network of the weights
     weights: str = "none"  # "none" or a checkpoint file
     stem: str | None = None
+    stem_channels: int | None = number(None, low=1)
+    num_blocks: tuple[int, ...] | None = number(None, low=1)  # of each stage
+    out_channels: tuple[int, ...] | None = number(None, low=1)  # of each stage
+    preactivation: bool | None = None
+    block: str | None = None
+    shortcut_scale: float | None = None
+    branch_scale: float | None = None
+    gate_bias: float | None = None
     shortcut: str | None = None
+    shortcut_dropout: float | None = number(None, low=0, high=1)
     pool: str | None = None
     head_hidden_dim: int | None = number(None, low=1)  # width of a dense layer with ReLU before the last one
     drop_path_rate: float | None = number(None, low=0, high=1)
+    drop_path_by: str | None = None
     zero_init_residual: bool | None = None
 
 

@@ -8,7 +8,8 @@ from typing import TypeVar
 
 from torch import Tensor, nn
 
-from resnets.models.blocks import Block, HighwayBlock, PlainBlock, PreActBlock, ResidualBlock
+from resnets.models.block_variants import GatedBlock
+from resnets.models.blocks import Block, HighwayBlock, PlainBlock, ResidualBlock
 from resnets.models.resnet import ResNet
 
 Key = TypeVar("Key")
@@ -31,12 +32,14 @@ def with_parts(block: Block, **parts: nn.Module) -> Block:
 def without_branch(block: Block) -> nn.Module:
     """The block with its branch at zero; all else stays, such as the ReLU after the addition.
 
-    A highway block passes its input through, as its gate does when it is closed; so does a plain block.
+    A highway block passes its input through, as its gate does when it is closed; so does a plain block. A block with exclusive
+    gating passes its shortcut, activated, as then its gate does.
     """
-    if isinstance(block, ResidualBlock | PreActBlock):
-        return with_parts(block, branch=ZeroBranch())
-    assert isinstance(block, HighwayBlock | PlainBlock), type(block)
-    return nn.Identity()
+    if isinstance(block, HighwayBlock | PlainBlock):
+        return nn.Identity()
+    if type(block) is GatedBlock:
+        return nn.Sequential(block.shortcut, block.act)
+    return with_parts(block, branch=ZeroBranch())
 
 
 def with_shortcut(block: PlainBlock, shortcut: nn.Module) -> ResidualBlock:

@@ -26,7 +26,9 @@ from resnets.data.loading.eval_loader import EvalBatch, EvalLoader
 from resnets.inference.model_runner import ModelRunner
 from resnets.inference.static_graph import static_part
 from resnets.message_format import pluralize
+from resnets.models.block_variants import BatchStochasticDepth
 from resnets.models.resnet import ResNet, find_backbone
+from resnets.models.shortcuts import Dropped
 from resnets.progress import log, progress_bar
 from resnets.recipes.recipe import Recipe
 from resnets.training.optimization import freeze
@@ -204,7 +206,8 @@ def _reason_not_cached(context: TrainContext) -> str:
     if context.recipe.augment.mixup_alpha or context.recipe.augment.cutmix_alpha:
         return "images are mixed in each batch"
     is_random = any(
-        isinstance(module, StochasticDepth) or (isinstance(module, nn.Dropout) and module.p)
+        isinstance(module, StochasticDepth | BatchStochasticDepth | Dropped)
+        or (isinstance(module, nn.Dropout) and module.p)
         for module in context.net.modules()
     )
     return "the backbone or head is stochastic (dropout, stochastic depth)" if is_random else ""

@@ -271,6 +271,8 @@ def variant(spec: ResNetSpec) -> str:
         words.append(f"option A, zeros {'on both sides' if spec.zero_pad_both_sides else 'after the channels'}")
     else:
         words.append("no shortcuts" if spec.block == "plain" else f"option {spec.shortcut}")
+    if spec.block not in ("residual", "plain"):
+        words.append(f"blocks '{spec.block}'")
     return ", ".join(words)
 
 

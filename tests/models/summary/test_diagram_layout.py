@@ -50,6 +50,10 @@ def test_a_bottleneck_with_its_projection() -> None:
         ("resnet50d", {}, ("identity", "D")),
         ("keras_resnet50v2", {}, ("identity", "pool", "B")),
         ("cifar_highway20", {}, ("highway",)),
+        ("cifar_resnet20", {"block": "gated"}, ("gated",)),
+        ("cifar_resnet20", {"block": "gated_shortcut"}, ("gated_shortcut",)),
+        ("cifar_resnet20", {"block": "scaled", "shortcut_scale": 0.5}, ("scaled",)),
+        ("cifar_resnet20", {"shortcut_dropout": 0.5}, ("dropped", "A")),
         ("plain34", {}, ()),
         ("tiny", {}, ("B",)),
     ],
@@ -91,6 +95,27 @@ def test_a_highway_has_a_gate_but_none_where_the_shape_changes() -> None:
     assert first.shortcut is None
     assert other.shortcut is not None
     assert other.shortcut.gate == Box("T: 3×3 conv, 32", "sigmoid", large=True)
+
+
+@pytest.mark.parametrize(
+    ("changes", "before", "branch_end", "shortcut", "after"),
+    [
+        ({"block": "scaled", "shortcut_scale": 0.5, "branch_scale": 0.25}, [], ["BN", "× 0.25"], ["× 0.5"], ["ReLU"]),
+        ({"block": "norm_after"}, [], ["BN · ReLU", "3×3 conv, 16"], [], ["BN · ReLU"]),
+        ({"block": "act_before"}, [], ["3×3 conv, 16", "BN · ReLU"], [], []),
+        ({"block": "act_only"}, ["ReLU"], ["3×3 conv, 16", "BN"], [], []),
+        ({"norm": "none"}, [], ["ReLU", "3×3 conv, 16"], [], ["ReLU"]),
+    ],
+)
+def test_the_layers_of_a_block_are_where_they_are_called(
+    changes: dict[str, Any], before: list[str], branch_end: list[str], shortcut: list[str], after: list[str]
+) -> None:
+    block = layout_of("cifar_resnet20", **changes).stages[0].runs[0][0]
+    assert block.shortcut is not None
+    assert texts(block.before) == before
+    assert texts(block.branch)[-2:] == branch_end
+    assert texts(block.shortcut.boxes) == shortcut
+    assert texts(block.after) == after
 
 
 def test_stochastic_depth_wraps_a_branch_without_hiding_it() -> None:

@@ -53,7 +53,11 @@ OPTIONS = {
     "C": "projection in every block (option C)",
     "D": "pooled projection (option D)",
     "pool": "identity at a stride, by 1×1 pooling",
+    "dropped": "identity shortcut with dropout",
     "highway": "gate: T · branch + (1 − T) · input",
+    "gated": "gate: T · branch + (1 − T) · shortcut",
+    "gated_shortcut": "gate: branch + (1 − T) · shortcut",
+    "scaled": "constant factors of branch and shortcut",
 }
 
 
@@ -252,7 +256,7 @@ class _Page:
 
     def shortcut(self, x: float, fork: float, join: float, shortcut: Shortcut, tint: Tint) -> float:
         """The shortcut from (x, fork) to (x, join), with the circle there; returns the lower edge of the circle."""
-        boxes = (shortcut.gate,) if shortcut.gate else shortcut.boxes
+        boxes = (shortcut.gate, *shortcut.boxes) if shortcut.gate else shortcut.boxes
         arc = x + (BOXED_ARC if boxes else ARC)
         points = [(x, fork), (arc, fork), (arc, join), (x + JOIN, join)]
         self.line(points, dashed=bool(shortcut.boxes), arrow=True)
@@ -273,7 +277,7 @@ class _Page:
     def legend(self, x: float, y: float, layout: DiagramLayout) -> None:
         """One line that explains the signs of this diagram."""
         for option in layout.options:
-            if option == "highway":
+            if option in ("highway", "gated", "gated_shortcut"):
                 self.circle(x + 0.27, y, "T")
             else:
                 self.line([(x, y), (x + 0.35, y)], dashed=option != "identity", arrow=True)

@@ -7,6 +7,8 @@ from itertools import groupby
 
 from torch import nn
 
+from resnets.models.block_variants import GatedBlock, GatedShortcutBlock, ScaledBlock
+from resnets.models.blocks import HighwayBlock
 from resnets.models.shortcuts import ZeroPad
 from resnets.models.summary import graph
 from resnets.models.summary.graph import Layer
@@ -27,10 +29,10 @@ class Shortcut:
     """The shortcut of a block."""
 
     # "A" (zero padding) or "B" (projection) of He et al. 2015; "D" (pooling and projection); "pool" (pooling, as in Keras'
-    # V2); "highway"; or "identity".
+    # V2); "dropped"; "identity"; or, by the block: "highway", "gated", "gated_shortcut" or "scaled".
     option: str
     boxes: tuple[Box, ...]  # its layers; empty for the identity
-    gate: Box | None  # the layer that computes a highway's gate T; None if branch and shortcut are added
+    gate: Box | None  # the layer that computes the gate T of a block; None if branch and shortcut are added
     shared: bool  # whether it starts after the layers before the branch
 
 
@@ -108,12 +110,29 @@ def _block(net: nn.Module, layers: Sequence[Layer]) -> Block:
         after = layers[layers.index(branch[-1]) + 1 :]
         return Block(_boxes(net, before), _boxes(net, branch), None, _boxes(net, after))
     after = layers[layers.index(join) + 1 :]
+    # The activation before the addition in an `ActBeforeBlock`.
+    branch += [layer for layer in layers if layer.name == f"{path}.act" and layer.inputs == (branch[-1],)]
     gate = next((_box(layer) for layer in layers if layer.name == f"{path}.gate"), None)
     gate = gate and replace(gate, text=f"T: {gate.text}", note="sigmoid")
     shortcut_input = shortcut_layers[0].inputs[0] if shortcut_layers else join.inputs[-1]
-    option = "highway" if gate else _option(shortcut_layers)
-    shortcut = Shortcut(option, _boxes(net, shortcut_layers), gate, shared=shortcut_input in before)
-    return Block(_boxes(net, before), _boxes(net, branch), shortcut, _boxes(net, after))
+    block = net.get_submodule(path)
+    known = (option for kind, option in _OPTIONS.items() if type(block) is kind)
+    option = next(known, None) or _option(shortcut_layers)
+    branch_boxes, shortcut_boxes = _boxes(net, branch), _boxes(net, shortcut_layers)
+    if isinstance(block, ScaledBlock):
+        branch_boxes += (Box(f"× {block.branch_scale:g}"),)
+        shortcut_boxes += (Box(f"× {block.shortcut_scale:g}"),)
+    shortcut = Shortcut(option, shortcut_boxes, gate, shared=shortcut_input in before)
+    return Block(_boxes(net, before), branch_boxes, shortcut, _boxes(net, after))
+
+
+# Blocks that change what is added.
+_OPTIONS: dict[type[nn.Module], str] = {
+    HighwayBlock: "highway",
+    GatedBlock: "gated",
+    GatedShortcutBlock: "gated_shortcut",
+    ScaledBlock: "scaled",
+}
 
 
 def _option(shortcut_layers: Sequence[Layer]) -> str:
@@ -122,7 +141,9 @@ def _option(shortcut_layers: Sequence[Layer]) -> str:
         return "D" if "AveragePooling2D" in types else "B"
     if "ZeroPad" in types:
         return "A"
-    return "pool" if types else "identity"
+    if "MaxPooling2D" in types:
+        return "pool"
+    return "dropped" if types else "identity"
 
 
 def _under(layers: Iterable[Layer], path: str) -> list[Layer]:

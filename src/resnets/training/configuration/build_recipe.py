@@ -22,7 +22,7 @@ from resnets.weights import download_published
 from resnets.weights.hub import library_names
 
 # Of `model`: published weights fit with any; the head is a new one.
-SAME_TENSORS = ("drop_path_rate", "head_hidden_dim", "pool")
+SAME_TENSORS = ("drop_path_rate", "drop_path_by", "head_hidden_dim", "pool")
 
 # Arguments of `train` -> keys of a recipe.
 ARGUMENT_KEYS = {

@@ -68,13 +68,15 @@ def build(spec: ResNetSpec, *, top: bool = True, input_shape: tuple[int | None, 
         A `keras.Model` from float images (N, height, width, channels).
 
     Raises:
-        UserError: Keras is not installed, or keeps images as channels first; stochastic depth, which has no Keras layer.
+        UserError: Keras is not installed, or keeps images as channels first; stochastic depth or dropout of shortcuts, which have
+            no Keras layer.
     """
     keras = import_keras()
     if keras.config.image_data_format() != "channels_last":
         raise UserError("These models take images with the channels last: keras.config.set_image_data_format(...).")
-    if spec.drop_path_rate:
-        raise UserError("Stochastic depth has no layer in Keras; take the specification with drop_path_rate=0.")
+    for key, words in (("drop_path_rate", "Stochastic depth"), ("shortcut_dropout", "Dropout of shortcuts")):
+        if getattr(spec, key):
+            raise UserError(f"{words} has no layer in Keras; take the specification with {key}=0.")
     with torch.device("meta"):
         net = build_torch(spec).eval()
     if input_shape is None:
@@ -208,8 +210,10 @@ class _Interpreter:
         name = node.target if isinstance(node.target, str) else node.target.__name__
         if node.target in (operator.add, operator.iadd):
             return layers.Add()(arguments)
-        if node.target is operator.mul:
+        if node.target is operator.mul and all(isinstance(each, fx.Node) for each in node.args):
             return layers.Multiply()(arguments)
+        if node.target is operator.mul:  # by a constant
+            return arguments[0] * arguments[1]
         if node.target is operator.sub:
             return arguments[0] - arguments[1]
         if name == "flatten":
