@@ -10,9 +10,9 @@ from tests import narrow_networks
 from torch import nn
 
 from resnets.models import shortcuts
-from resnets.models.block_variants import GatedBlock
 from resnets.models.blocks import HighwayBlock, PlainBlock
 from resnets.models.resnet import ResNet
+from resnets.models.variants.block_variants import GatedBlock
 from resnets.studies import lesions
 
 NAMES = (

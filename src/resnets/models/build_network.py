@@ -11,11 +11,12 @@ import torch
 from torch import nn
 
 from resnets.errors import UserError
-from resnets.models import block_variants, blocks, initialization, layers, shortcuts, stems
+from resnets.models import blocks, initialization, layers, shortcuts, stems
 from resnets.models.blocks import Block, HighwayBlock, PlainBlock, PreActBlock, ResidualBlock, Stage
 from resnets.models.layers import Convolution, Norm
 from resnets.models.resnet import Head, ResNet
 from resnets.models.spec import ACTIVATIONS, ATTENTIONS, INITIALIZATIONS, STEMS, ResNetSpec
+from resnets.models.variants import block_variants
 
 
 def build(spec: ResNetSpec) -> ResNet:

@@ -4,8 +4,8 @@ import torch
 from torch import nn
 
 from resnets.models.attention import CBAM
-from resnets.models.block_variants import GatedBlock
 from resnets.models.blocks import BasicBranch, BottleneckBranch, HighwayBlock, PreActBasicBranch, PreActBottleneckBranch
+from resnets.models.variants.block_variants import GatedBlock
 
 
 def kaiming_(net: nn.Module) -> None:

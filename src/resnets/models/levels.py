@@ -7,8 +7,8 @@ from torch import Tensor, nn
 
 from resnets.errors import UserError
 from resnets.models.backbone import Backbone
-from resnets.models.block_variants import ActOnlyBlock
 from resnets.models.blocks import PreActBlock
+from resnets.models.variants.block_variants import ActOnlyBlock
 
 MAX_NEW_CHANNELS = 512  # as many as the last stage of ResNet-18 has
 

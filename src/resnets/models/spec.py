@@ -198,8 +198,8 @@ class ResNetSpec:
             (self.shortcut_dropout > 0 and self.block in ("plain", "highway"),
              f"shortcut_dropout={self.shortcut_dropout} needs a block with a shortcut that is not gated, not '{self.block}'"),
             (self.initialization == "looks_linear" and not self._can_look_linear(),
-             "initialization='looks_linear' needs block='plain', stem='cifar', ReLU, average pooling, even numbers of channels, and "
-             "neither attention, groups nor a hidden layer of the head"),
+             "initialization='looks_linear' needs block='plain', stem='cifar', ReLU, average pooling, even numbers of "
+             "channels, and neither attention, groups nor a hidden layer of the head"),
             (self.norm == "none" and not self.norm_scale, "norm_scale=False needs norm='batch'"),
             (self.block == "act_only" and self.act != "relu", f"block='act_only' needs act='relu', not '{self.act}'"),
             ((self.pool == "window") != (self.pool_window > 0), f"pool='window' and pool_window need each other; received "

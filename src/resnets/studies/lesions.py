@@ -8,9 +8,9 @@ from typing import TypeVar
 
 from torch import Tensor, nn
 
-from resnets.models.block_variants import GatedBlock
 from resnets.models.blocks import Block, HighwayBlock, PlainBlock, ResidualBlock
 from resnets.models.resnet import ResNet
+from resnets.models.variants.block_variants import GatedBlock
 
 Key = TypeVar("Key")
 

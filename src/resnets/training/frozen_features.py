@@ -26,9 +26,9 @@ from resnets.data.loading.eval_loader import EvalBatch, EvalLoader
 from resnets.inference.model_runner import ModelRunner
 from resnets.inference.static_graph import static_part
 from resnets.message_format import pluralize
-from resnets.models.block_variants import BatchStochasticDepth
 from resnets.models.resnet import ResNet, find_backbone
 from resnets.models.shortcuts import Dropped
+from resnets.models.variants.block_variants import BatchStochasticDepth
 from resnets.progress import log, progress_bar
 from resnets.recipes.recipe import Recipe
 from resnets.training.optimization import freeze

@@ -7,11 +7,11 @@ from itertools import groupby
 
 from torch import nn
 
-from resnets.models.block_variants import GatedBlock, GatedShortcutBlock, ScaledBlock
 from resnets.models.blocks import HighwayBlock
 from resnets.models.shortcuts import ZeroPad
 from resnets.models.summary import graph
 from resnets.models.summary.graph import Layer
+from resnets.models.variants.block_variants import GatedBlock, GatedShortcutBlock, ScaledBlock
 
 
 @dataclass(frozen=True)

@@ -12,9 +12,9 @@ from tests import narrow_networks
 from torch import Tensor, nn
 
 from resnets.models import zoo
-from resnets.models.block_variants import BatchStochasticDepth
 from resnets.models.blocks import ResidualBlock
 from resnets.models.resnet import ResNet
+from resnets.models.variants.block_variants import BatchStochasticDepth
 
 Net = dict[str, Tensor]
 SIZE = (33, 35)
