@@ -256,9 +256,8 @@ class Task(ABC):
         """
         from resnets.data.loading import augmentation  # here, since it imports all of torchvision
 
-        values = {
-            key: value for key, value in vars(recipe.augment).items() if key not in ("mixup_alpha", "cutmix_alpha")
-        }
+        of_batches = ("mixup_alpha", "cutmix_alpha", "alternate_flip")
+        values = {key: value for key, value in vars(recipe.augment).items() if key not in of_batches}
         return augmentation.train_transform(preprocess.size[0], fill=preprocess.mean_color, **values)
 
     @property
