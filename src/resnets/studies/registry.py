@@ -14,13 +14,14 @@ from resnets.studies.claims import (
     shattering,
     shattering_images,
     skipping,
+    stochastic,
     training_gradients,
 )
 from resnets.studies.study import Study
 
 _MODULES = (
     degradation, gradients, training_gradients, shattering, shattering_images, lesion, paths, skipping, responses, depth,
-    ensemble, landscape,
+    stochastic, ensemble, landscape,
 )  # fmt: skip
 STUDIES: dict[str, Study] = {module.STUDY.name: module.STUDY for module in _MODULES}
 
