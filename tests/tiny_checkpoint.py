@@ -44,7 +44,7 @@ def write(
     """Write the checkpoint of a network with random weights and norms that fit `colored_images`."""
     task = task or Classification(NAMES, fitted={"temperature": 1.75})
     preprocess = preprocess or Preprocess(size=SIZE, resize_to=67)
-    spec = replace(spec or zoo.get_spec(name), num_classes=len(NAMES), in_channels=preprocess.channels)
+    spec = replace(spec or zoo.get_spec(name), num_classes=len(task.class_names), in_channels=preprocess.channels)
     torch.manual_seed(0)
     net = task.build(spec).eval()
     images = torch.stack([preprocess(image) for image in colored_images(8)])

@@ -2,7 +2,8 @@
 
 Each case is a dict: `words`, `folder` (the working one), `env` (null removes a variable), `stdout` and
 `stderr` ("", "closed", "none", "full" or an encoding), `bytes` (the most that a file may hold), `shm` (bytes of /dev/shm),
-`passwd` (false for none), `kill` (the first process that it starts). The answer is a dict with the exit code and what was
+`passwd` (false for none), `kill` (the first process that it starts), `asks` (an address of a server that the verb
+starts, which is asked until it answers, and then ended by SIGTERM). The answer is a dict with the exit code and what was
 printed.
 """
 
@@ -19,6 +20,7 @@ import sys
 import threading
 import time
 import traceback
+import urllib.request
 from multiprocessing.connection import Connection
 from typing import Any
 
@@ -41,6 +43,7 @@ def serve(cases: Connection) -> None:
     import resnets.api.weights
     import resnets.cli.main
     import resnets.data.check.check
+    import resnets.serve.run
     import resnets.tasks.classification.task
     import resnets.tasks.evaluate
     import resnets.tasks.evaluation_table
@@ -107,6 +110,8 @@ def run(case: dict[str, Any], ends: list[int]) -> int:
     )
     if case["kill"]:
         threading.Thread(target=kill_first, daemon=True).start()
+    if case["asks"]:
+        threading.Thread(target=ask_and_end, args=(case["asks"],), daemon=True).start()
     if case["bytes"]:
         resource.setrlimit(resource.RLIMIT_FSIZE, (case["bytes"], case["bytes"]))
     try:
@@ -135,6 +140,17 @@ def kill_first() -> None:
     while not (children := multiprocessing.active_children()):
         time.sleep(0.001)
     os.kill(int(children[0].pid or 0), signal.SIGKILL)
+
+
+def ask_and_end(address: str) -> None:
+    answered = False
+    while not answered:
+        try:
+            with urllib.request.urlopen(address, timeout=SECONDS) as answer:
+                answered = answer.status == 200
+        except OSError:
+            time.sleep(0.01)
+    os.kill(os.getpid(), signal.SIGTERM)
 
 
 def mounted(source: bytes, place: str, options: str = "") -> bool:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import multiprocessing
 import shutil
+import socket
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -116,6 +117,7 @@ class Verbs:
             "shm": 0,
             "passwd": True,
             "kill": False,
+            "asks": "",
         }
         case |= fault | {"words": [word.format(**made) for word in words.split()], "folder": str(folder)}
         self.cases.send(case)
@@ -228,6 +230,36 @@ def test_stderr(fault: str, verbs: Verbs, made: dict[str, str], tmp_path: Path) 
         assert bool(out) == (code == 0 or "gone" in words)
         assert bool(err) == (fault == "ascii")
         assert err.isascii()
+    assert tree(tmp_path) == {}
+
+
+@pytest.mark.parametrize(
+    ("stdout", "stderr"),
+    [
+        ("utf-8", ""),
+        ("closed", ""),
+        ("none", ""),
+        ("full", ""),
+        ("utf-8", "closed"),
+        ("utf-8", "none"),
+        ("utf-8", "full"),
+    ],
+)
+def test_a_server(stdout: str, stderr: str, verbs: Verbs, made: dict[str, str], tmp_path: Path) -> None:
+    """It answers wherever its address and its log go, but ends where the address cannot be written."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        address = f"http://127.0.0.1:{free.getsockname()[1]}"
+    words = f"serve {{net}} --port {address.rpartition(':')[2]} --device cpu --backend torch"
+    asks = "" if stdout == "full" else f"{address}/v1/model"
+    code, out, err = verbs(words, made, tmp_path, stdout=stdout, stderr=stderr, asks=asks)
+    if stdout == "full":
+        assert code == 1
+        assert one_line(err).startswith("error: No space left on device")
+        return
+    assert (code, "error" in err) == (0, False), err
+    assert out == (f"{address}\n" if stdout == "utf-8" else "")
+    assert ('"GET /v1/model HTTP/1.1" 200' in err) == (stderr == "")
     assert tree(tmp_path) == {}
 
 

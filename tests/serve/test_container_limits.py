@@ -62,6 +62,7 @@ def test_the_kinds_of_pnm_are_accepted(mode: str) -> None:
         (GIF[:6] + bytes(7) + b"!\xfe" + b"\1a" * 10_001, "more than 10,000 blocks"),
         (GIF[:6] + bytes(7) + b"\0" * 10_001, "more than 10,000 blocks"),
         (b"P6 8" + b" " * 2**16 + b"8 255 ", "a header of more than 65,536 bytes"),
+        (b"P3 512 512 3 " + b"1 " * 2**20, "its pixels as text, and more than 1,048,576 bytes"),
         (b"P4 8\n#" + b"8 " * 2**16 + b"\n8 ", "a header of more than 65,536 bytes"),
     ],
 )  # fmt: skip

@@ -2,16 +2,26 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import socket
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Coroutine, Iterator
+from typing import Any
 
 import httpx
 import pytest
+import uvicorn
+from starlette.applications import Starlette
+from starlette.middleware import Middleware
+from starlette.requests import Request
+from starlette.responses import PlainTextResponse
+from starlette.routing import Route
 from tests.serve.running import END_SECONDS, images, reference, running, serve
 
 from resnets.serve import http_protocol
+from resnets.serve.http_protocol import RATE_BYTES, RATE_SECONDS, DeadlineProtocol
+from resnets.serve.limits import BodyLimits
 from resnets.serve.run import ModelServer
 from resnets.serve.settings import ServerSettings
 
@@ -214,12 +224,196 @@ def test_a_second_request_may_begin_before_the_first_is_answered(server: tuple[s
     assert answers.count(b"HTTP/1.1 200") == 3
 
 
-def test_of_too_many_connections_the_silent_ones_are_closed(
-    server: tuple[str, ModelServer], monkeypatch: pytest.MonkeyPatch
+class ManualLoop(asyncio.SelectorEventLoop):
+    """A loop whose clock the test moves."""
+
+    now = 0.0
+
+    def time(self) -> float:
+        return self.now
+
+
+class Peer:
+    """The client's end of a connection to an application that reads bodies; its socket never waits."""
+
+    def __init__(self) -> None:
+        self.loop: ManualLoop = asyncio.get_running_loop()  # type: ignore[assignment]
+        self.socket, self._theirs = socket.socketpair()
+        self.socket.setblocking(False)
+
+    async def connect(self) -> Peer:
+        async def read(request: Request) -> PlainTextResponse:
+            return PlainTextResponse(f"{len(await request.body())} bytes")
+
+        limits = [Middleware(BodyLimits, MAX_BYTES)]  # type: ignore[arg-type]
+        app = Starlette(routes=[Route("/", read, methods=["POST"])], middleware=limits)
+        config = uvicorn.Config(app, log_config=None, access_log=False)
+        state = uvicorn.server.ServerState()
+        await self.loop.connect_accepted_socket(
+            lambda: DeadlineProtocol(ServerSettings(), config=config, server_state=state, app_state={}), self._theirs
+        )
+        return self
+
+    async def send(self, content: bytes) -> None:
+        """Send all of it, which the server takes meanwhile."""
+        while content:
+            try:
+                content = content[self.socket.send(content) :]
+            except BlockingIOError:
+                await settle()
+        await settle()
+
+    async def wait(self, seconds: float) -> None:
+        self.loop.now += seconds
+        await settle()
+
+    @property
+    def is_open(self) -> bool:
+        try:
+            return self.socket.recv(1, socket.MSG_PEEK) != b""
+        except BlockingIOError:
+            return True
+        except ConnectionResetError:
+            return False
+
+    async def received(self) -> bytes:
+        """All that the server sends until it closes; a reset is an error."""
+        parts = []
+        while True:
+            try:
+                part = self.socket.recv(65536)
+            except BlockingIOError:
+                await settle()
+                continue
+            if not part:
+                return b"".join(parts)
+            parts.append(part)
+
+
+async def settle() -> None:
+    """Let the loop do all that can be done at this time."""
+    for _ in range(20):
+        await asyncio.sleep(0)
+
+
+def on_manual_clock(test: Callable[[Peer], Coroutine[Any, Any, None]]) -> None:
+    async def run() -> None:
+        peer = await Peer().connect()
+        try:
+            await test(peer)
+        finally:
+            peer.socket.close()
+            await settle()
+
+    with asyncio.Runner(loop_factory=ManualLoop) as runner:
+        runner.run(run())
+
+
+def head(length: int, *more: bytes, to: bytes = b"/") -> bytes:
+    return b"POST " + to + b" HTTP/1.1\r\n" + HOST + b"".join(more) + f"Content-Length: {length}\r\n\r\n".encode()
+
+
+async def send_at_least_rate(peer: Peer) -> None:
+    """Until the server closes the connection."""
+    while True:
+        await peer.send(bytes(RATE_BYTES))
+        await peer.wait(RATE_SECONDS)
+
+
+def test_a_body_that_trickles_is_closed_before_the_deadline_of_bodies() -> None:
+    async def trickle(peer: Peer) -> None:
+        await peer.send(head(MAX_BYTES) + bytes(2 * RATE_BYTES))
+        while peer.is_open:
+            await peer.send(b"x")
+            await peer.wait(1)
+        assert peer.loop.now == RATE_SECONDS
+
+    on_manual_clock(trickle)
+
+
+def test_a_body_at_the_least_rate_is_read_until_the_deadline() -> None:
+    async def send_slowly(peer: Peer) -> None:
+        total = 5 * RATE_BYTES
+        await peer.send(head(total))
+        for _ in range(4):
+            await peer.send(bytes(RATE_BYTES))
+            await peer.wait(RATE_SECONDS)
+        await peer.send(bytes(RATE_BYTES))
+        await peer.wait(60)  # it has come to its end: this is no time of the client's
+        answer = await peer.received()
+        assert (status(answer), answer.partition(b"\r\n\r\n")[2]) == (200, f"{total} bytes".encode())
+
+    async def go_on(peer: Peer) -> None:
+        await peer.send(head(MAX_BYTES))
+        while peer.is_open:
+            await peer.send(bytes(RATE_BYTES))
+            await peer.wait(RATE_SECONDS)
+        assert peer.loop.now == ServerSettings.body_seconds
+
+    on_manual_clock(send_slowly)
+    on_manual_clock(go_on)
+
+
+@pytest.mark.parametrize("more", [b"", b"Connection: close\r\n", b"Expect: 100-continue\r\n"])
+def test_a_client_that_reads_only_after_it_has_sent_all_is_told_that_it_was_too_much(more: bytes) -> None:
+    """As browsers do. Its system would throw the answer away if the connection was closed while it sends."""
+
+    async def send_all(peer: Peer) -> None:
+        await peer.send(head(MAX_BYTES + 1, more) + bytes(10))
+        for _ in range(3):
+            await peer.wait(0.9 * RATE_SECONDS)
+            await peer.send(bytes(MAX_BYTES // 3))
+        assert status(await peer.received()) == 413
+
+    on_manual_clock(send_all)
+
+
+def test_a_client_that_goes_on_after_what_is_no_request_is_told_so() -> None:
+    async def send_all(peer: Peer) -> None:
+        await peer.send(b"hello\r\n\r\n")
+        await peer.send(bytes(100_000))
+        assert status(await peer.received()) == 400
+
+    on_manual_clock(send_all)
+
+
+def test_what_a_refused_client_sends_on_has_an_end() -> None:
+    """Of bytes, of time, and of waiting."""
+
+    async def send_on(peer: Peer) -> None:
+        with pytest.raises((BrokenPipeError, ConnectionResetError)):
+            await peer.send(head(10**9) + bytes(4 * http_protocol.LEFT_BYTES))
+
+    async def send_slowly(peer: Peer) -> None:
+        await peer.send(head(10**9))
+        with pytest.raises((BrokenPipeError, ConnectionResetError)):
+            await send_at_least_rate(peer)
+        assert peer.loop.now == ServerSettings.body_seconds
+
+    async def send_nothing(peer: Peer) -> None:
+        await peer.send(head(10**9))
+        await peer.wait(RATE_SECONDS)
+        with pytest.raises(BrokenPipeError):
+            peer.socket.send(b"x")
+
+    for test in (send_on, send_slowly, send_nothing):
+        on_manual_clock(test)
+
+
+@pytest.mark.parametrize(
+    "sent", [b"", head(10, to=b"/v1/predict"), b"GET /v2/health/live HTTP/1.1\r\n" + HOST + b"\r\n"]
+)
+def test_of_too_many_connections_the_oldest_that_awaits_its_client_is_closed(
+    server: tuple[str, ModelServer], monkeypatch: pytest.MonkeyPatch, sent: bytes
 ) -> None:
+    """Whether the client is silent, sends slowly, or keeps its connection after an answer."""
     monkeypatch.setattr(http_protocol, "MAX_CONNECTIONS", 4)
-    silent = [connect(server) for _ in range(8)]
+    others = [connect(server) for _ in range(4)]
+    for client in others:
+        client.sendall(sent)
+        if sent.startswith(b"GET"):
+            client.recv(65536)
     assert httpx.post(f"{server[0]}/v1/predict", content=images()[0], timeout=END_SECONDS).status_code == 200
-    assert received(silent[0]) == b""
-    for client in silent:
+    assert received(others[0]) == b""
+    for client in others:
         client.close()

@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+import asyncio
 import inspect
-from collections.abc import Callable
 from typing import Any
 from urllib.parse import quote
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from starlette.applications import Starlette
+from starlette.requests import Request
 from starlette.responses import PlainTextResponse
+from starlette.routing import Route
 from starlette.testclient import TestClient
-from starlette.types import Receive, Scope, Send
+from starlette.types import Message, Receive, Scope, Send
 from tests.serve.running import images, reference, serve
 
 from resnets.serve import application, limits
+from resnets.serve.limits import BodyLimits
 from resnets.serve.settings import ServerSettings
 
 LOCAL = "http://127.0.0.1:8000"
@@ -247,14 +251,89 @@ def test_no_header_makes_the_server_fail(plain: TestClient, headers: dict[str, s
     assert not any(value.strip() in str(answer.headers) for value in marks)
 
 
-def test_the_codes_of_answers_are_counted() -> None:
-    given = client()
-    count: Callable[..., float | None] = given.app.state.service.engine.metrics.registry.get_sample_value
-    given.get("/v1/model")
-    given.get("/gone")
-    given.get("/gone")
-    assert count("resnets_requests_total", {"code": "200"}) == 1
-    assert count("resnets_requests_total", {"code": "404"}) == 2
+def test_answers_are_counted_and_timed_by_route_and_model() -> None:
+    app = application.build([serve(reference(), "one"), serve(reference(), "two")], ServerSettings())
+    count = app.state.service.engine.metrics.registry.get_sample_value
+    with TestClient(app, base_url=LOCAL, raise_server_exceptions=False) as given:
+        for path in (
+            "/v1/model",
+            "/v1/model?model=two",
+            "/v2/models/two",
+            "/gone",
+            "/gone/2",
+            "/v2/models/gone",
+            "/v1/predict",
+        ):
+            given.get(path)
+        given.post("/v1/predict?model=two", content=images()[0])
+    found = {
+        (route, model, code): count("http_requests_total", {"route": route, "model": model, "code": code})
+        for route, model, code in (
+            ("/v1/model", "one", "200"), ("/v1/model", "two", "200"), ("/v2/models/{name}", "two", "200"), ("none", "", "404"),
+            ("/v2/models/{name}", "", "404"), ("/v1/predict", "", "405"), ("/v1/predict", "two", "200"),
+        )
+    }  # fmt: skip
+    assert list(found.values()) == [1, 1, 1, 2, 1, 1, 1], found
+    times = {"route": "/v1/predict", "model": "two"}
+    assert count("http_request_duration_seconds_count", times) == 1
+    assert count("http_request_duration_seconds_sum", times) > 0
+
+
+class Upload:
+    """A request whose body comes in the parts that the test sends."""
+
+    def __init__(self, limits: BodyLimits) -> None:
+        self.parts: asyncio.Queue[Message] = asyncio.Queue()
+        scope: Scope = {"type": "http", "method": "POST", "path": "/", "query_string": b"", "headers": []}
+        self.sent: list[Message] = []
+        self.task = asyncio.create_task(limits(scope, self.parts.get, self.send))
+
+    async def send(self, message: Message) -> None:
+        self.sent.append(message)
+
+    async def receive(self, size: int, more: bool = True) -> None:
+        self.parts.put_nowait({"type": "http.request", "body": bytes(size), "more_body": more})
+        for _ in range(20):  # until everything waits again
+            await asyncio.sleep(0)
+
+    @property
+    def status(self) -> int | None:
+        return self.sent[0]["status"] if self.sent else None
+
+
+def test_bodies_that_arrive_slowly_give_their_memory_to_others() -> None:
+    """The oldest first, and no body that has come to its end, nor one that has just begun."""
+    now = 0.0
+
+    async def read(request: Request) -> PlainTextResponse:
+        return PlainTextResponse(f"{len(await request.body())}")
+
+    async def run() -> None:
+        nonlocal now
+        app = Starlette(routes=[Route("/", read, methods=["POST"])]).build_middleware_stack()
+        limits_ = BodyLimits(app, 100, clock=lambda: now)
+        limits_.most_bytes = 250
+        first = Upload(limits_)
+        await first.receive(90)
+        now = 1.0
+        second = Upload(limits_)
+        await second.receive(90)
+        now = limits.SLOW_SECONDS - 1
+        refused = Upload(limits_)
+        await refused.receive(90)
+        assert (first.status, refused.status) == (None, 503)
+        now = limits.SLOW_SECONDS
+        third = Upload(limits_)
+        await third.receive(90)
+        assert (first.status, second.status, third.status) == (503, None, None)
+        for each in (second, third):
+            await each.receive(10, more=False)
+            assert each.status == 200
+        for each in (first, second, third, refused):
+            await each.task
+        assert (limits_.used_bytes, limits_.arriving) == (0, set())
+
+    asyncio.run(run())
 
 
 def test_requests_without_the_token_take_nothing_of_the_rate() -> None:

@@ -27,6 +27,7 @@ import resnets
 from resnets.cli import main
 from resnets.report.figures.class_color import class_color
 from resnets.serve.settings import ServerSettings
+from resnets.tasks.classification.task import Classification
 from resnets.tasks.multilabel.task import Multilabel
 from resnets.tasks.trained_model import TrainedModel
 
@@ -237,14 +238,45 @@ def test_the_heat_map_is_that_of_the_model(show: Callable[..., Any], address: st
     assert page.locator(".answer img").evaluate("(image) => image.style.filter") == "grayscale(30%)"
 
 
+def test_there_are_heat_maps_of_all_classes(show: Callable[..., Any], images: list[Path], tmp_path: Path) -> None:
+    """Also of those that are not in the answer."""
+    names = tuple(f"class {number}" for number in range(8))
+    tiny_checkpoint.write(tmp_path / "eight.safetensors", task=Classification(names))
+    model = resnets.load(tmp_path / "eight.safetensors", "cpu", precision="fp32")
+    (whole,) = model.predict(images[0], top_k=8)
+    with serving(model) as address:
+        page = show(address)
+        page.set_input_files("#files", images[0])
+        page.get_by_role("button", name="Heat map").click()
+        chooser = page.get_by_label("Another class")
+        for name, value in whole.top[5:]:
+            chooser.select_option(name)
+            page.locator(".bars li", has_text=name).wait_for()
+            pressed = page.locator(".bars [aria-pressed=true]")
+            assert pressed.inner_text().split("\n") == [name, f"{100 * value:.1f} %"]
+            expected = model.heatmap(images[0], name).on_image()
+            strong = np.abs(expected) > 0.5 * np.nanmax(np.abs(expected))
+            red = drawn(page)[..., 0] > 128
+            assert (red == (expected > 0))[strong].all()
+        assert chooser.count() == 0
+        assert page.locator(".bars b").all_text_contents() == [name for name, _ in whole.top]
+
+
 def test_what_the_server_refuses_is_said_in_words(show: Callable[..., Any], images: list[Path], tmp_path: Path) -> None:
     (tmp_path / "large.png").write_bytes(bytes(100_001))
     tiny = tiny_model()
     gate = Gate(tiny)
     with serving(tiny, max_body_bytes=100_000, queue=1, timeout_seconds=0.3) as address:
         page = show(address)
+        posted: list[str] = []
+        page.on("request", lambda request: posted.append(request.url))
+        # A file that is too large is not sent. That of a proxy in front of the server may be smaller than the server's limit.
         page.set_input_files("#files", tmp_path / "large.png")
         page.locator(".answer").get_by_text("This file is larger than the server accepts.").wait_for()
+        assert not [url for url in posted if "predict" in url]
+        page.route("**/v1/predict*", lambda route: route.fulfill(status=413), times=1)
+        page.set_input_files("#files", images[0])
+        page.locator(".answer").get_by_text("This file is larger than the server accepts.").nth(1).wait_for()
         gate.close()
         page.set_input_files("#files", images[:2])
         page.locator(".answer").get_by_text("The server did not answer in time.").wait_for()
@@ -455,7 +487,7 @@ def test_phones_keyboards_screen_readers_and_both_color_schemes(
     page.set_input_files("#files", [*images, images[0]])
     sentences(page, 4)
     page.get_by_role("link", name="All answers as a table").click()
-    assert page.locator(":target table").is_visible()
+    page.locator(":target table").wait_for()  # a browser follows a link within a page some time after the click
     page.get_by_role("button", name="Heat map").first.click()
     page.get_by_role("slider").wait_for()
     assert page.evaluate("() => document.documentElement.scrollWidth") <= PHONE["width"]

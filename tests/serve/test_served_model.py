@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
+import threading
+import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from PIL import features
 from tests import exported_files, tiny_checkpoint
-from tests.serve.running import encode, images, reference, segmenter, serve, tiny_model
+from tests.serve.running import END_SECONDS, encode, images, reference, segmenter, serve, tiny_model
 
+from resnets.data.image import decode
 from resnets.data.image.decode import MAX_PIXELS
 from resnets.data.image.open_image_file import DecodeError
 from resnets.errors import ImageError, UserError
@@ -65,6 +71,78 @@ def test_images_that_are_refused() -> None:
         served.decode(images()[0][:8] + (bytes(4) + b"tEXt" + bytes(4)) * 10_001, "x", MAX_PIXELS)
     with pytest.raises(ImageError, match="is text"):
         served.decode(b"hello", "x", MAX_PIXELS)
+
+
+def test_a_file_is_opened_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its header is read in Python, for each request."""
+    names: list[str] = []
+    header = decode._header
+    monkeypatch.setattr(decode, "_header", lambda reader, file: names.append(reader.format) or header(reader, file))
+    serve(reference()).decode(images()[0], "x", MAX_PIXELS)
+    serve(segmenter()).decode(images()[0], "x", MAX_PIXELS)
+    assert names == ["PNG", "PNG"]
+
+
+# Of each decoder in Pillow that is reached, options that make it take long for the size of the file.
+KINDS: dict[str, tuple[str, dict[str, Any]]] = {
+    "JPEG": ("JPEG", {"progressive": True}),
+    "PNG": ("PNG", {"compress_level": 1}),
+    "GIF": ("GIF", {}),
+    "BMP": ("BMP", {}),
+    "PNM": ("PPM", {}),
+    "WebP": ("WEBP", {"quality": 50, "method": 0}),
+    "lossless WebP": ("WEBP", {"lossless": True, "quality": 0, "method": 0}),
+    "AVIF": ("AVIF", {"speed": 10}),
+    "TIFF, deflate": ("TIFF", {"compression": "tiff_adobe_deflate"}),
+    "TIFF, LZW": ("TIFF", {"compression": "tiff_lzw"}),
+    "TIFF, JPEG": ("TIFF", {"compression": "jpeg"}),
+}
+
+
+def blocks(side: int) -> np.ndarray:
+    coarse = np.random.default_rng(0).integers(0, 256, (side // 8, side // 8, 3), np.uint8)
+    return np.repeat(np.repeat(coarse, 8, 0), 8, 1)
+
+
+def longest_hold(content: bytes) -> float:
+    """The longest part of the CPU time of the thread that decodes a file in which no other thread of Python ran."""
+    served = serve(reference())
+    thread = threading.Thread(target=served.decode, args=(content, "x", MAX_PIXELS))
+    thread.start()
+    clock, seconds = time.pthread_getcpuclockid(thread.ident or 0), [0.0]
+    with contextlib.suppress(OSError):  # of a clock that is gone
+        while thread.is_alive():
+            seconds.append(time.clock_gettime(clock))
+    thread.join()
+    return float(np.diff(seconds).max() / seconds[-1])
+
+
+@pytest.mark.skipif(not hasattr(time, "pthread_getcpuclockid"), reason="needs the clock of a thread")
+@pytest.mark.parametrize("kind", KINDS)
+def test_decoding_lets_the_server_answer_others(kind: str) -> None:
+    """So an image that takes long to decode holds nobody else up, and need not be decoded in a process that can be killed."""
+    form, options = KINDS[kind]
+    if form == "AVIF" and not features.check("avif"):
+        pytest.skip("this Pillow has no AVIF")
+    content = encode(blocks(1536), form, **options)
+    last = time.monotonic() + END_SECONDS
+    while longest_hold(content) > 0.5:  # a busy machine may have run no other thread meanwhile
+        assert time.monotonic() < last
+
+
+@pytest.mark.skipif(not hasattr(time, "pthread_getcpuclockid"), reason="needs the clock of a thread")
+@pytest.mark.skipif(not features.check("jpg_2000"), reason="this Pillow has no JPEG 2000")
+def test_jpeg_2000_which_lets_nobody_else_answer_has_a_smaller_limit() -> None:
+    """The day that this fails, the limit has no reason any more."""
+    options = {"quality_mode": "rates", "quality_layers": [20]}
+    content = encode(blocks(512), "JPEG2000", **options)
+    assert min(longest_hold(content) for _ in range(3)) > 0.5
+    large = encode(np.zeros((1, served_model.MAX_SIDE, 3), np.uint8), "JPEG2000")
+    assert isinstance(serve(reference()).decode(large, "x", MAX_PIXELS), Prepared)
+    beyond = encode(np.zeros((65, served_model.MAX_SIDE, 3), np.uint8), "JPEG2000")
+    with pytest.raises(DecodeError, match="JPEG 2000 image of 32768x65 pixels; at most 2,097,152 are read") as caught:
+        serve(reference()).decode(beyond, "x", MAX_PIXELS)
+    assert caught.value.kind == "bomb"
 
 
 def test_which_models_take_tensors() -> None:

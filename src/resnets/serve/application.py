@@ -55,9 +55,10 @@ def build(models: Sequence[ServedModel], settings: ServerSettings) -> Starlette:
 
     page = page_files.page_routes() if settings.page else []
     open_paths = frozenset(route.path for route in page) | {"/v2/health/live", "/v2/health/ready"}
+    routes = [*api_routes(service), *page]
     app = Starlette(
-        routes=[*api_routes(service), *page],
-        middleware=limits.middleware(settings, service.engine.metrics, open_paths),
+        routes=routes,
+        middleware=limits.middleware(settings, service.engine.metrics, routes, open_paths),
         exception_handlers={
             HTTPException: _http_error,
             UserError: _error,

@@ -15,6 +15,9 @@ MAX_SCANS = 100  # of a JPEG; libjpeg writes 10
 MAX_STRAY_BYTES = 1_000  # between the segments of a JPEG
 MAX_BLOCKS = 10_000  # of a PNG or a GIF; libpng writes 2,500 for 20 MB
 MAX_PNM_HEADER_BYTES = 2**16
+MAX_PLAIN_PNM_BYTES = (
+    2**20
+)  # of numbers in text, which Pillow reads in Python: a second and more for each million bytes
 
 _PNG = b"\x89PNG\r\n\x1a\n"
 _MARKER = re.compile(rb"\xff([^\x00\xd0-\xd7\xff])")  # neither a byte 255 of the data, nor a restart, nor padding
@@ -92,6 +95,8 @@ def _gif_excess(content: bytes) -> str:
 
 
 def _pnm_excess(content: bytes) -> str:
+    if content[:2] in (b"P1", b"P2", b"P3") and len(content) > MAX_PLAIN_PNM_BYTES:
+        return f"its pixels as text, and more than {MAX_PLAIN_PNM_BYTES:,} bytes"
     words = _PNM_COMMENT.sub(b" ", content[:MAX_PNM_HEADER_BYTES]).split(maxsplit=4)
     expected = 3 if content[:2] in (b"P1", b"P4") else 4  # the kind, width, height and the largest value
     if len(content) > MAX_PNM_HEADER_BYTES and len(words) < expected:

@@ -1,7 +1,8 @@
 """HTTP with deadlines: what uvicorn leaves open for ever, or goes on reading, is closed.
 
 uvicorn 0.54 has no limit for how long a client may take to send a request, and reads on what is left of a body that was refused
-(https://github.com/Kludex/uvicorn). A deadline here is absolute: a byte now and then does not move it.
+(https://github.com/Kludex/uvicorn). A deadline here is absolute: a byte now and then does not move it. Within it, a body has to
+arrive at a least rate, as Apache's `RequestReadTimeout` has it.
 """
 
 from __future__ import annotations
@@ -14,10 +15,10 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from resnets.serve.settings import ServerSettings
 
-MAX_CONNECTIONS = 1024  # beyond it, the one that has waited longest for its client to ask is closed
-LEFT_BYTES = 2**19  # of a body that was refused; a connection that is closed too early loses the answer, too
-LEFT_SECONDS = 5.0
-
+MAX_CONNECTIONS = 1024  # beyond it, the one whose client has kept the server waiting longest is closed
+LEFT_BYTES = 2**19  # that are read of a body after its request was answered
+# The least of a body in each such time: 1 kB a second, which the slowest mobile networks bring several times.
+RATE_SECONDS, RATE_BYTES = 5.0, 5_000
 SEND_SECONDS = 30.0  # for a client to take what was sent to it
 
 _HEADER, _BODY, _LEFT = "header", "body", "left"
@@ -28,20 +29,31 @@ class DeadlineProtocol(H11Protocol):
 
     def __init__(self, settings: ServerSettings, **options: Any) -> None:
         super().__init__(**options)
-        self._seconds = {_HEADER: settings.header_seconds, _BODY: settings.body_seconds, _LEFT: LEFT_SECONDS}
+        self._seconds = {_HEADER: settings.header_seconds, _BODY: settings.body_seconds, _LEFT: settings.body_seconds}
         self._phase: str | None = None  # what the client has to send in time
-        self._deadline: asyncio.TimerHandle | None = None
+        self._timers: list[asyncio.TimerHandle] = []  # of the phase
         self._left_bytes = LEFT_BYTES
+        self._rated_bytes = 0  # that came since the rate was checked
         self._since = 0.0  # when the phase began
         self._send_deadline: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        super().connection_made(transport)
+        super().connection_made(_LingeringTransport(transport, self))  # type: ignore[arg-type]
         self._enter(_HEADER)
         if len(self.connections) > MAX_CONNECTIONS:
             protocols = [each for each in self.connections if isinstance(each, DeadlineProtocol)]
-            silent = [each for each in protocols if each._phase == _HEADER]
-            min(silent, key=lambda each: each._since).transport.abort()
+            awaited = [each for each in protocols if each.is_awaited]
+            min(awaited, key=lambda each: each._since).transport.abort()
+
+    @property
+    def is_awaited(self) -> bool:
+        """Whether the client has to send something before anything else happens: the rest of a request, or the next one."""
+        return self._phase is not None or self.cycle is None or self.cycle.response_complete
+
+    @property
+    def is_sending(self) -> bool:
+        """Whether more of what was answered already may be on its way: of a body, or of something that is no request."""
+        return self.conn.their_state in (h11.SEND_BODY, h11.ERROR)
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._enter(None)
@@ -49,6 +61,7 @@ class DeadlineProtocol(H11Protocol):
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
+        self._rated_bytes += len(data)
         if self._phase == _LEFT:
             self._left_bytes -= len(data)
             if self._left_bytes < 0:
@@ -70,23 +83,28 @@ class DeadlineProtocol(H11Protocol):
             self._enter(None)
 
     def send_400_response(self, msg: str) -> None:
-        if self.conn.our_state in (h11.IDLE, h11.SEND_RESPONSE):
-            super().send_400_response(msg)
         if self.cycle is not None:  # its answer would be a second one
             self.cycle.disconnected = True
             self.cycle.message_event.set()
-        self.transport.close()
+        if self.conn.our_state in (h11.IDLE, h11.SEND_RESPONSE):
+            super().send_400_response(msg)
+        else:
+            self.transport.close()
 
     def on_response_complete(self) -> None:
         is_left = self.conn.their_state is h11.SEND_BODY  # of this request: what follows may begin the next one
         super().on_response_complete()
         if is_left and not self.transport.is_closing():
-            # It was answered before its body was read: nothing else is answered on this connection.
-            self._unset_keepalive_if_required()
-            self._enter(_LEFT)
-            self.transport.write_eof()
-        elif self.transport.is_closing():
+            self.transport.close()  # it was answered before its body was read: nothing else is answered here
+        elif self.transport.is_closing() and self._phase != _LEFT:
             self._start_sending_clock()  # it waits until all is sent
+
+    def read_what_is_left(self) -> None:
+        """Close the connection for writing, and let the client send on for a while; nothing of it is used."""
+        self._unset_keepalive_if_required()
+        self._enter(_LEFT)
+        self.transport.write_eof()
+        self.flow.resume_reading()
 
     def timeout_keep_alive_handler(self) -> None:
         super().timeout_keep_alive_handler()
@@ -114,8 +132,44 @@ class DeadlineProtocol(H11Protocol):
         if phase == self._phase:
             return
         self._phase, self._since = phase, self.loop.time()
-        if self._deadline is not None:
-            self._deadline.cancel()
-            self._deadline = None
+        for timer in self._timers:
+            timer.cancel()
+        self._timers = []
         if phase is not None:
-            self._deadline = self.loop.call_later(self._seconds[phase], self.transport.abort)
+            self._timers.append(self.loop.call_later(self._seconds[phase], self.transport.abort))
+        if phase in (_BODY, _LEFT):
+            self._start_counting()
+
+    def _start_counting(self) -> None:
+        self._rated_bytes = 0
+        self._timers[1:] = [self.loop.call_later(RATE_SECONDS, self._check_rate)]
+
+    def _check_rate(self) -> None:
+        if self._rated_bytes < RATE_BYTES:
+            self.transport.abort()
+        else:
+            self._start_counting()
+
+
+class _LingeringTransport:
+    """A transport whose `close` lets the client send to the end what it is sending, as nginx's `lingering_close` does.
+
+    Bytes that reach a closed socket are answered by a reset of the connection, for which the client's system discards the answer
+    that its program has not read yet. A second `close` closes it.
+    """
+
+    def __init__(self, transport: asyncio.Transport, protocol: DeadlineProtocol) -> None:
+        self._transport, self._protocol = transport, protocol
+        self._is_left = False
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._transport, name)
+
+    def is_closing(self) -> bool:
+        return self._is_left or self._transport.is_closing()
+
+    def close(self) -> None:
+        if self._is_left or not self._protocol.is_sending or self._transport.is_closing():
+            return self._transport.close()
+        self._is_left = True
+        self._protocol.read_what_is_left()

@@ -6,39 +6,50 @@ rebinding under a name of the attacker's. So the Host header is checked, and the
 
 from __future__ import annotations
 
+import asyncio
 import hmac
 import ipaddress
 import math
 import time
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 from starlette.datastructures import Headers
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 from starlette.middleware.cors import CORSMiddleware
+from starlette.routing import Match, Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from resnets.serve.metrics import Metrics
-from resnets.serve.service import RETRY, Answer
+from resnets.serve.service import MODEL, RETRY, Answer
 from resnets.serve.settings import ServerSettings
 
 LOCAL_HOSTS = frozenset({"localhost", "127.0.0.1", "[::1]"})
 ANY_HOST = "*"
 MAX_CLIENTS = 10_000  # whose rate is known
 BODIES_BYTES = 2**28  # of all requests that are being answered
+SLOW_SECONDS = 5.0  # after which a body that is still arriving gives its memory to others, where it is short
 METHODS = ("GET", "POST")
 TOO_LARGE = 413
 CORS_HEADERS = ("Authorization", "Content-Type", "Inference-Header-Content-Length")
 
 
-def middleware(settings: ServerSettings, metrics: Metrics, open_paths: frozenset[str]) -> list[Middleware]:
+def middleware(
+    settings: ServerSettings, metrics: Metrics, routes: Sequence[Route], open_paths: frozenset[str]
+) -> list[Middleware]:
     """All limits, the first one outside.
 
     Args:
+        routes: those of the application.
         open_paths: those that are answered without the token.
     """
-    found = [Middleware(Answered, metrics), Middleware(AllowedHosts, settings), Middleware(SameOrigin, settings)]
+    found = [
+        Middleware(Answered, metrics, routes),
+        Middleware(AllowedHosts, settings),
+        Middleware(SameOrigin, settings),
+    ]
     if settings.cors:
         origins = list(settings.cors)
         found.append(
@@ -52,30 +63,33 @@ def middleware(settings: ServerSettings, metrics: Metrics, open_paths: frozenset
 
 
 class Answered:
-    """Counts the answers by their code, and adds the header that keeps browsers from guessing what an answer is."""
+    """Counts and times the answers, and adds the header that keeps browsers from guessing what an answer is."""
 
-    def __init__(self, app: ASGIApp, metrics: Metrics) -> None:
-        self.app, self.metrics = app, metrics
+    def __init__(self, app: ASGIApp, metrics: Metrics, routes: Sequence[Route]) -> None:
+        self.app, self.metrics, self.routes = app, metrics, routes
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             return await self.app(scope, receive, send)
-        started = False
+        code, start = 0, time.monotonic()
 
         async def send_counted(message: Message) -> None:
-            nonlocal started
+            nonlocal code
             if message["type"] == "http.response.start":
-                started = True
-                self.metrics.requests.labels(message["status"]).inc()
+                code = message["status"]
                 message["headers"] = [*message.get("headers", ()), (b"x-content-type-options", b"nosniff")]
             await send(message)
 
         try:
             await self.app(scope, receive, send_counted)
-        except Exception:
-            if not started:
-                self.metrics.requests.labels(500).inc()  # which the server adds
-            raise
+        finally:
+            labels = self._route(scope), scope.get(MODEL, "")
+            self.metrics.requests.labels(*labels, code or 500).inc()  # which the server adds where there is no answer
+            self.metrics.request_seconds.labels(*labels).observe(time.monotonic() - start)
+
+    def _route(self, scope: Scope) -> str:
+        """The path of the route, as it was declared: addresses of no route, which clients make up, are counted together."""
+        return next((route.path for route in self.routes if route.matches(scope)[0] is not Match.NONE), "none")
 
 
 class AllowedHosts:
@@ -166,12 +180,22 @@ class RateLimit:
         return 0.0 if has_one else (1 - tokens) / self.per_second
 
 
+@dataclass(eq=False)
+class _Body:
+    """The body of a request: when it began, its bytes in memory, and what ends the wait for more."""
+
+    start: float
+    num_bytes: int = 0
+    wait: asyncio.Timeout | None = None
+
+
 class BodyLimits:
     """Bounds the bytes of each body, and of all bodies that are in memory."""
 
-    def __init__(self, app: ASGIApp, max_bytes: int) -> None:
-        self.app, self.max_bytes = app, max_bytes
+    def __init__(self, app: ASGIApp, max_bytes: int, clock: Callable[[], float] = time.monotonic) -> None:
+        self.app, self.max_bytes, self.clock = app, max_bytes, clock
         self.used_bytes, self.most_bytes = 0, max(BODIES_BYTES, max_bytes)
+        self.arriving: set[_Body] = set()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -184,25 +208,50 @@ class BodyLimits:
         declared = headers.get("content-length", "0")
         if declared.isdecimal() and (len(declared) > 15 or int(declared) > self.max_bytes):  # before anything is read
             return await refuse(TOO_LARGE, self._too_large())(scope, receive, send)
-        own = 0
+        body, is_whole = _Body(self.clock()), False
 
         async def receive_counted() -> Message:
-            nonlocal own
-            message = await receive()
+            nonlocal is_whole
+            message = await (receive() if is_whole else self._receive(body, receive))
             if message["type"] == "http.request":
+                is_whole = not message.get("more_body", False)
                 size = len(message.get("body", b""))
-                if own + size > self.max_bytes:
+                if body.num_bytes + size > self.max_bytes:
                     raise HTTPException(TOO_LARGE, self._too_large())
-                if self.used_bytes + size > self.most_bytes:
-                    raise HTTPException(503, "The server is busy: too many bytes wait. Try again.", RETRY)
-                own += size
+                self._make_room(size)
+                body.num_bytes += size
                 self.used_bytes += size
             return message
 
         try:
             await self.app(scope, receive_counted, send)
         finally:
-            self.used_bytes -= own
+            self.used_bytes -= body.num_bytes
+
+    async def _receive(self, body: _Body, receive: Receive) -> Message:
+        """The next part of a body. Raises HTTPException 503 where its memory is given to others meanwhile."""
+        try:
+            async with asyncio.timeout(None) as body.wait:
+                self.arriving.add(body)
+                return await receive()
+        except TimeoutError:
+            raise HTTPException(503, "The server is busy, and this request arrives slowly. Try again.", RETRY) from None
+        finally:
+            self.arriving.discard(body)
+
+    def _make_room(self, size: int) -> None:
+        """Give up bodies that arrive slowly, the oldest first, until there is room. Raises HTTPException 503 if there is none.
+
+        Else a few clients that send most of what they may, and then wait, would keep all others out.
+        """
+        while self.used_bytes + size > self.most_bytes:
+            oldest = min(self.arriving, key=lambda each: each.start, default=None)
+            if oldest is None or oldest.wait is None or self.clock() - oldest.start < SLOW_SECONDS:
+                raise HTTPException(503, "The server is busy: too many bytes wait. Try again.", RETRY)
+            self.arriving.remove(oldest)
+            self.used_bytes -= oldest.num_bytes
+            oldest.num_bytes = 0
+            oldest.wait.reschedule(asyncio.get_running_loop().time())
 
     def _too_large(self) -> str:
         return f"The request has more than {self.max_bytes:,} bytes."

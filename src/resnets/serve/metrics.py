@@ -16,7 +16,8 @@ class Metrics:
     """The metrics of one application.
 
     Attributes:
-        requests: by the code of their answer.
+        requests: by route, by model and by the code of their answer. `request_seconds`: from the header of a request to the end
+            of its answer. Both names are those of other servers, as https://prometheus.io/docs/practices/naming advises.
         refused: images that got no prediction, by reason: the kind of a DecodeError, "size", "queue" or "timeout".
         batch_size: images computed together.
         decode_seconds: of one image; queue_seconds: from its arrival to the start of its batch; compute_seconds: of a batch.
@@ -24,7 +25,15 @@ class Metrics:
 
     def __init__(self, models: Iterable[ServedModel], queue_length: Callable[[], int]) -> None:
         self.registry = CollectorRegistry()
-        self.requests = Counter("resnets_requests", "Answered requests.", ["code"], registry=self.registry)
+        labels = ["route", "model", "code"]
+        self.requests = Counter("http_requests", "Answered requests.", labels, registry=self.registry)
+        self.request_seconds = Histogram(
+            "http_request_duration_seconds",
+            "From the header of a request to the end of its answer.",
+            labels[:2],
+            buckets=SECONDS,
+            registry=self.registry,
+        )
         self.refused = Counter(
             "resnets_images_refused", "Images without a prediction.", ["reason"], registry=self.registry
         )

@@ -32,6 +32,9 @@ from resnets.weights import find_weights, local_file
 ENDLESS = 10**9  # images; the rule that chooses a backend takes such a job for a long one
 SIDE = 64  # pixels, of an image of the warm-up where a model takes any size
 
+# Pillow decodes JPEG 2000 while it holds the interpreter, some 0.1 s for a million pixels: nothing else is answered meanwhile.
+# Its other decoders let other threads run. So this one is bounded, and no image is decoded in a process of its own.
+MAX_JPEG2000_PIXELS = 2**21  # 1920x1080 is less
 MAX_SIDE = 32_768  # pixels; Pillow resizes a longer line for many seconds, and no other thread of Python runs meanwhile
 PIXELS_AT_ONCE = 100_000_000  # of images that are decoded; each takes some 12 bytes
 
@@ -95,14 +98,17 @@ class ServedModel:
         The header is looked at before memory is allocated for the pixels, and they wait until there is room for them.
         """
         container_limits.check(content, name)
-        with opened(content, name, max_pixels) as (image, _):
-            width, height = image.size
-        check_sides(name, width, height)
-        with _budget.taken(width * height):
-            if self.model.preprocess.resize == "none":
-                # It may be too large to be computed as a whole: the task divides it.
-                return read_image(content, name, self.model.preprocess, full_size=True)[0]
-            return self.model.prepare(content, name)
+        with opened(content, name, max_pixels) as found:
+            width, height = found.image.size
+            check_sides(name, width, height)
+            if found.image.format == "JPEG2000" and width * height > MAX_JPEG2000_PIXELS:
+                limit = f"at most {MAX_JPEG2000_PIXELS:,} are read of this format. Send it as JPEG or PNG."
+                raise DecodeError(name, "bomb", f"is a JPEG 2000 image of {width}x{height} pixels; {limit}")
+            with _budget.taken(width * height):
+                if self.model.preprocess.resize == "none":
+                    # It may be too large to be computed as a whole: the task divides it.
+                    return read_image(found, name, self.model.preprocess, full_size=True)[0]
+                return self.model.prepare(found, name)
 
     def of_pixels(self, pixels: np.ndarray, name: str) -> Input:
         """uint8 RGB (H, W, 3) as the model takes it. Raises ImageError for a size that the network does not take."""

@@ -17,6 +17,7 @@ from resnets.serve.engine import Engine, EngineStoppedError, QueueFullError, Wor
 from resnets.serve.served_model import ServedModel
 from resnets.serve.settings import ServerSettings
 
+MODEL = "resnets.model"  # in the scope of a request: the name of the model that it is for
 RETRY = {"Retry-After": "1"}  # seconds
 UNREADABLE = 422  # an image that cannot be read
 
@@ -36,13 +37,13 @@ class Service:
         self.settings = settings
         self.engine = Engine(models, settings)
 
-    def model(self, name: str | None = None) -> ServedModel:
-        """The model of that name. Raises HTTPException 404."""
-        if name is None:
-            return next(iter(self.models.values()))
-        if name not in self.models:
+    def model(self, request: Request, name: str | None = None) -> ServedModel:
+        """The model of that name, which the metrics count for the request. Raises HTTPException 404."""
+        if name is not None and name not in self.models:
             raise HTTPException(404, f"There is no such model; there is {', '.join(self.models)}.")
-        return self.models[name]
+        found = next(iter(self.models.values())) if name is None else self.models[name]
+        request.scope[MODEL] = found.name
+        return found
 
     async def predict(self, request: Request, works: Sequence[Work]) -> list[Any]:
         """The predictions of the images of a request, whose body was read.

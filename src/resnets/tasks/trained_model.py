@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from resnets.data.datasets.dataset import Sample
+from resnets.data.image.decode import OpenedImage
 from resnets.data.image.placement import Placement
 from resnets.data.image.preprocess import Preprocess
 from resnets.data.loading.thread_pool import ordered_map
@@ -264,7 +265,7 @@ class TrainedModel:
     def _build_heatmap_runner(self) -> OutputsRunner:
         return compute_heatmaps.heatmap_runner(self)
 
-    def prepare(self, image: ImageInput, name: str) -> Prepared:
+    def prepare(self, image: ImageInput | OpenedImage, name: str) -> Prepared:
         """The input for an image, which `predict` takes in its place: for threads that read images ahead of it.
 
         Raises:
@@ -275,7 +276,7 @@ class TrainedModel:
         self.check_size(pixels)
         return Prepared(name, [[pixels]], placement=placement)
 
-    def place(self, image: ImageInput, name: str) -> tuple[Tensor, Placement]:
+    def place(self, image: ImageInput | OpenedImage, name: str) -> tuple[Tensor, Placement]:
         """The input for an image, and where the image lies in what the network sees. Raises as `read_image`."""
         return self.preprocess.place(*read_image(image, name, self.preprocess))
 

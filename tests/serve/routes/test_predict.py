@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import re
 import socket
 import struct
 import zlib
@@ -20,10 +21,12 @@ from hypothesis import strategies as st
 from starlette.testclient import TestClient
 from tests import exported_files, tiny_checkpoint
 from tests.serve.running import END_SECONDS, Gate, encode, images, reference, segmenter, serve, tiny_model
+from tests.tiny_checkpoint import NAMES
 
 from resnets.serve import application, served_model
 from resnets.serve.settings import ServerSettings
 from resnets.tasks.load_model import load
+from resnets.tasks.multilabel.task import Multilabel
 
 LOCAL = "http://127.0.0.1"
 
@@ -125,7 +128,7 @@ def test_an_image_that_cannot_be_read(client: TestClient, content: bytes, reason
         ("top_k=" + "9" * 5000, "`top_k` is a number"),
         ("heatmap=yes", "`heatmap` is 0 or 1; received 'yes'."),
         ("score=0.5", "`score` has no effect on predictions of the task classification"),
-        ("topk=1", "There is no parameter of that name; there is model, top_k, heatmap, score."),
+        ("topk=1", "There is no parameter of that name; there is model, top_k, heatmap, heatmap_class, score."),
         ("url=http://example.org/x.png", "There is no parameter of that name"),
     ],
 )
@@ -251,6 +254,44 @@ def test_heat_maps_of_the_classes_of_the_answer(client: TestClient) -> None:
         assert each["logit"] == pytest.approx(wanted.logit, abs=1e-4)
         assert (each["box"], each["size"]) == (list(wanted.box), list(wanted.size))
     assert "heatmaps" not in client.post("/v1/predict?heatmap=0", content=images()[1]).json()
+
+
+def test_the_heat_map_of_any_class(client: TestClient) -> None:
+    last = client.post("/v1/predict?top_k=9", content=images()[1]).json()["top"][-1]["label"]
+    found = client.post("/v1/predict", params={"top_k": 1, "heatmap_class": last}, content=images()[1]).json()
+    (only,) = found["heatmaps"]
+    assert only["label"] == last != found["label"]
+    np.testing.assert_allclose(only["values"], reference().heatmap(images()[1], last).values, atol=1e-3)
+    wrong = client.post("/v1/predict?heatmap_class=unheard-of", content=images()[1])
+    assert (wrong.status_code, wrong.json()) == (400, {"error": "The model has no class 'unheard-of'."})
+
+
+def form_of(value: Any) -> Any:
+    """The keys and kinds of a JSON value: of a list, those of its first element; of areas, whose keys are classes, no keys."""
+    if isinstance(value, dict):
+        return {key: form_of(list(each.values()) if key == "areas" else each) for key, each in value.items()}
+    if isinstance(value, list):
+        return [form_of(value[0])] if value else []
+    return "number" if isinstance(value, (int, float)) and not isinstance(value, bool) else type(value).__name__
+
+
+def test_the_answers_that_the_documentation_shows(client: TestClient, tmp_path: Path) -> None:
+    """Have what the answers of a model of each task have."""
+    page = (Path(__file__).parents[3] / "docs" / "serve.md").read_text(encoding="utf-8")
+    shown = [json.loads(block) for block in re.findall(r"```json\n(.*?)```", page, re.DOTALL)]
+    tiny_checkpoint.write(
+        tmp_path / "several.safetensors", task=Multilabel(NAMES, fitted={"thresholds": dict.fromkeys(NAMES, 0.01)})
+    )
+    several = serve(load(str(tmp_path / "several.safetensors"), "cpu", precision="fp32"), "several")
+    detector = serve(load("fasterrcnn_light_tiny.digit_scenes", "cpu", precision="fp32"), "detector")
+    found = [client.post("/v1/predict?top_k=2&heatmap=1", content=images()[0]).json()]
+    with client_of(several, detector, serve(segmenter(), "segmenter")) as others:
+        for name in ("several", "detector", "segmenter"):
+            score = "&score=0.001" if name == "detector" else ""
+            found.append(others.post(f"/v1/predict?model={name}{score}", content=images()[0]).json())
+    assert [form_of(each) for each in shown] == [form_of(each) for each in found]
+    areas, masks = shown[-1]["areas"], shown[-1]["masks"]
+    assert {each["label"]: float(coco_masks.decode(each).mean()) for each in masks} == areas
 
 
 def test_a_file_without_heat_maps_says_so() -> None:

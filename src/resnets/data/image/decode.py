@@ -17,7 +17,7 @@ No reader built on libjpeg notices a JPEG that is damaged in its middle, but not
 
 import io
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
@@ -46,6 +46,13 @@ _TRANSPOSE = {
 # Orientations that turn the right or the lower end of the stored image to the left or up.
 _REMAINDER_FIRST = (2, 3, 4, 6, 7, 8)
 _BAND = 64  # rows that are converted at a time: they stay in the processor's cache, which is 6 times as fast as a whole image
+
+
+class OpenedImage(NamedTuple):
+    """An image whose header was read and its pixels not, and its name for errors."""
+
+    image: ImageFile.ImageFile
+    name: str
 
 
 class ImageInfo(NamedTuple):
@@ -107,20 +114,26 @@ def decode_image(
 
 
 def decode_sized(
-    path_or_bytes: str | Path | bytes,
+    path_or_bytes: str | Path | bytes | OpenedImage,
     *,
     name: str | None = None,
     background: tuple[int, int, int] = (255, 255, 255),
     min_side: int | None = None,
     max_pixels: int = MAX_PIXELS,
 ) -> tuple[Image.Image, tuple[int, int]]:
-    """As `decode_image`, and the height and width of the upright image in the file, which a smaller scale does not change."""
+    """As `decode_image`, and the height and width of the upright image in the file, which a smaller scale does not change.
+
+    Args:
+        path_or_bytes: also an image that `opened` has opened; it has its name and has passed its limit.
+    """
     if ImageFile.LOAD_TRUNCATED_IMAGES:
         raise UserError(
             "PIL.ImageFile.LOAD_TRUNCATED_IMAGES is on in this program: an image that is cut short would be read as if it "
             "were whole. Switch it off."
         )
-    with opened(path_or_bytes, name, max_pixels) as (image, path), decode_errors(path, max_pixels):
+    is_open = isinstance(path_or_bytes, OpenedImage)
+    source = nullcontext(path_or_bytes) if is_open else opened(path_or_bytes, name, max_pixels)
+    with source as (image, path), decode_errors(path, max_pixels):
         size = None
         if min_side and image.format == "JPEG":
             size = image.size
@@ -171,9 +184,7 @@ def inspect(path_or_bytes: str | Path | bytes, *, name: str | None = None, max_p
 
 
 @contextmanager
-def opened(
-    path_or_bytes: str | Path | bytes, name: str | None, max_pixels: int
-) -> Iterator[tuple[ImageFile.ImageFile, str]]:
+def opened(path_or_bytes: str | Path | bytes, name: str | None, max_pixels: int) -> Iterator[OpenedImage]:
     """The image with its header read, and its name for errors; the file is closed afterwards. Raises as `decode`."""
     path = _display_name(path_or_bytes, name)
     file = io.BytesIO(path_or_bytes) if isinstance(path_or_bytes, bytes) else open_image_file(path_or_bytes, path)
@@ -199,7 +210,7 @@ def opened(
                 tags = image.tag_v2
                 tile = tags.get(ExifTags.Base.TileWidth, 1), tags.get(ExifTags.Base.TileLength, 1)
                 _check_size(path, tile, max_pixels)  # libtiff takes memory for a whole tile
-            yield image, path
+            yield OpenedImage(image, path)
 
 
 def _display_name(path_or_bytes: str | Path | bytes, name: str | None) -> str:

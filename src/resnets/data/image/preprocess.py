@@ -20,7 +20,7 @@ from PIL import Image
 from torch import Tensor
 
 from resnets.data.image import resizing
-from resnets.data.image.decode import decode, decode_sized, to_upright_rgb
+from resnets.data.image.decode import OpenedImage, decode, decode_sized, to_upright_rgb
 from resnets.data.image.placement import Placement
 from resnets.errors import ImageError, UserError
 from resnets.message_format import suggestion
@@ -201,11 +201,12 @@ class Preprocess:
         return self.normalize(self._resize_crop(image, placement)), placement
 
     def read_sized(
-        self, path_or_bytes: str | Path | bytes, *, name: str | None = None, full_size: bool = False
+        self, path_or_bytes: str | Path | bytes | OpenedImage, *, name: str | None = None, full_size: bool = False
     ) -> tuple[Image.Image, tuple[int, int]]:
         """The decoded image of mode RGB, and the height and width of that in the file. Raises as `load`.
 
         Args:
+            path_or_bytes: see `decode.decode_sized`.
             full_size: whether a large JPEG is decoded at its full size in any case.
         """
         min_side = None if full_size else self._min_decode_side

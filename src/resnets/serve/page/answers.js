@@ -15,9 +15,10 @@ function named(pairs) {
 }
 
 // Of each task: `sentence` is the answer in words, `bars` its parts with values of 0 to 1; `columns` and `cells` make the CSV
-// table of `resnets predict --csv`.
+// table of `resnets predict --csv`. `options` are parameters of a request whose answer has the probabilities of all these classes.
 const TASKS = {
   classification: {
+    options: (classNames) => ({ top_k: classNames.length }),
     sentence: (answer) => `${answer.label} ${percent(answer.probability)}`,
     bars: (answer) => answer.top.map(({ label, probability }) => ({ label, value: probability })),
     note: (answer) => (answer.probability < 0.5 ? "Unsure: no class has half of the probability." : ""),
@@ -63,7 +64,7 @@ const OTHER = {
 };
 
 // How answers of a task are read; those of a task of somebody's own are shown as they are.
-export const reader = (task) => ({ note: () => "", ...(TASKS[task] ?? OTHER) });
+export const reader = (task) => ({ note: () => "", options: () => ({}), ...(TASKS[task] ?? OTHER) });
 
 export const barText = percent;
 

@@ -17,9 +17,9 @@ export function barList(bars, choose = null, pressed = null) {
       swatch.style.background = css(color);
       name.prepend(swatch);
     }
-    const line = make(choose ? "button" : "div", { className: "line" }, name, make("span", { textContent: barText(value) }));
+    const line = make(choose ? "button" : "div", { className: "line" }, name, make("span", { textContent: value === undefined ? "" : barText(value) }));
     const length = make("i");
-    length.style.width = `${100 * Math.max(0, Math.min(1, value))}%`;
+    length.style.width = `${100 * Math.max(0, Math.min(1, value ?? 0))}%`;
     return [line, make("li", {}, length, line)];
   });
   const list = make("ol", { className: "bars" }, ...lines.map(([, item]) => item));
@@ -82,18 +82,18 @@ export class Drawing {
     return this.put(drawMasks(masks.map((mask) => ({ ...mask, color: this.colorOf(mask.label) }))));
   }
 
-  // Elements for the heat maps of an answer: its bars, which choose the class, and a slider.
-  showHeatmaps(heatmaps, bars) {
+  // Elements for the heat maps of an answer: its bars, which choose the class, and a slider. The map of `label` is shown.
+  showHeatmaps(heatmaps, bars, label = heatmaps[0].label) {
     this.clear();
     const limit = largestValue(heatmaps);
     const canvases = heatmaps.map((heatmap) => drawHeatmap(heatmap, limit));
     const slider = this.slider("Heat map", 100, this.put(canvases[0]), true);
     const scale = limit.toPrecision(3);
     const note = make("p", { className: "quiet", textContent: `Press a class for its map. Red raises its logit, blue lowers it; the strongest colors are ±${scale} in all maps of this image.` });
-    const found = bars.filter(({ label }) => heatmaps.some((each) => each.label === label));
+    const found = bars.filter((bar) => heatmaps.some((each) => each.label === bar.label));
     const rest = bars.filter((bar) => !found.includes(bar));
     const choose = (index) => this.put(canvases[heatmaps.findIndex(({ label }) => label === found[index ?? 0].label)]);
-    const list = barList(found, choose, 0);
+    const list = barList(found, choose, found.findIndex((each) => each.label === label));
     return [list, ...(rest.length ? [barList(rest)] : []), slider, note];
   }
 
@@ -161,10 +161,37 @@ export class Card {
     button.disabled = true;
     try {
       const { heatmaps } = await predict(this.item.file, { model: this.model.name, heatmap: 1 });
-      this.parts.replaceChildren(...this.drawing.showHeatmaps(heatmaps, this.read.bars(this.item.answer)));
+      this.showHeatmaps(heatmaps, this.read.bars(this.item.answer));
       this.parts.querySelector("input").focus();
     } catch (error) {
       button.replaceWith(make("p", { className: "wrong", textContent: error.message }));
     }
+  }
+
+  showHeatmaps(heatmaps, bars, label) {
+    const elements = this.drawing.showHeatmaps(heatmaps, bars, label);
+    const others = this.model.class_names.filter((name) => !heatmaps.some((each) => each.label === name));
+    this.parts.replaceChildren(...elements, ...(others.length ? [this.chooser(others, heatmaps, bars)] : []));
+  }
+
+  // A list of the classes that have no map yet; the one that is chosen gets a map, and a bar.
+  chooser(names, heatmaps, bars) {
+    const select = make("select", {}, make("option", { textContent: "Choose a class" }), ...names.map((textContent) => make("option", { textContent })));
+    const chooser = make("label", { className: "slider" }, "Another class", select);
+    select.onchange = async () => {
+      const label = names[select.selectedIndex - 1];
+      if (label === undefined) return;
+      select.disabled = true;
+      try {
+        const options = { model: this.model.name, heatmap_class: label, ...this.read.options(this.model.class_names) };
+        const answer = await predict(this.item.file, options);
+        const bar = this.read.bars(answer).find((each) => each.label === label) ?? { label };
+        this.showHeatmaps([...heatmaps, ...answer.heatmaps], bars.some((each) => each.label === label) ? bars : [...bars, bar], label);
+        this.parts.querySelector("[aria-pressed=true]").focus();
+      } catch (error) {
+        chooser.replaceWith(make("p", { className: "wrong", textContent: error.message }));
+      }
+    };
+    return chooser;
   }
 }

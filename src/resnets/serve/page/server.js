@@ -1,6 +1,7 @@
 // Requests to the server that this page came from. Addresses are relative: the page may lie below any path.
 
 let token = "";
+let mostBytes = Infinity; // of a file
 
 export function useToken(value) {
   token = value;
@@ -37,10 +38,16 @@ async function send(path, options = {}) {
   throw new Refused(response.status, WORDS[response.status] ?? reason ?? `The server answered with status ${response.status}.`);
 }
 
-export const describeModel = (name) => send(name ? `v1/model?model=${encodeURIComponent(name)}` : "v1/model");
+export async function describeModel(name) {
+  const found = await send(name ? `v1/model?model=${encodeURIComponent(name)}` : "v1/model");
+  mostBytes = found.limits.max_body_bytes;
+  return found;
+}
 
 // The answer for a file; `options` are parameters of /v1/predict.
-export function predict(file, options) {
+export async function predict(file, options) {
+  // It is not sent: a browser sends the whole of a file before it reads that it is refused, if the connection lasts that long.
+  if (file.size > mostBytes) throw new Refused(413, WORDS[413]);
   const headers = { "Content-Type": "application/octet-stream" };
   return send(`v1/predict?${new URLSearchParams(options)}`, { method: "POST", body: file, headers });
 }

@@ -54,7 +54,7 @@ async def live(request: Request) -> Response:
 async def ready(service: Service, request: Request) -> Response:
     """GET /v2/health/ready, and of a model: requests will be answered."""
     if "name" in request.path_params:
-        service.model(request.path_params["name"])
+        service.model(request, request.path_params["name"])
     service.engine.start()
     is_ready = service.engine.is_ready
     return Answer({"ready": is_ready}, 200 if is_ready else 503, None if is_ready else RETRY)
@@ -62,7 +62,7 @@ async def ready(service: Service, request: Request) -> Response:
 
 async def model_metadata(service: Service, request: Request) -> Response:
     """GET /v2/models/NAME."""
-    served = service.model(request.path_params["name"])
+    served = service.model(request, request.path_params["name"])
     model = served.model
     height, width = model.preprocess.size if has_fixed_size(model) else (-1, -1)
     inputs = [_input(BYTES, [-1]), _input("UINT8", [-1, -1, -1, 3])]
@@ -80,7 +80,7 @@ async def model_metadata(service: Service, request: Request) -> Response:
 
 async def infer(service: Service, request: Request) -> Response:
     """POST /v2/models/NAME/infer."""
-    served = service.model(request.path_params["name"])
+    served = service.model(request, request.path_params["name"])
     if request.headers.get("content-encoding", "identity") != "identity":
         raise UserError("The body of a request is not compressed.")
     body = await request.body()

@@ -12,7 +12,7 @@ from resnets.serve.service import Answer, Service
 
 async def model_info(service: Service, request: Request) -> Answer:
     """The model of `?model=`, by default the first one."""
-    served = service.model(request.query_params.get("model"))
+    served = service.model(request, request.query_params.get("model"))
     limits = {"max_body_bytes": service.settings.max_body_bytes, "max_pixels": service.settings.max_pixels}
     return Answer({**describe(served), "models": list(service.models), "limits": limits})
 

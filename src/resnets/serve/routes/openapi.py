@@ -35,6 +35,7 @@ SCHEMA: dict[str, Any] = {
                     _MODEL,
                     _query("top_k", "integer", "Number of classes of a classifier's answer."),
                     _query("heatmap", "integer", "1 for the heat maps of these classes."),
+                    _query("heatmap_class", "string", "The heat map of this class, in place of those."),
                     _query("score", "number", "Least score of an object of a detector."),
                 ],
                 "requestBody": {

@@ -20,7 +20,7 @@ from resnets.serve.routes import json_body
 from resnets.serve.served_model import ServedModel
 from resnets.serve.service import UNREADABLE, Answer, Service
 
-PARAMETERS = ("model", "top_k", "heatmap", "score")
+PARAMETERS = ("model", "top_k", "heatmap", "heatmap_class", "score")
 MAX_FILES, MAX_FIELDS, MAX_FIELD_BYTES = 64, 8, 2**16  # of a form
 CHARSETS = (b"utf-8", b"utf8")
 
@@ -82,7 +82,7 @@ def _arguments(service: Service, request: Request) -> tuple[ServedModel, dict[st
     for name in query:
         if name not in PARAMETERS:
             raise UserError(f"There is no parameter of that name; there is {', '.join(PARAMETERS)}.")
-    served = service.model(query.get("model"))
+    served = service.model(request, query.get("model"))
     options: dict[str, Any] = {}
     for name, kind in (("top_k", int), ("score", float)):
         if name in query:
@@ -92,8 +92,11 @@ def _arguments(service: Service, request: Request) -> tuple[ServedModel, dict[st
                 raise UserError(f"`{name}` is a number; received '{query[name][:20]}'.") from None
     if query.get("heatmap", "0") not in ("0", "1"):
         raise UserError(f"`heatmap` is 0 or 1; received '{query['heatmap'][:20]}'.")
-    if query.get("heatmap") == "1":
+    if "heatmap_class" in query:
+        options["heatmap"] = (query["heatmap_class"],)
+    elif query.get("heatmap") == "1":
         options["heatmap"] = "top"
+    if "heatmap" in options:
         served.model.heatmap_runner()
     served.model.task.check_options(options)
     return served, options

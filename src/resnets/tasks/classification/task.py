@@ -44,7 +44,7 @@ from resnets.tasks.classification.report.draw_report import draw_all
 from resnets.tasks.classification.selection import MONITOR
 from resnets.tasks.classification.static_graph import classifier_graph
 from resnets.tasks.comparison import Comparison, Exposure
-from resnets.tasks.heatmaps.compute_heatmaps import with_heatmaps
+from resnets.tasks.heatmaps.compute_heatmaps import check_named, with_heatmaps
 from resnets.tasks.heatmaps.write_heatmaps import heatmap_writer, to_dict_with_maps
 from resnets.tasks.measurements import Measurements
 from resnets.tasks.mix_batch import mix_batch
@@ -296,19 +296,22 @@ class Classification(Task):
 
     def check_options(self, options: Mapping[str, Any]) -> dict[str, Any]:
         """`top_k`: the number of classes in each prediction, 5 by default; all if there are fewer. `heatmap`: True for the
-        heat map of its class, "top" for those of its `MAX_HEATMAPS` most probable classes.
+        heat map of its class, "top" for those of its `MAX_HEATMAPS` most probable classes, or names of classes, as a tuple.
         """
         Task.check_options(self, {name: value for name, value in options.items() if name not in ("top_k", "heatmap")})
+        check_named(options.get("heatmap"), self.class_names)
         if options.get("top_k", 1) < 1:
             raise UserError(f"`top_k` must be 1 or more; received {options['top_k']}.")
         return dict(options)
 
     def predict_one_model(
-        self, model: Any, images: Iterable[Any], *, heatmap: bool | str = False, **options: Any
+        self, model: Any, images: Iterable[Any], *, heatmap: bool | str | tuple[str, ...] = False, **options: Any
     ) -> Iterator[Any]:
-        """As `Task.predict_one_model`; with `heatmap`, each prediction has the heat maps of its classes."""
+        """As `Task.predict_one_model`; with `heatmap`, each prediction has the heat maps of its classes, or of those named."""
         if not heatmap:
             return Task.predict_one_model(self, model, images, **options)
+        if isinstance(heatmap, tuple):
+            return with_heatmaps(model, images, lambda _: heatmap, **options)
         count = MAX_HEATMAPS if heatmap == "top" else 1
         return with_heatmaps(model, images, lambda found: [label for label, _ in found.top[:count]], **options)
 

@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from resnets.data.image.decode import OpenedImage
 from resnets.data.image.placement import Placement
 from resnets.data.image.preprocess import Preprocess
 from resnets.errors import UserError
@@ -70,7 +71,7 @@ class ExportedModel(TrainedModel):
         """1 where the file receives the images at their own sizes, which differ, and are large as float32."""
         return 1 if self.resizes else batch
 
-    def place(self, image: ImageInput, name: str) -> tuple[Tensor, Placement]:
+    def place(self, image: ImageInput | OpenedImage, name: str) -> tuple[Tensor, Placement]:
         """As for any model; the placement is that in the input of the network, also where the file resizes."""
         pixels, placement = super().place(image, name)
         return pixels, self.checkpoint.preprocess.placement(*placement.original)

@@ -71,6 +71,18 @@ def check_classifier(model: Any) -> None:
         raise UserError(f"Heat maps are of classifiers; '{model.name}' is a model for {model.task.name}.")
 
 
+def check_class(name: str, known: Sequence[str]) -> None:
+    """Raise UserError for a class that the model does not have."""
+    if name not in known:
+        raise UserError(f"The model has no class '{name}'.{suggestion(name, known)}")
+
+
+def check_named(heatmap: Any, known: Sequence[str]) -> None:
+    """Raise UserError for an option `heatmap` that names a class that the model does not have."""
+    for name in heatmap if isinstance(heatmap, tuple) else ():
+        check_class(name, known)
+
+
 def heatmap_of(model: Any, image: ImageInput, class_name: str | None) -> Heatmap:
     """The heat map of a class on an image; None is the class with the highest logit.
 
@@ -79,8 +91,8 @@ def heatmap_of(model: Any, image: ImageInput, class_name: str | None) -> Heatmap
         ImageError: the image cannot be read.
     """
     known = model.class_names
-    if class_name is not None and class_name not in known:
-        raise UserError(f"The model has no class '{class_name}'.{suggestion(class_name, known)}")
+    if class_name is not None:
+        check_class(class_name, known)
     job = model.heatmap_runner().job(1, 1)
     pixels, placement = model.place(image, name_of(image, 0))
     model.check_size(pixels)

@@ -7,7 +7,7 @@ from typing import TypeVar
 import numpy as np
 from PIL import Image
 
-from resnets.data.image.decode import to_upright_rgb
+from resnets.data.image.decode import OpenedImage, to_upright_rgb
 from resnets.data.image.preprocess import Preprocess
 from resnets.errors import UserError
 
@@ -28,7 +28,7 @@ def name_of(image: ImageInput, index: int) -> str:
 
 
 def read_image(
-    image: ImageInput, name: str, preprocess: Preprocess, *, full_size: bool = False
+    image: ImageInput | OpenedImage, name: str, preprocess: Preprocess, *, full_size: bool = False
 ) -> tuple[np.ndarray | Image.Image, tuple[int, int]]:
     """The pixels for `Preprocess.place`, and the height and width of the image; see `Preprocess.read_sized`.
 
@@ -36,7 +36,7 @@ def read_image(
         UserError: it is not an image.
         ImageError: it cannot be read.
     """
-    if isinstance(image, (str, Path, bytes)):
+    if isinstance(image, (str, Path, bytes, OpenedImage)):
         return preprocess.read_sized(image, name=name if isinstance(image, bytes) else None, full_size=full_size)
     if isinstance(image, Image.Image):
         upright = to_upright_rgb(image, name=name, background=preprocess.background)

@@ -25,7 +25,7 @@ from resnets.report.number_formats import percent_interval
 from resnets.tasks import bootstrap
 from resnets.tasks.base import ChosenValue, CrossFitted, Losses, Measured, Monitor, Task
 from resnets.tasks.comparison import Comparison, Exposure, ScoreComparison
-from resnets.tasks.heatmaps.compute_heatmaps import with_heatmaps
+from resnets.tasks.heatmaps.compute_heatmaps import check_named, with_heatmaps
 from resnets.tasks.heatmaps.write_heatmaps import heatmap_writer, to_dict_with_maps
 from resnets.tasks.measurements import Measurements
 from resnets.tasks.mix_batch import mix_batch
@@ -233,19 +233,21 @@ class Multilabel(Task):
         report.draw(run, report.Evaluated(samples, labels, self.class_names, rows), self.monitor, model)
 
     def check_options(self, options: Mapping[str, Any]) -> dict[str, Any]:
-        """`heatmap`: whether each prediction has the heat maps of its labels; "top" is the same."""
+        """`heatmap`: whether each prediction has the heat maps of its labels; "top" is the same. A tuple has names of classes."""
         Task.check_options(self, {name: value for name, value in options.items() if name != "heatmap"})
+        check_named(options.get("heatmap"), self.class_names)
         return dict(options)
 
     def predict_one_model(
-        self, model: Any, images: Iterable[Any], *, heatmap: bool | str = False, **options: Any
+        self, model: Any, images: Iterable[Any], *, heatmap: bool | str | tuple[str, ...] = False, **options: Any
     ) -> Iterator[Any]:
         """As `Task.predict_one_model`; with `heatmap`, each prediction has the heat maps of the `MAX_HEATMAPS` most probable of
-        its labels.
+        its labels, or of the classes named.
         """
         if not heatmap:
             return Task.predict_one_model(self, model, images, **options)
-        return with_heatmaps(model, images, _mapped_classes, **options)
+        mapped = (lambda _: heatmap) if isinstance(heatmap, tuple) else _mapped_classes
+        return with_heatmaps(model, images, mapped, **options)
 
     def answer(self, prediction: Prediction) -> dict[str, Any]:
         """With `heatmaps`, where they were asked for."""
