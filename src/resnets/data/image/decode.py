@@ -17,7 +17,7 @@ No reader built on libjpeg notices a JPEG that is damaged in its middle, but not
 
 import io
 from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
@@ -131,9 +131,7 @@ def decode_sized(
             "PIL.ImageFile.LOAD_TRUNCATED_IMAGES is on in this program: an image that is cut short would be read as if it "
             "were whole. Switch it off."
         )
-    is_open = isinstance(path_or_bytes, OpenedImage)
-    source = nullcontext(path_or_bytes) if is_open else opened(path_or_bytes, name, max_pixels)
-    with source as (image, path), decode_errors(path, max_pixels):
+    with _as_opened(path_or_bytes, name, max_pixels) as (image, path), decode_errors(path, max_pixels):
         size = None
         if min_side and image.format == "JPEG":
             size = image.size
@@ -211,6 +209,12 @@ def opened(path_or_bytes: str | Path | bytes, name: str | None, max_pixels: int)
                 tile = tags.get(ExifTags.Base.TileWidth, 1), tags.get(ExifTags.Base.TileLength, 1)
                 _check_size(path, tile, max_pixels)  # libtiff takes memory for a whole tile
             yield OpenedImage(image, path)
+
+
+def _as_opened(
+    source: str | Path | bytes | OpenedImage, name: str | None, max_pixels: int
+) -> AbstractContextManager[OpenedImage]:
+    return nullcontext(source) if isinstance(source, OpenedImage) else opened(source, name, max_pixels)
 
 
 def _display_name(path_or_bytes: str | Path | bytes, name: str | None) -> str:
