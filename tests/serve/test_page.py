@@ -255,6 +255,7 @@ def test_there_are_heat_maps_of_all_classes(show: Callable[..., Any], images: li
             page.locator(".bars li", has_text=name).wait_for()
             pressed = page.locator(".bars [aria-pressed=true]")
             assert pressed.inner_text().split("\n") == [name, f"{100 * value:.1f} %"]
+            page.mouse.move(1, 1)  # or the map of the class below the pointer is shown
             maps[name] = model.heatmap(images[0], name)
             expected, limit = maps[name].on_image(), max(float(np.abs(each.values).max()) for each in maps.values())
             opacity = np.where(np.isnan(expected), 0.65, 0.75 * np.minimum(np.abs(expected) / limit, 1))
