@@ -4,7 +4,7 @@
 
 40 parts of 25 images, of which 20 cannot be read, are computed by two actors. One actor is killed with SIGKILL when 7 parts are
 there, the driver with all its processes when 15 are there; then the same command is run again. Rows must be equal to those of one
-process in path, hash, label and error, and in probabilities within 1e-5; every path is there once, no half-written file is left,
+process in the name of their part, path, hash, all labels and error, and in all probabilities within 1e-5; every path is there once, no half-written file is left,
 and at most two parts are written again. The exit code is 1 when anything differs, and 0 with a message where Ray is not
 installed.
 """
@@ -71,9 +71,10 @@ def start(images: Path, folder: Path, log: Path, home: Path) -> subprocess.Popen
         )  # fmt: skip
 
 
-def parts_in(folder: Path) -> dict[str, int]:
-    """The i-nodes of the parts by name: another one means that a part was written again."""
-    return {path.name: path.stat().st_ino for path in folder.glob("part-*.parquet")}
+def parts_in(folder: Path) -> dict[str, tuple[int, int]]:
+    """The i-node and the time of each part by name: others mean that it was written again."""
+    found = {path.name: path.stat() for path in folder.glob("part-*.parquet")}
+    return {name: (each.st_ino, each.st_mtime_ns) for name, each in found.items()}
 
 
 def wait_for(count: int, folder: Path, driver: subprocess.Popen[str], log: Path) -> None:
@@ -126,22 +127,35 @@ def make_images(folder: Path) -> None:
 
 
 def rows_of(folder: Path) -> list[dict[str, Any]]:
+    """The rows of all parts, each with the name of its part."""
     import pyarrow.parquet
 
     return [
-        row for path in sorted(folder.glob("part-*.parquet")) for row in pyarrow.parquet.read_table(path).to_pylist()
+        row | {"part": path.name}
+        for path in sorted(folder.glob("part-*.parquet"))
+        for row in pyarrow.parquet.read_table(path).to_pylist()
     ]
 
 
 def differences(found: list[dict[str, Any]], expected: list[dict[str, Any]]) -> list[str]:
-    if [row["path"] for row in found] != [row["path"] for row in expected]:
+    """The paths of the rows that differ."""
+    if [(row["part"], row["path"]) for row in found] != [(row["part"], row["path"]) for row in expected]:
         return ["the paths"]
-    wrong = []
-    for row, other in zip(found, expected, strict=True):
-        same = all(row[name] == other[name] for name in ("sha256", "label", "error", "model_sha256"))
-        near = abs((row["probability"] or 0) - (other["probability"] or 0)) <= TOLERANCE
-        wrong += [] if same and near and len(row["top"]) == len(other["top"]) else [row["path"]]
-    return wrong
+    return [row["path"] for row, other in zip(found, expected, strict=True) if not is_same(row, other)]
+
+
+def is_same(row: dict[str, Any], other: dict[str, Any]) -> bool:
+    """Whether two rows are equal, with all probabilities within the tolerance."""
+    exact = all(row[name] == other[name] for name in row if name not in ("probability", "top"))
+    labels = [each["label"] for each in row["top"]] == [each["label"] for each in other["top"]]
+    return exact and labels and all(
+        abs(mine - theirs) <= TOLERANCE
+        for mine, theirs in zip(probabilities(row), probabilities(other), strict=True)
+    )
+
+
+def probabilities(row: dict[str, Any]) -> list[float]:
+    return [row["probability"] or 0.0, *(each["probability"] for each in row["top"])]
 
 
 def soak(temporary: Path) -> int:

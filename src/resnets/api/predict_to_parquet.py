@@ -28,7 +28,8 @@ def predict_to_parquet(
     """Predict images into Parquet files, the parts, of a folder. Memory does not grow with the number of images.
 
     A part has a row for each of `images_per_part` consecutive images. Its name has a hash of their paths, the model and the
-    settings, and it appears whole or not at all, so that each image is there exactly once whatever is killed or run twice.
+    settings, and it appears whole or not at all, so that each entry of the list has exactly one row whatever is killed or run
+    twice.
     `_manifest.json` is written last, when all parts are there.
 
     Args:
@@ -42,7 +43,7 @@ def predict_to_parquet(
         images_per_part: number of images in a part, which is lost where a process is killed.
         ensemble: as in `TrainedModel.predict`.
         batch, workers: as in `TrainedModel.predict`.
-        device, backend, precision: as in `resnets.load`; by default fp32 by the reference, which is the same on any machine.
+        device, backend, precision: as in `resnets.load`; by default fp32 by the reference. With `ray`, `device` is auto, cpu or cuda.
         options: those of the task, such as `top_k` for classification.
 
     Returns:
@@ -50,7 +51,8 @@ def predict_to_parquet(
 
     Raises:
         UserError: there is no such checkpoint or no image at all, a number is out of range, the folder has parts of another job
-            or cannot be written, or pyarrow or Ray is not installed.
+            (also of other versions of resnets, PyTorch or Pillow, or of another kind of device) or cannot be written, there is
+            no room for `ray_actors`, or pyarrow or Ray is not installed.
         JobError: a part cannot be computed, or the disk is full.
     """
     listed = [paths] if isinstance(paths, (str, Path)) else list(paths)

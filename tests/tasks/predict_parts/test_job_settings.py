@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+from importlib.metadata import version
 from pathlib import Path
 
 import pytest
 
-from resnets.errors import UserError
+from resnets.errors import JobError, UserError
 from resnets.tasks.predict_parts import job_settings
-from resnets.tasks.predict_parts.image_list import Part
 
 SETTINGS = {"model_sha256": "a" * 64, "images": 12, "options": {"top_k": 2}, "precision": "fp32"}
 
@@ -47,13 +47,16 @@ def test_what_differs_is_said(changed: dict, said: str, tmp_path: Path) -> None:
     assert said in str(caught.value)
 
 
-def test_the_name_of_a_part_depends_on_all_that_decides_its_bytes() -> None:
-    parts = [Part(number, 0, 9, sha256) for number in (0, 1) for sha256 in ("a", "b")]
-    names = {
-        job_settings.part_name(part, settings)
-        for part in parts
-        for settings in (SETTINGS, SETTINGS | {"precision": "bf16"})
-    }
-    assert len(names) == 8
-    reordered = dict(reversed(SETTINGS.items()))
-    assert job_settings.part_name(parts[0], SETTINGS) == job_settings.part_name(parts[0], reordered)
+def test_other_libraries_and_another_device_are_noticed() -> None:
+    versions = job_settings.versions("reference")
+    assert set(versions) == {"resnets", "torch", "pillow"}
+    settings = {"backend": "reference", "device": "cpu", "versions": versions}
+    job_settings.check_computed_alike(settings, "cpu")
+    with pytest.raises(JobError, match="`device` is cuda, and was cpu where the job was begun"):
+        job_settings.check_computed_alike(settings, "cuda")
+    with pytest.raises(JobError, match=r"the version of Pillow is \S+, and was 1\.0 where the job was begun"):
+        job_settings.check_computed_alike(settings | {"versions": versions | {"pillow": "1.0"}}, "cpu")
+
+
+def test_the_version_of_the_runtime_is_a_setting() -> None:
+    assert job_settings.versions("onnxruntime")["onnxruntime"] == version("onnxruntime")

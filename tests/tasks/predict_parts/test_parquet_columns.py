@@ -5,6 +5,8 @@ from __future__ import annotations
 import io
 import json
 import sys
+import weakref
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -46,6 +48,10 @@ READABLE: dict[str, tuple[Any, Any]] = {
 }
 
 
+def encode(task: Any, predictions: Iterable[tuple[Any, str | None]]) -> bytes:
+    return parquet_columns.encode(parquet_columns.to_table(task, predictions, "cd", {"part": 3}))
+
+
 def read(content: bytes) -> Any:
     return pyarrow.parquet.read_table(io.BytesIO(content))
 
@@ -54,8 +60,8 @@ def read(content: bytes) -> Any:
 def test_a_row_is_what_json_has(kind: str) -> None:
     task, prediction = READABLE[kind]
     rows = [prediction, task.unreadable("b.png", "is empty")]
-    content = parquet_columns.encode(task, rows, ["ab", None], "cd", {"part": 3})
-    assert content == parquet_columns.encode(task, rows, ["ab", None], "cd", {"part": 3})
+    content = encode(task, zip(rows, ["ab", None], strict=True))
+    assert content == encode(task, zip(rows, ["ab", None], strict=True))
     table = read(content)
     assert json.loads(table.schema.metadata[b"resnets"]) == {"part": 3}
     found = table.to_pylist()
@@ -72,13 +78,33 @@ def test_a_task_without_types_has_its_json() -> None:
     bad = SimpleNamespace(
         path="b", error="is empty", to_dict=lambda: {"path": "b", "brightness": None, "error": "is empty"}
     )
-    found = read(parquet_columns.encode(task, [row, bad], [None, None], "cd", {})).to_pylist()  # type: ignore[arg-type, list-item]
+    found = read(encode(task, [(row, None), (bad, None)])).to_pylist()
     assert [each["prediction"] for each in found] == ['{"brightness": 0.5}', None]
+
+
+def test_a_prediction_is_not_kept_once_it_is_a_row() -> None:
+    alive = weakref.WeakSet[Any]()
+    counts = []
+
+    def predictions() -> Iterator[tuple[Any, None]]:
+        for number in range(150):
+            mask = np.zeros((4, 6), np.uint8)
+            prediction = AreasPrediction(f"{number}.png", NAMES, mask)
+            alive.add(prediction)
+            counts.append(len(alive))
+            yield prediction, None
+            del prediction
+
+    table = parquet_columns.to_table(Segmentation(NAMES), predictions(), "cd", {})
+    assert table.column("path").to_pylist() == [f"{number}.png" for number in range(150)]
+    assert max(counts) <= 2
+    file = pyarrow.parquet.ParquetFile(io.BytesIO(parquet_columns.encode(table)))
+    assert (file.metadata.num_rows, file.metadata.num_row_groups) == (150, 1)
 
 
 def test_columns_are_read_and_damage_is_noticed(tmp_path: Path) -> None:
     task, prediction = READABLE["classification"]
-    content = parquet_columns.encode(task, [prediction], ["ab"], "cd", {})
+    content = encode(task, [(prediction, "ab")])
     (tmp_path / "a").write_bytes(content)
     assert parquet_columns.read_columns(tmp_path / "a", ("path", "error")) == {"path": ["a.png"], "error": [None]}
     (tmp_path / "a").write_bytes(content[:-9])

@@ -216,10 +216,58 @@ def test_a_folder_with_other_files_is_refused(world: World, tmp_path: Path) -> N
 
 
 def test_a_job_that_was_killed_while_it_listed_images_begins_again(world: World, tmp_path: Path) -> None:
-    (tmp_path / image_list.FILE).write_bytes(b"half a li")
-    (tmp_path / f"{TEMPORARY_PREFIX}abc").touch()
+    (tmp_path / f"{TEMPORARY_PREFIX}abc").write_bytes(b"half a li")
     found = world.predict(str(tmp_path), shard="17/17")
     assert (found.computed, found.manifest) == (1, None)
+
+
+def test_of_two_jobs_that_begin_at_once_the_refused_one_leaves_no_list(
+    world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one = f"{world.images}/group 0/000.png"
+    begin, refused = job_settings.begin, list[str]()
+
+    def begin_after_another(folder: Path, settings: Any) -> Any:
+        """Another job lists its images and begins between the moment when this one found the folder empty, and now."""
+        monkeypatch.setattr(job_settings, "begin", begin)
+        world.predict(str(folder), shard="1/17")
+        try:
+            return begin(folder, settings)
+        finally:
+            refused.append("asked")
+
+    monkeypatch.setattr(job_settings, "begin", begin_after_another)
+    with pytest.raises(UserError, match="the number of images is 1, and was 100"):
+        resnets.predict_to_parquet(world.checkpoint, one, tmp_path, images_per_part=PER_PART, batch=PER_PART)
+    assert refused
+    assert world.predict(str(tmp_path), resume=True).computed == 16
+    assert contents(tmp_path) == contents(world.whole)
+
+
+@pytest.mark.parametrize("damaged", [None, b"half a li"])
+def test_a_lost_or_damaged_list_is_written_anew(damaged: bytes | None, world: World, tmp_path: Path) -> None:
+    folder = tmp_path / "parts"
+    shutil.copytree(world.whole, folder)
+    (folder / parts_in(folder)[4]).unlink()
+    if damaged is None:
+        (folder / image_list.FILE).unlink()
+    else:
+        (folder / image_list.FILE).write_bytes(damaged)
+    assert world.predict(str(folder), resume=True).computed == 1
+    assert contents(folder) == contents(world.whole)
+
+
+def test_parts_of_another_version_are_not_mixed(world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    world.predict(str(tmp_path), shard="1/17")
+    monkeypatch.setattr(job_settings, "version", lambda name: "1.2.3")
+    with pytest.raises(UserError, match=r"the version of Pillow is 1\.2\.3, and was"):
+        world.predict(str(tmp_path), resume=True)
+
+
+def test_a_path_that_is_listed_twice_has_two_rows(world: World, tmp_path: Path) -> None:
+    one = f"{world.images}/group 0/000.png"
+    resnets.predict_to_parquet(world.checkpoint, [one, one], tmp_path)
+    assert [row["path"] for row in rows_of(tmp_path)] == [one, one]
 
 
 def test_relative_paths_mean_other_files_elsewhere(

@@ -50,3 +50,33 @@ def test_the_error_of_another_process_is_found_in_that_of_ray() -> None:
     assert ray_scheduler.reason_of(error) == "the disk is full."
     assert ray_scheduler.reason_of(RuntimeError("first\n\nlast\n")) == "last"
     assert ray_scheduler.reason_of(RuntimeError()) == "it gives no reason"
+
+
+@pytest.mark.parametrize(
+    ("cluster", "share"),
+    [
+        ((8, 0, None), (1, 4, 2, 0)),
+        ((1, 0, None), (1, 1, 1, 0)),
+        ((8, 0, 6), (6, 6, 1, 0)),
+        ((16, 2, None), (1, 2, 2, 1)),
+        ((16, 2, 1), (1, 1, 2, 1)),
+    ],
+)
+def test_the_share_of_an_actor(cluster: tuple[int, int, int | None], share: tuple[int, int, int, int]) -> None:
+    found = ray_scheduler.share_of_actors(*cluster)
+    assert found == share
+    assert found.most * found.cpus <= cluster[0]
+    assert found.most * found.gpus <= cluster[1]
+
+
+@pytest.mark.parametrize(
+    ("cluster", "said"),
+    [
+        ((8, 0, 0), "must be 1 or more; received 0"),
+        ((8, 0, 9), "has 8 CPUs, so at most 8 actors"),
+        ((16, 2, 8), "has 16 CPUs and 2 GPUs, so at most 2 actors"),
+    ],
+)
+def test_actors_that_would_wait_for_ever_are_refused(cluster: tuple[int, int, int], said: str) -> None:
+    with pytest.raises(UserError, match=said):
+        ray_scheduler.share_of_actors(*cluster)

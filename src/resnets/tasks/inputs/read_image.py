@@ -10,8 +10,9 @@ from PIL import Image
 from resnets.data.image.decode import OpenedImage, to_upright_rgb
 from resnets.data.image.preprocess import Preprocess
 from resnets.errors import UserError
+from resnets.tasks.inputs.hashed_file import HashedFile
 
-ImageInput = str | Path | bytes | np.ndarray | Image.Image
+ImageInput = str | Path | HashedFile | bytes | np.ndarray | Image.Image
 Kind = TypeVar("Kind")
 
 
@@ -24,7 +25,7 @@ def as_list(images: ImageInput | Iterable[Kind]) -> Iterable[ImageInput | Kind]:
 
 def name_of(image: ImageInput, index: int) -> str:
     """Its path, or for an image in memory its index among the images that were given."""
-    return str(image) if isinstance(image, (str, Path)) else f"[{index}]"
+    return str(image) if isinstance(image, (str, Path, HashedFile)) else f"[{index}]"
 
 
 def read_image(
@@ -36,6 +37,8 @@ def read_image(
         UserError: it is not an image.
         ImageError: it cannot be read.
     """
+    if isinstance(image, HashedFile):
+        image = image.content()
     if isinstance(image, (str, Path, bytes, OpenedImage)):
         return preprocess.read_sized(image, name=name if isinstance(image, bytes) else None, full_size=full_size)
     if isinstance(image, Image.Image):

@@ -9,21 +9,14 @@ from array import array
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO, NamedTuple
+from typing import BinaryIO
 
 from resnets.errors import JobError, UserError
+from resnets.tasks.predict_parts.part import Part
 
 FILE = "_paths"  # each path as UTF-8, followed by a zero byte
 END = b"\0"
-
-
-class Part(NamedTuple):
-    """The place of a part in the list: its number, from 0, its first byte, the byte after its last, and the SHA-256 of them."""
-
-    number: int
-    start: int
-    end: int
-    sha256: str
+_WRITE_AGAIN = "Run the command again with `resume=True`, which writes it anew."
 
 
 @dataclass(frozen=True)
@@ -84,37 +77,17 @@ def read_part(folder: Path, part: Part) -> list[str]:
     """The paths of a part of the list in `folder`.
 
     Raises:
-        JobError: the list was replaced by another one.
+        JobError: the list is not that of the part, or cannot be read.
     """
-    with (folder / FILE).open("rb") as file:
-        file.seek(part.start)
-        content = file.read(part.end - part.start)
+    try:
+        with (folder / FILE).open("rb") as file:
+            file.seek(part.start)
+            content = file.read(part.end - part.start)
+    except OSError as error:
+        raise JobError(f"'{folder / FILE}' cannot be read: {error.strerror}. {_WRITE_AGAIN}") from error
     if hashlib.sha256(content).hexdigest() != part.sha256:
-        raise JobError(f"'{folder / FILE}' was replaced by another list while its parts were computed.")
+        raise JobError(f"'{folder / FILE}' was changed while its parts were computed. {_WRITE_AGAIN}")
     return content.decode().split(END.decode())[:-1]
-
-
-def in_shard(parts: int, shard: tuple[int, int]) -> Iterator[int]:
-    """The numbers, from 0, of every n-th of the parts, for the shard (i, n) with i from 1; each part is in one shard."""
-    return iter(range(shard[0] - 1, parts, shard[1]))
-
-
-def parse_shard(text: str | None) -> tuple[int, int]:
-    """(3, 64) for "3/64"; all parts for None.
-
-    Raises:
-        UserError: it is no such text.
-    """
-    if text is None:
-        return 1, 1
-    index, _, count = text.partition("/")
-    if not (_is_number(index) and _is_number(count) and 1 <= int(index) <= int(count)):
-        raise UserError(f"`shard` is i/n, such as 3/64, with i from 1 to n; received '{text}'.")
-    return int(index), int(count)
-
-
-def _is_number(text: str) -> bool:
-    return text.isascii() and text.isdigit()
 
 
 def _encoded(path: str) -> bytes:

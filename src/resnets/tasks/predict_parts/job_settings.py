@@ -1,23 +1,25 @@
-"""What decides the bytes of each part of a job, as a file of its folder that other processes compare with their own."""
+"""What decides the rows of each part of a job, as a file of its folder that other processes compare with their own."""
 
-import hashlib
 import json
 import os
+import socket
 from collections.abc import Mapping, Sequence
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from resnets import atomic_write
-from resnets.errors import UserError
+import torch
+
+from resnets import __version__, atomic_write
+from resnets.errors import JobError, UserError
 from resnets.inference.exported.exported_runner import ExportedRunner
 from resnets.message_format import format_list, printable
-from resnets.tasks.predict_parts.image_list import ImageList, Part
+from resnets.tasks.predict_parts.image_list import ImageList
 from resnets.tasks.trained_model import TrainedModel
 
 FILE = "_settings.json"
-FORMAT = 1
-PARQUET = ".parquet"
-NAME_DIGITS = 16  # of the hash in the name of a part, hexadecimal
+FORMAT = 2
+_RUNTIMES = ("openvino", "onnxruntime")  # backends that are packages of the same name
 # How messages call the settings whose key does not say it.
 _WORDS = {
     "format": "the format of the folder",
@@ -26,6 +28,11 @@ _WORDS = {
     "images": "the number of images",
     "list_sha256": "the SHA-256 of the list of images",
     "working_directory": "the working directory, where relative paths begin,",
+    "resnets": "the version of resnets",
+    "torch": "the version of PyTorch",
+    "pillow": "the version of Pillow",
+    "openvino": "the version of OpenVINO",
+    "onnxruntime": "the version of ONNX Runtime",
 }
 
 
@@ -36,19 +43,24 @@ def settings_of(
     options: Mapping[str, Any],
     batch: int,
     images_per_part: int,
+    device: str,
 ) -> dict[str, Any]:
     """The settings of a job, as JSON has them.
 
     Args:
         digests: the SHA-256 of the model and of those of its ensemble.
         options: those of the task.
+        device: "cpu", "cuda" or "mps"; of it and of the versions, only other kinds are noticed, not another processor.
     """
+    computed_by = _computed_by(model)
     return {
         "format": FORMAT,
         "task": model.task.name,
         "model_sha256": digests[0],
         "ensemble_sha256": list(digests[1:]),
-        **_computed_by(model),
+        **computed_by,
+        "device": device,
+        "versions": versions(computed_by["backend"]),
         "batch": batch,
         "options": json.loads(json.dumps(options)),  # lists in place of tuples
         "images_per_part": images_per_part,
@@ -64,10 +76,20 @@ def _computed_by(model: TrainedModel) -> dict[str, str]:
     return {"backend": model.runner.backend, "precision": model.runner.precision}
 
 
-def part_name(part: Part, settings: Mapping[str, Any]) -> str:
-    """The name of a part: its number, so that names sort as the list does, and a hash of what decides its bytes."""
-    content = json.dumps([settings, part.sha256], sort_keys=True)
-    return f"part-{part.number:07d}-{hashlib.sha256(content.encode()).hexdigest()[:NAME_DIGITS]}{PARQUET}"
+def versions(backend: str) -> dict[str, str]:
+    """The versions here of the packages that decide the numbers of a part which is computed by `backend`."""
+    runtime = {backend: version(backend)} if backend in _RUNTIMES else {}
+    return {"resnets": __version__, "torch": str(torch.__version__), "pillow": version("pillow"), **runtime}
+
+
+def check_computed_alike(settings: Mapping[str, Any], device: str) -> None:
+    """Raise JobError if this process, with a model on `device`, would compute other numbers than those that the settings mean."""
+    own = {"device": device, "versions": versions(settings["backend"])}
+    differing = list(_differences({name: settings[name] for name in own}, own))
+    if differing:
+        raise JobError(
+            f"'{socket.gethostname()}' cannot compute parts of this job: {'; '.join(differing)} where the job was begun."
+        )
 
 
 def read(folder: Path) -> dict[str, Any] | None:

@@ -12,8 +12,9 @@ from resnets import atomic_write
 from resnets.errors import JobError
 from resnets.tasks.predict_parts import image_list, parquet_columns
 from resnets.tasks.predict_parts.image_list import ImageList
-from resnets.tasks.predict_parts.job_settings import FORMAT, PARQUET
-from resnets.tasks.predict_parts.scorer import PartsJob
+from resnets.tasks.predict_parts.job_settings import FORMAT
+from resnets.tasks.predict_parts.part import find_part_names
+from resnets.tasks.predict_parts.part_predictor import PartsJob
 
 FILE = "_manifest.json"
 KINDS = 50  # of errors that are counted each; of the others only their sum
@@ -21,21 +22,16 @@ OTHERS = "others"
 _DETAIL = re.compile(r"'[^']*'|\([^()]*\)|\d[\d,.]*")  # what differs between two errors of a kind
 
 
-def find_parts(folder: Path) -> set[str]:
-    """The names of the files in the folder that parts may have."""
-    return {path.name for path in folder.glob(f"part-*{PARQUET}")}
-
-
 def write_if_complete(job: PartsJob, images: ImageList) -> dict[str, Any] | None:
     """Read all parts, write the manifest, and return it; None while parts are missing.
 
-    Of several processes on one folder, the one that ends last finds all parts. Two that do it at once write the same bytes.
+    Of several processes on one folder, the one that ends last finds all parts. Two that do it at once write the same.
 
     Raises:
         JobError: a part is damaged, or the manifest cannot be written.
     """
     folder = Path(job.folder)
-    if len(find_parts(folder)) < len(images):
+    if len(find_part_names(folder)) < len(images):
         return None
     errors: Counter[str] = Counter()
     count = 0

@@ -1,8 +1,9 @@
 """The table of a part: its columns, and the bytes of its file."""
 
 import io
+import itertools
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ from resnets.inference.optional_packages import import_optional
 from resnets.tasks.base import Prediction, Task
 
 METADATA = b"resnets"  # key in the file, as in that of an index
+ROWS = 64  # that are Python objects at a time; as Arrow's columns they take a fraction of that
 TEXT = "prediction"  # the column of a task that states no types: JSON
 
 
@@ -19,44 +21,38 @@ def import_parquet() -> Any:
     return import_optional("pyarrow.parquet", "parquet")
 
 
-def encode(
-    task: Task,
-    predictions: Sequence[Prediction],
-    digests: Sequence[str | None],
-    model_sha256: str,
-    metadata: Mapping[str, Any],
-) -> bytes:
-    """The Parquet file of a part; equal values give the same bytes.
+def to_table(
+    task: Task, predictions: Iterable[tuple[Prediction, str | None]], model_sha256: str, metadata: Mapping[str, Any]
+) -> Any:
+    """The `pyarrow.Table` of a part. Each prediction becomes a row when it comes, since its masks may be large.
 
     Args:
-        digests: the SHA-256 of each image; None for a file that cannot be read.
+        predictions: each with the SHA-256 of its image; None for a file that cannot be opened.
     """
     import pyarrow as pa
 
     types = task.value_types()
-    rows = [
-        {
-            "path": each.path,
-            "sha256": digest,
-            **_values(each, types),
-            "error": _text(each.error),
-            "model_sha256": model_sha256,
-        }
-        for each, digest in zip(predictions, digests, strict=True)
-    ]
-    columns = types or {TEXT: str}
     schema = pa.schema(
         [
             ("path", pa.string()),
             ("sha256", pa.string()),
-            *((name, _arrow_type(kind)) for name, kind in columns.items()),
+            *((name, _arrow_type(kind)) for name, kind in (types or {TEXT: str}).items()),
             ("error", pa.string()),
             ("model_sha256", pa.string()),
         ],
         metadata={METADATA: json.dumps(metadata, sort_keys=True)},
     )
+    rows = (_row(prediction, digest, types, model_sha256) for prediction, digest in predictions)
+    batches = []
+    while some := list(itertools.islice(rows, ROWS)):
+        batches.append(pa.RecordBatch.from_pylist(some, schema))
+    return pa.Table.from_batches(batches, schema)
+
+
+def encode(table: Any) -> bytes:
+    """The Parquet file of a table; equal tables give the same bytes."""
     file = io.BytesIO()
-    import_parquet().write_table(pa.Table.from_pylist(rows, schema), file, compression="zstd")
+    import_parquet().write_table(table.combine_chunks(), file, compression="zstd")
     return file.getvalue()
 
 
@@ -75,6 +71,16 @@ def read_columns(path: Path, names: Sequence[str]) -> dict[str, list[Any]]:
         except pa.ArrowException as error:
             raise ValueError(str(error)) from error
     return {name: table.column(name).to_pylist() for name in names}
+
+
+def _row(prediction: Prediction, digest: str | None, types: Mapping[str, Any], model_sha256: str) -> dict[str, Any]:
+    return {
+        "path": prediction.path,
+        "sha256": digest,
+        **_values(prediction, types),
+        "error": _text(prediction.error),
+        "model_sha256": model_sha256,
+    }
 
 
 def _values(prediction: Prediction, types: Mapping[str, Any]) -> dict[str, Any]:

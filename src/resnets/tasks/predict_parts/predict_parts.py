@@ -6,23 +6,29 @@ import itertools
 import os
 import sys
 import time
+from array import array
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from resnets import atomic_write
 from resnets.data.datasets.dataset import UnusedFiles
 from resnets.errors import JobError, UserError
+from resnets.hashing import sha256
 from resnets.message_format import pluralize
 from resnets.progress import log, progress_bar
 from resnets.tasks.inputs import image_paths, predict_options, unread_images
 from resnets.tasks.inputs.batching import check_options
 from resnets.tasks.outputs import keep_apart
 from resnets.tasks.predict_parts import image_list, job_settings, manifest, parquet_columns, ray_scheduler
-from resnets.tasks.predict_parts.image_list import ImageList, Part
-from resnets.tasks.predict_parts.scorer import PartsJob, Receipt, Scorer, load_models
+from resnets.tasks.predict_parts.image_list import ImageList
+from resnets.tasks.predict_parts.part import find_part_names
+from resnets.tasks.predict_parts.part_predictor import PartPredictor, PartsJob, Receipt, load_models
+from resnets.tasks.predict_parts.shard import in_shard, parse_shard
 from resnets.tasks.trained_model import TrainedModel
 
 IMAGES_PER_PART = 1000
@@ -79,27 +85,32 @@ def predict_parts(
         UserError: as `resnets.predict_to_parquet`.
         JobError: a part cannot be computed or written.
     """
-    own_shard = image_list.parse_shard(shard)
+    own_shard = parse_shard(shard)
     _check_arguments(batch, workers, images_per_part, ray)
     begun = _begun(Path(folder), resume or shard is not None)
     checkpoints, options = tuple(map(str, (checkpoint, *ensemble))), dict(options or {})
-    models, digests = load_models(checkpoints, device, backend=backend, precision=precision)
+    # Actors load their own models; this process only compares settings, also where it has no GPU.
+    models, digests = load_models(checkpoints, "cpu" if ray else device, backend=backend, precision=precision)
     _check_options(models, options, checkpoints[0])
     unused = UnusedFiles()
     found = keep_apart.checked("parquet", folder, paths, image_paths.iterate_images(paths, sys.stdin, unused))
-    images = _list_images(Path(folder), found, images_per_part, stored=begun is not None)
-    settings = job_settings.settings_of(models[0], digests, images, options, batch, images_per_part)
-    job_settings.check_same(Path(folder), begun or job_settings.begin(Path(folder), settings), settings)
-    job = PartsJob(os.path.abspath(folder), checkpoints, settings, options, device, workers)
-    missing = _missing_parts(job, images, own_shard, resume)
-    start = time.monotonic()
-    counts = _compute(job, models, missing, ray, ray_actors)
+    with nullcontext() if ray is None else ray_scheduler.connected(ray):
+        kind = models[0].device.type if ray is None else ray_scheduler.device_of_actors(device)
+        settings_of = partial(
+            job_settings.settings_of, models[0], digests,
+            options=options, batch=batch, images_per_part=images_per_part, device=kind,
+        )  # fmt: skip
+        images, settings = _begin(Path(folder), found, images_per_part, begun, settings_of)
+        job = PartsJob(os.path.abspath(folder), checkpoints, settings, options, kind, workers)
+        missing = _missing_parts(job, images, own_shard, resume)
+        start = time.monotonic()
+        counts = _compute(job, models, images, missing, ray is not None, ray_actors)
     seconds = time.monotonic() - start
     summary = manifest.write_if_complete(job, images)
     done = f"{pluralize(counts['images'], 'image')} in {pluralize(counts['parts'], 'part')}"
     log(f"{done} in {seconds:.1f} s; written: '{folder}'")
     if summary is None:
-        there = len(manifest.find_parts(Path(folder)))
+        there = len(find_part_names(Path(folder)))
         log(f"{there:,} of {len(images):,} parts are there; whoever computes the last one writes '{manifest.FILE}'")
     return PartsResult(
         folder=str(folder),
@@ -132,7 +143,7 @@ def _begun(folder: Path, may_go_on: bool) -> dict[str, Any] | None:
     begun = job_settings.read(folder)
     others = [] if begun is not None or not folder.exists() else [
         each.name for each in os.scandir(folder)
-        if each.name != image_list.FILE and not each.name.startswith(atomic_write.TEMPORARY_PREFIX)
+        if not each.name.startswith(atomic_write.TEMPORARY_PREFIX)
     ]  # fmt: skip
     if others:
         raise UserError(f"'{folder}' has other files, such as '{sorted(others)[0]}'. Choose another folder.")
@@ -153,25 +164,45 @@ def _check_options(models: Sequence[TrainedModel], options: Mapping[str, Any], c
         log(line)
 
 
-def _list_images(folder: Path, paths: Iterator[str], images_per_part: int, *, stored: bool) -> ImageList:
-    """The list of the images; it is written into the folder, unless it was stored when the job was begun."""
+def _begin(
+    folder: Path,
+    paths: Iterator[str],
+    images_per_part: int,
+    begun: Mapping[str, Any] | None,
+    settings_of: Callable[[ImageList], dict[str, Any]],
+) -> tuple[ImageList, dict[str, Any]]:
+    """List the images, and begin the job or go on with it; its list and its settings.
+
+    The list is put into the folder when its settings are there, which only one of several jobs can have written, so a job that
+    is refused leaves none. A list that is lost or damaged is written anew.
+
+    Raises:
+        UserError: the folder has another job.
+    """
     file = folder / image_list.FILE
     paths = itertools.chain([next(paths)], paths)  # an error about the first one comes before the folder is made
-    if stored and file.exists():
-        return image_list.scan(paths, images_per_part)
-    with atomic_write.replace_file(file) as temporary, temporary.open("wb") as stream:
-        return image_list.scan(paths, images_per_part, stream)
+    if begun is not None and file.is_file() and sha256(file) == begun.get("list_sha256"):
+        images = image_list.scan(paths, images_per_part)
+        settings = settings_of(images)
+        job_settings.check_same(folder, begun, settings)
+        return images, settings
+    with atomic_write.replace_file(file) as temporary:
+        with temporary.open("wb") as stream:
+            images = image_list.scan(paths, images_per_part, stream)
+        settings = settings_of(images)
+        job_settings.check_same(folder, begun or job_settings.begin(folder, settings), settings)
+    return images, settings
 
 
-def _missing_parts(job: PartsJob, images: ImageList, shard: tuple[int, int], resume: bool) -> list[Part]:
-    """The parts of the shard that are not there.
+def _missing_parts(job: PartsJob, images: ImageList, shard: tuple[int, int], resume: bool) -> array[int]:
+    """The numbers of the parts of the shard that are not there.
 
     Raises:
         UserError: some are there, and the job is not resumed.
     """
-    present = manifest.find_parts(Path(job.folder))
-    own = [images.part(number) for number in image_list.in_shard(len(images), shard)]
-    missing = [part for part in own if job.path_of(part).name not in present]
+    present = find_part_names(Path(job.folder))
+    own = in_shard(len(images), shard)
+    missing = array("q", (number for number in own if job.path_of(images.part(number)).name not in present))
     if len(missing) < len(own):
         there = f"{len(own) - len(missing):,} of {len(own):,} parts are in '{job.folder}'"
         if not resume:
@@ -181,14 +212,22 @@ def _missing_parts(job: PartsJob, images: ImageList, shard: tuple[int, int], res
 
 
 def _compute(
-    job: PartsJob, models: Sequence[TrainedModel], parts: Sequence[Part], ray: str | None, ray_actors: int | None
+    job: PartsJob,
+    models: Sequence[TrainedModel],
+    images: ImageList,
+    numbers: Sequence[int],
+    by_ray: bool,
+    ray_actors: int | None,
 ) -> Counter[str]:
-    """Compute parts; the numbers of "parts", "images" and "errors"."""
+    """Compute parts, given their numbers; the counts of "parts", "images" and "errors"."""
+    parts = map(images.part, numbers)
     done: Iterator[Receipt | None] = (
-        map(Scorer(job, models).score, parts) if ray is None else ray_scheduler.score(job, parts, ray, ray_actors)
+        ray_scheduler.predict(job, list(parts), ray_actors)
+        if by_ray
+        else map(PartPredictor(job, models).predict, parts)
     )
     counts: Counter[str] = Counter()
-    for receipt in progress_bar(done, description="predicting", total=len(parts), unit="parts"):
+    for receipt in progress_bar(done, description="predicting", total=len(numbers), unit="parts"):
         if receipt is not None:
             counts.update(parts=1, images=receipt.rows, errors=receipt.errors)
     return counts

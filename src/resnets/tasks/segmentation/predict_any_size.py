@@ -20,6 +20,7 @@ from resnets.data.image.windowed_image import WindowedImage, is_npy, is_windowed
 from resnets.data.loading.thread_pool import ordered_map
 from resnets.errors import ImageError
 from resnets.progress import log
+from resnets.tasks.inputs.hashed_file import HashedFile
 from resnets.tasks.inputs.read_image import ImageInput, name_of, read_image
 from resnets.tasks.segmentation import sliding_window, upsample
 from resnets.tasks.segmentation.forward import BATCH_PIXELS, WHOLE_PIXELS
@@ -88,10 +89,11 @@ def _num_pixels(image: ImageInput) -> float:
         return math.prod(image.shape[:2])
     if isinstance(image, Image.Image):
         return image.width * image.height
+    file = image if isinstance(image, bytes) else str(image)
     try:
-        info = inspect(image, max_pixels=ANY_SIZE)
+        info = inspect(file, max_pixels=ANY_SIZE)
     except ImageError:
-        return math.inf if not isinstance(image, bytes) and is_npy(image) else 0
+        return math.inf if not isinstance(file, bytes) and is_npy(file) else 0
     return info.width * info.height
 
 
@@ -110,8 +112,8 @@ def _read(model: Any, numbered: _Numbered) -> tuple[str, WindowedImage | str]:
     index, image = numbered
     name = name_of(image, index)
     try:
-        if isinstance(image, (str, Path)) and is_windowed(image):
-            return name, open_windows(image)
+        if isinstance(image, (str, Path, HashedFile)) and is_windowed(str(image)):
+            return name, open_windows(str(image))
         return name, _DecodedImage(*read_image(image, name, model.preprocess, full_size=True))
     except ImageError as error:
         return name, error.reason

@@ -1,6 +1,5 @@
 """Compute a part: the predictions of its images by a model, as a Parquet file that appears whole or not at all."""
 
-import hashlib
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -8,21 +7,15 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import torch
-
-from resnets import __version__, atomic_write
-from resnets.data.image.open_image_file import open_image_file
-from resnets.data.loading.thread_pool import ordered_map
-from resnets.errors import ImageError, JobError
+from resnets import atomic_write
+from resnets.errors import JobError
 from resnets.inference.exported import int8_files
 from resnets.tasks import load_model
 from resnets.tasks.exported.exported_model import ExportedModel
+from resnets.tasks.inputs.hashed_file import HashedFile
 from resnets.tasks.predict_parts import image_list, job_settings, parquet_columns
-from resnets.tasks.predict_parts.image_list import Part
+from resnets.tasks.predict_parts.part import Part, part_name
 from resnets.tasks.trained_model import TrainedModel
-
-HASH_THREADS = 2  # the files were just read, so they are in memory
-HASH_AHEAD = 16
 
 
 @dataclass(frozen=True)
@@ -34,7 +27,8 @@ class PartsJob:
         checkpoints: the model and those of its ensemble, as `load_model.load` takes them.
         settings: as `job_settings.settings_of` gives them.
         options: those of the task.
-        device, workers: of this process; no part depends on them.
+        device: of each process that computes parts.
+        workers: of this process; no part depends on it.
     """
 
     folder: str
@@ -46,7 +40,7 @@ class PartsJob:
 
     def path_of(self, part: Part) -> Path:
         """The file of a part."""
-        return Path(self.folder) / job_settings.part_name(part, self.settings)
+        return Path(self.folder) / part_name(part, self.settings)
 
 
 class Receipt(NamedTuple):
@@ -58,7 +52,7 @@ class Receipt(NamedTuple):
     seconds: float
 
 
-class Scorer:
+class PartPredictor:
     """The models of a job; computes one part after the other.
 
     Args:
@@ -66,25 +60,23 @@ class Scorer:
 
     Raises:
         UserError: as `load_model.load`.
-        JobError: a model is not that of the job.
+        JobError: a model is not that of the job, or is computed by other versions or on another kind of device.
     """
 
     def __init__(self, job: PartsJob, models: Sequence[TrainedModel] | None = None) -> None:
         self.job = job
         self.models = _load(job) if models is None else list(models)
         model = self.models[0]
+        job_settings.check_computed_alike(job.settings, model.device.type)
         self.metadata = {
             "settings": dict(job.settings),
             "network": None if model.spec is None else model.spec.name,
             "class_names": list(model.class_names) if model.has_class_names else None,
             "preprocess": model.preprocess.to_dict(),
-            "versions": {
-                "resnets": __version__, "torch": str(torch.__version__), "pillow": version("pillow"),
-                "pyarrow": version("pyarrow"),
-            },
-        }  # fmt: skip
+            "versions": {**job.settings["versions"], "pyarrow": version("pyarrow")},
+        }
 
-    def score(self, part: Part) -> Receipt | None:
+    def predict(self, part: Part) -> Receipt | None:
         """Write a part; None if it is there.
 
         Raises:
@@ -96,24 +88,26 @@ class Scorer:
             return None
         paths = image_list.read_part(Path(job.folder), part)
         model, *others = self.models
+        files = list(map(HashedFile, paths))
         # Without a length, so that how a part is computed does not depend on its size.
         stream = model.stream(
-            iter(paths), batch=job.settings["batch"], workers=job.workers, ensemble=others, **job.options
+            iter(files), batch=job.settings["batch"], workers=job.workers, ensemble=others, **job.options
         )
-        hashed = ordered_map(_sha256, paths, workers=HASH_THREADS, ahead=HASH_AHEAD)
-        pairs = list(zip(stream, hashed, strict=True))
-        predictions, digests = [each for each, _ in pairs], [digest for _, digest in pairs]
-        content = parquet_columns.encode(
-            model.task, predictions, digests, job.settings["model_sha256"], {"part": part.number, **self.metadata}
+        table = parquet_columns.to_table(
+            model.task,
+            ((prediction, file.digest()) for prediction, file in zip(stream, files, strict=True)),
+            job.settings["model_sha256"],
+            {"part": part.number, **self.metadata},
         )
+        content = parquet_columns.encode(table)
         try:
             atomic_write.write_bytes(path, content)
         except JobError:
             # Another process has written it, and removed what was half written when all parts were there.
             if not path.exists():
                 raise
-        errors = sum(each.error is not None for each in predictions)
-        return Receipt(part.number, len(predictions), errors, time.monotonic() - start)
+        errors = table.num_rows - table.column("error").null_count
+        return Receipt(part.number, table.num_rows, errors, time.monotonic() - start)
 
 
 def load_models(
@@ -121,8 +115,8 @@ def load_models(
 ) -> tuple[list[TrainedModel], list[str]]:
     """The models, and the SHA-256 of the files that compute their predictions.
 
-    A checkpoint is computed in fp32 by default, and never as the size of the job or the machine has it, so that each part is
-    the same on any machine.
+    A checkpoint is computed in fp32 by default, and never as the size of the job or the installed packages have it, so that
+    parts of several machines differ by rounding only.
 
     Raises:
         UserError: as `load_model.load`.
@@ -148,11 +142,3 @@ def _load(job: PartsJob) -> list[TrainedModel]:
         if digest != own:
             raise JobError(f"'{checkpoint}' has other weights here than those that the job was begun with.")
     return models
-
-
-def _sha256(path: str) -> str | None:
-    try:
-        with open_image_file(path) as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()  # type: ignore[arg-type]
-    except (ImageError, OSError):
-        return None
