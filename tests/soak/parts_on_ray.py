@@ -4,9 +4,9 @@
 
 40 parts of 25 images, of which 20 cannot be read, are computed by two actors. One actor is killed with SIGKILL when 7 parts are
 there, the driver with all its processes when 15 are there; then the same command is run again. Rows must be equal to those of one
-process in the name of their part, path, hash, all labels and error, and in all probabilities within 1e-5; every path is there once, no half-written file is left,
-and at most two parts are written again. The exit code is 1 when anything differs, and 0 with a message where Ray is not
-installed.
+process in the name of their part, path, hash, all labels and error, and in all probabilities within 1e-5. Every path is there
+once, no half-written file is left, and at most two parts are written again. The exit code is 1 when anything differs, and 0 with
+a message where Ray is not installed.
 """
 
 from __future__ import annotations
@@ -148,9 +148,13 @@ def is_same(row: dict[str, Any], other: dict[str, Any]) -> bool:
     """Whether two rows are equal, with all probabilities within the tolerance."""
     exact = all(row[name] == other[name] for name in row if name not in ("probability", "top"))
     labels = [each["label"] for each in row["top"]] == [each["label"] for each in other["top"]]
-    return exact and labels and all(
-        abs(mine - theirs) <= TOLERANCE
-        for mine, theirs in zip(probabilities(row), probabilities(other), strict=True)
+    return (
+        exact
+        and labels
+        and all(
+            abs(mine - theirs) <= TOLERANCE
+            for mine, theirs in zip(probabilities(row), probabilities(other), strict=True)
+        )
     )
 
 

@@ -43,7 +43,8 @@ def predict_to_parquet(
         images_per_part: number of images in a part, which is lost where a process is killed.
         ensemble: as in `TrainedModel.predict`.
         batch, workers: as in `TrainedModel.predict`.
-        device, backend, precision: as in `resnets.load`; by default fp32 by the reference. With `ray`, `device` is auto, cpu or cuda.
+        device, backend, precision: as in `resnets.load`; by default fp32 by the reference. With `ray`, `device` is auto, cpu
+            or cuda.
         options: those of the task, such as `top_k` for classification.
 
     Returns:
