@@ -18,7 +18,9 @@ Kind = TypeVar("Kind")
 
 def as_list(images: ImageInput | Iterable[Kind]) -> Iterable[ImageInput | Kind]:
     """Many images as they are, and one image as a list of it."""
-    if isinstance(images, (str, Path, bytes, Image.Image)) or (isinstance(images, np.ndarray) and images.ndim < 4):
+    if isinstance(images, (str, Path, HashedFile, bytes, Image.Image)) or (
+        isinstance(images, np.ndarray) and images.ndim < 4
+    ):
         return [images]
     return images
 
