@@ -54,4 +54,5 @@ def test_two_replicas_answer_as_predict_does(address: str) -> None:
         answer = requests.post(f"{address}/v1/predict", data=file.getvalue(), timeout=60)
         assert answer.status_code == 200, answer.text
         found = {each["label"]: each["probability"] for each in answer.json()["top"]}
-        assert found == pytest.approx(dict(prediction.top), abs=1e-5)
+        # A server computes in bf16 where the processor does, which `predict` does not for so few images.
+        assert found == pytest.approx(dict(prediction.top), abs=0.01)
