@@ -196,7 +196,11 @@ def test_a_member_outside_is_never_written(tmp_path: Path) -> None:
     assert not Path("/tmp/resnets-outside.bin").exists()
 
 
-@pytest.mark.parametrize("content", [b"", b"no gzip", CONTENT[:-5_000], gzip.compress(b"no tar" * 1000)])
+@pytest.mark.parametrize(
+    "content",
+    [b"", b"no gzip", CONTENT[:-5_000], gzip.compress(b"no tar" * 1000)],
+    ids=["empty", "no gzip", "cut", "no tar"],
+)
 def test_a_damaged_archive_is_named(content: bytes, tmp_path: Path) -> None:
     path = tmp_path / "archive.tar.gz"
     path.write_bytes(content)

@@ -69,7 +69,7 @@ def fits(settings: DetectorSettings, backbone: ResNetSpec) -> bool:
     """Whether the layout fits the network: C4 and DC5 need a map of stride 16 and stages after it."""
     if settings.layout == "fpn":
         return True
-    stride = 1 if backbone.stem == "cifar" else 4
+    stride = 1 if backbone.stem in ("cifar", "whiten") else 4
     for step in backbone.strides:
         stride *= step
     return stride > 16
