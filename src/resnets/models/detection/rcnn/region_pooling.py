@@ -50,7 +50,8 @@ class RegionPooling(nn.Module):
         # In the precision of the boxes: bfloat16 has 8 bits, too few for a position.
         level_map = level_map.to(regions.dtype)
         if not self.aligned and level_map.requires_grad and level_map[0, 0].numel() <= MAX_CELLS:
-            return pool_by_products(level_map, regions, self.size, 1 / stride)
+            with torch.autocast(level_map.device.type, enabled=False):  # products of matrices would be in bfloat16
+                return pool_by_products(level_map, regions, self.size, 1 / stride)
         return roi_align(
             level_map, regions, (self.size, self.size), 1 / stride,
             sampling_ratio=-1 if self.aligned else 2, aligned=self.aligned,
