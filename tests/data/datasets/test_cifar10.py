@@ -149,8 +149,8 @@ def wrong_label(found: dict[str, Member]) -> None:
     found["data_batch_2.bin"] = info, bytes([10]) + content[1:]
 
 
-def outside(found: dict[str, Member]) -> None:
-    for name in ("../../outside.bin", "/tmp/resnets-outside.bin"):
+def outside(found: dict[str, Member], absolute: Path) -> None:
+    for name in ("../../outside.bin", str(absolute)):
         info = information(name, 3)
         info.name = name
         found[name] = info, b"bad"
@@ -187,13 +187,14 @@ def test_a_hostile_archive_is_refused(change: Any, message: str, tmp_path: Path)
 
 def test_a_member_outside_is_never_written(tmp_path: Path) -> None:
     chosen = members()
-    outside(chosen)
+    absolute = tmp_path / "absolute.bin"
+    outside(chosen, absolute)
     path = tmp_path / "a" / "b" / "archive.tar.gz"
     path.parent.mkdir(parents=True)
     path.write_bytes(archive(chosen))
     assert len(list(cifar10.read(path, BATCH))) == 6 * BATCH
     assert not (tmp_path / "outside.bin").exists()
-    assert not Path("/tmp/resnets-outside.bin").exists()
+    assert not absolute.exists()
 
 
 @pytest.mark.parametrize(
