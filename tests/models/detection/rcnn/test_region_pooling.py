@@ -1,7 +1,7 @@
 import torch
 from torchvision.ops import roi_align
 
-from resnets.models.detection.rcnn.region_pooling import pool_by_products
+from resnets.models.detection.rcnn.region_pooling import RegionPooling, pool_by_products
 
 
 def test_pooling_by_products_is_roi_align_with_its_gradient() -> None:
@@ -25,3 +25,16 @@ def test_no_regions_are_pooled_to_none() -> None:
     pooled = pool_by_products(level_map, torch.zeros(0, 5), 7, 0.25)
     assert pooled.shape == (0, 4, 7, 7)
     pooled.sum().backward()
+
+
+def test_autocast_changes_no_pooled_value() -> None:
+    """In a training in bf16 the maps are bf16, and the boxes, which decide the precision, are fp32."""
+    torch.manual_seed(0)
+    maps = [torch.randn(1, 4, side, side, requires_grad=True) for side in (16, 8)]
+    pool = RegionPooling((4, 8), 3, aligned=False)
+    boxes = [torch.tensor([[3.0, 5.0, 20.0, 30.0], [0.0, 0.0, 64.0, 64.0]])]
+    expected = pool([each.bfloat16().float() for each in maps], boxes)
+    with torch.autocast("cpu", torch.bfloat16):
+        pooled = pool([each.bfloat16() for each in maps], boxes)
+    assert pooled.dtype == torch.float32
+    torch.testing.assert_close(pooled, expected, rtol=0, atol=0)
