@@ -5,12 +5,14 @@ from __future__ import annotations
 import contextlib
 import functools
 import io
+import random
 import threading
 from collections.abc import Iterator, Sequence
 from functools import partial
 from typing import Any
 
 import numpy as np
+import pytest
 import torch
 from PIL import Image
 from tests import exported_files, tiny_checkpoint
@@ -148,3 +150,18 @@ def serve_to_end(path: str, announced: Any) -> None:
         device="cpu",
         precision="fp32",
     )
+
+
+def check_answers_in_any_order(engine: Engine, served: ServedModel) -> None:
+    """Whether eight threads that submit images at once get the predictions of the model."""
+    expected = {content: reference().predict([content], batch=1)[0] for content in images()}
+    sent = random.Random(0).sample(images() * 12, k=96)
+    works = [work(served, content) for content in sent]
+    threads = [threading.Thread(target=engine.submit, args=(works[part::8],)) for part in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    for content, found in zip(sent, results(works), strict=True):
+        assert found.label == expected[content].label
+        assert dict(found.top) == pytest.approx(dict(expected[content].top), abs=1e-5)

@@ -2,14 +2,23 @@
 
 from __future__ import annotations
 
-import random
 import threading
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
 import torch
-from tests.serve.running import END_SECONDS, Gate, decoded, images, reference, results, serve, tiny_model, work
+from tests.serve.running import (
+    END_SECONDS,
+    Gate,
+    check_answers_in_any_order,
+    decoded,
+    images,
+    results,
+    serve,
+    tiny_model,
+    work,
+)
 
 from resnets.data.image.decode import MAX_PIXELS
 from resnets.errors import UserError
@@ -68,18 +77,8 @@ def test_what_came_meanwhile_is_computed_together(engine: Engine, served: Served
 
 def test_any_order_and_batches_give_the_predictions_of_the_model(served: ServedModel) -> None:
     """From many threads at once, as requests come."""
-    expected = {content: reference().predict([content], batch=1)[0] for content in images()}
     engine = Engine([served], ServerSettings(batch=5))
-    sent = random.Random(0).sample(images() * 12, k=96)
-    works = [work(served, content) for content in sent]
-    threads = [threading.Thread(target=engine.submit, args=(works[part::8],)) for part in range(8)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    for content, found in zip(sent, results(works), strict=True):
-        assert found.label == expected[content].label
-        assert dict(found.top) == pytest.approx(dict(expected[content].top), abs=1e-5)
+    check_answers_in_any_order(engine, served)
     engine.stop()
 
 

@@ -3,13 +3,23 @@
 from __future__ import annotations
 
 import itertools
-import random
 import threading
 from collections.abc import Iterator
 
 import pytest
 import torch
-from tests.serve.running import END_SECONDS, Gate, decoded, images, reference, results, serve, tiny_model, work
+from tests.serve.running import (
+    END_SECONDS,
+    Gate,
+    check_answers_in_any_order,
+    decoded,
+    images,
+    reference,
+    results,
+    serve,
+    tiny_model,
+    work,
+)
 
 from resnets.serve.engine import Engine, EngineStoppedError
 from resnets.serve.served_model import ServedModel
@@ -91,18 +101,8 @@ def test_what_is_ready_is_divided_among_those_that_are_free(served: ServedModel)
 
 
 def test_answers_are_those_of_the_model_in_any_order(served: ServedModel) -> None:
-    expected = {content: reference().predict([content], batch=1)[0] for content in images()}
     engine = started(served, batch=3)
-    sent = random.Random(0).sample(images() * 12, k=96)
-    works = [work(served, content) for content in sent]
-    threads = [threading.Thread(target=engine.submit, args=(works[part::8],)) for part in range(8)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    for content, found in zip(sent, results(works), strict=True):
-        assert found.label == expected[content].label
-        assert dict(found.top) == pytest.approx(dict(expected[content].top), abs=1e-5)
+    check_answers_in_any_order(engine, served)
     engine.stop()
 
 

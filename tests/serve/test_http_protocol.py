@@ -414,7 +414,8 @@ def test_of_too_many_connections_the_oldest_that_awaits_its_client_is_closed(
         if sent.startswith(b"GET"):
             answer = b""
             while not answer.endswith(b"true}"):
-                assert (part := client.recv(65536))
+                part = client.recv(65536)
+                assert part
                 answer += part
     assert httpx.post(f"{server[0]}/v1/predict", content=images()[0], timeout=END_SECONDS).status_code == 200
     assert received(others[0]) == b""

@@ -86,10 +86,10 @@ class Study:
         statistic: what is computed for each `unit` ("seed", "image" or "layer"), with its unit of measurement.
         control: the case in which the effect must vanish.
         protocols: by name, the numbers that `measure` reads.
-        cost: by protocol, in words, on two cores; empty for a study that trains, whose cost is computed from its trainings.
-        num_networks: how many trained networks it needs at least; 0 for new ones.
         data: the images by default; None if they must be given, "" if there are none.
         draw: draws the rows into a figure.
+        cost: by protocol, in words, on two cores; empty for a study that trains, whose cost is computed from its trainings.
+        num_networks: how many trained networks it needs at least; 0 for new ones.
         runs: for a study that trains, its trainings by the numbers of the protocol and the seeds; None for others.
         seeds: how many, by default.
     """
@@ -103,10 +103,10 @@ class Study:
     rule: Rule
     control: str
     protocols: Mapping[str, Mapping[str, int]]
-    cost: Mapping[str, str]
-    num_networks: int
     data: str | None
     measure: Callable[[Setup], Measurement]
     draw: Callable[[Sequence[Mapping[str, Any]], Figure], None]
+    cost: Mapping[str, str] = field(default_factory=dict)
+    num_networks: int = 0
     runs: Callable[[Mapping[str, int], Sequence[int]], list[Training]] | None = None
     seeds: int = 5

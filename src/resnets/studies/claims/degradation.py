@@ -123,8 +123,6 @@ STUDY = Study(
         "short": _SHORT,
         "minutes": {**_SHORT, "imgsz": 16, "steps": 1_500},
     },
-    cost={},
-    num_networks=0,
     data=None,
     measure=measure,
     draw=draw,

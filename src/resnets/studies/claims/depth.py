@@ -77,8 +77,6 @@ STUDY = Study(
         "short": _SHORT,
         "minutes": {**_SHORT, "residual": 110, "preactivation": 110, "imgsz": 16, "steps": 200},
     },
-    cost={},
-    num_networks=0,
     data=None,
     measure=measure,
     draw=draw,

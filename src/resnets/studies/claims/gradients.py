@@ -142,7 +142,6 @@ STUDY = Study(
         "minutes": {"images": 4, "depth1": 8, "depth2": 44},
     },
     cost={"paper": "20 min", "short": "8 min", "minutes": "20 s"},
-    num_networks=0,
     data="digits",
     measure=measure,
     draw=draw,

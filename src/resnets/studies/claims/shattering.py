@@ -137,7 +137,6 @@ STUDY = Study(
         "minutes": {"depth": 50, "width": 200},
     },
     cost={"paper": "3 s", "short": "3 s", "minutes": "3 s"},
-    num_networks=0,
     data="",
     measure=measure,
     draw=draw,

@@ -107,7 +107,6 @@ STUDY = Study(
         "minutes": {"images": 2, "depth": 20, "points": 64},
     },
     cost={"paper": "2 min", "short": "2 min", "minutes": "20 s"},
-    num_networks=0,
     data="digits",
     measure=measure,
     draw=draw,

@@ -88,8 +88,6 @@ STUDY = Study(
         "short": _SHORT,
         "minutes": {**_SHORT, "depth": 20, "imgsz": 16, "steps": 1_500},
     },
-    cost={},
-    num_networks=0,
     data=None,
     measure=measure,
     draw=draw,

@@ -101,7 +101,6 @@ STUDY = Study(
         "minutes": {"images": 200, "batch": 16, "steps": 20, "depth1": 8, "depth2": 44},
     },
     cost={"paper": "6 h", "short": "40 min", "minutes": "40 s"},
-    num_networks=0,
     data="digits",
     measure=measure,
     draw=draw,

@@ -13,9 +13,10 @@ ITERATIONS = 3  # of Newton and Schulz; those of KellerJordan/cifar10-airbench
 class MuonAndSGD(Optimizer):
     """The groups with `muon=True` by `torch.optim.Muon`, the others by `torch.optim.SGD` with Nesterov momentum.
 
-    `torch.optim.Muon` takes matrices. A kernel (out, in, h, w) is one of shape (out, in * h * w); Muon's update, an approximately
-    orthogonal matrix, does not depend on the order of its columns but for their order in it. Before its step, a kernel is
-    scaled to the norm sqrt(out), as in KellerJordan/cifar10-airbench (airbench94_muon.py), so that the lr is relative to it.
+    `torch.optim.Muon` takes matrices. A kernel (out, in, h, w) is one of shape (out, in * h * w). Its update is an approximately
+    orthogonal matrix; another order of the columns of the gradient is the same order of those of the update. Before its
+    step, a kernel is scaled to the norm sqrt(out), as in KellerJordan/cifar10-airbench (airbench94_muon.py), so that the lr is
+    relative to it.
 
     Args:
         groups: each with "params", "lr", "weight_decay" and "muon". Groups of Muon have tensors of four dimensions; they are not
