@@ -68,18 +68,26 @@ def test_rows_that_differ_from_those_of_one_process_are_found(program):
     parts_on_ray = program("parts_on_ray")
     row = {
         "path": "a",
+        "part": "part-1",
         "sha256": "b",
         "label": "cat",
         "probability": 0.5,
-        "top": [1],
+        "top": [{"label": "cat", "probability": 0.5}, {"label": "dog", "probability": 0.3}],
         "error": None,
         "model_sha256": "c",
     }
     assert parts_on_ray.differences([row], [row | {"probability": 0.500009}]) == []
-    for change in ({"probability": 0.5001}, {"label": "dog"}, {"error": "is empty"}, {"sha256": None}, {"top": []}):
+    tops = [
+        [],
+        [row["top"][0], row["top"][1] | {"probability": 0.3001}],
+        [row["top"][0], row["top"][1] | {"label": "bee"}],
+    ]
+    changes = [{"probability": 0.5001}, {"label": "dog"}, {"error": "is empty"}, {"sha256": None}]
+    for change in [*changes, *({"top": top} for top in tops)]:
         assert parts_on_ray.differences([row | change], [row]) == ["a"]
     assert (
         parts_on_ray.differences([row, row], [row])
         == parts_on_ray.differences([row | {"path": "b"}], [row])
+        == parts_on_ray.differences([row | {"part": "part-2"}], [row])
         == ["the paths"]
     )
