@@ -264,6 +264,21 @@ def test_there_are_heat_maps_of_all_classes(show: Callable[..., Any], images: li
         assert page.locator(".bars b").all_text_contents() == [name for name, _ in whole.top]
 
 
+def test_files_that_come_before_the_model_is_known_are_answered(
+    show: Callable[..., Any], address: str, images: list[Path]
+) -> None:
+    page = show(address)
+    held: list[Any] = []
+    page.route("**/v1/model", lambda route: held.append(route))
+    with page.expect_request("**/v1/model"):
+        page.reload()
+    page.set_input_files("#files", images[0])
+    page.dispatch_event("body", "drop", {"dataTransfer": file_transfer(page, images[1])})
+    assert page.locator(".answer").count() == 0
+    held[0].continue_()
+    assert sentences(page, 2) == [sentence(each) for each in reference().predict(images[:2])]
+
+
 def test_what_the_server_refuses_is_said_in_words(show: Callable[..., Any], images: list[Path], tmp_path: Path) -> None:
     (tmp_path / "large.png").write_bytes(bytes(100_001))
     tiny = tiny_model()

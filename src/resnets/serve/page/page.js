@@ -15,6 +15,7 @@ let model, read;
 let items = []; // {file, name, url, answer, error, again, card, row}, the last group that was added first
 const waiting = [];
 let working = 0;
+let early = []; // files that came before the model was known
 
 async function start() {
   try {
@@ -27,6 +28,8 @@ async function start() {
   status("");
   element("access").hidden = true;
   listen();
+  add(early);
+  early = [];
 }
 
 // The model
@@ -52,6 +55,10 @@ function cardOf(item) {
 }
 
 function add(files) {
+  if (!model) {
+    early.push(...files);
+    return;
+  }
   const added = [...files].map((file) => ({ file, name: file.name, url: URL.createObjectURL(file) }));
   for (const item of added) {
     item.card = cardOf(item);
@@ -175,24 +182,26 @@ async function look(image, drawing) {
 
 // Everything that a person can do
 
+// Files may come before the model is known, and a browser opens in place of the page what is dropped on one that does not listen.
+element("files").onchange = ({ target }) => {
+  add(target.files);
+  target.value = "";
+};
+document.addEventListener("paste", ({ clipboardData }) => add(clipboardData.files));
+document.addEventListener("dragover", (event) => {
+  event.preventDefault();
+  document.body.classList.add("dropping");
+});
+document.addEventListener("dragleave", ({ relatedTarget }) => {
+  if (!relatedTarget) document.body.classList.remove("dropping");
+});
+document.addEventListener("drop", (event) => {
+  event.preventDefault();
+  document.body.classList.remove("dropping");
+  add(event.dataTransfer.files);
+});
+
 function listen() {
-  element("files").onchange = ({ target }) => {
-    add(target.files);
-    target.value = "";
-  };
-  document.addEventListener("paste", ({ clipboardData }) => add(clipboardData.files));
-  document.addEventListener("dragover", (event) => {
-    event.preventDefault();
-    document.body.classList.add("dropping");
-  });
-  document.addEventListener("dragleave", ({ relatedTarget }) => {
-    if (!relatedTarget) document.body.classList.remove("dropping");
-  });
-  document.addEventListener("drop", (event) => {
-    event.preventDefault();
-    document.body.classList.remove("dropping");
-    add(event.dataTransfer.files);
-  });
   element("open-camera").onclick = openCamera;
   element("close-camera").onclick = closeCamera;
   element("still").onclick = async () => add([await camera.image(`camera ${(taken += 1)}.jpg`)]);
