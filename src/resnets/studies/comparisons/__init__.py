@@ -1,0 +1,1 @@
+"""What studies that compare trained networks share: differences of errors, and controls of blocks and gates."""

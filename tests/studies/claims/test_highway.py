@@ -1,0 +1,81 @@
+"""Whether gates that do not compute their equation, or networks of other sizes, are noticed; and a whole run."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+from tests.studies import known_trainings
+
+from resnets.models.blocks import HighwayBlock
+from resnets.report.figures import canvas
+from resnets.studies import cifar_training, verdict
+from resnets.studies.claims import highway as study
+from resnets.studies.comparisons import gates
+from resnets.studies.run_study import judge_all, run
+
+NUMBERS = study.STUDY.protocols["minutes"] | {"depth2": 32}
+
+
+@pytest.mark.parametrize("depth", study.NARROWED)
+def test_a_narrowed_network_has_the_size_of_the_residual_one(depth: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    def control() -> bool:
+        with torch.device("meta"):
+            nets = [
+                cifar_training.new_network(study.recipe(f"{kind}-{depth}", 0, NUMBERS))
+                for kind in ("highway", "residual")
+            ]
+        return study.size_control(f"highway-{depth}", *nets).holds
+
+    assert control()
+    monkeypatch.setitem(study.NARROWED, depth, (16, 32, 64))
+    assert not control()
+
+
+SABOTAGES = {
+    "no input": lambda self, x: self.sigmoid(self.gate(x)) * self.branch(x),
+    "a residual block": lambda self, x: self.branch(x) + x,
+    "gates of one half": lambda self, x: (self.branch(x) + x) / 2,
+    "gates are exchanged": lambda self, x: (
+        (1 - self.sigmoid(self.gate(x))) * self.branch(x) + self.sigmoid(self.gate(x)) * x
+    ),
+}
+
+
+@pytest.mark.parametrize("kind", [None, *SABOTAGES])
+def test_other_gates_fail_the_control(kind: str | None, monkeypatch: pytest.MonkeyPatch) -> None:
+    if kind:
+        monkeypatch.setattr(HighwayBlock, "forward", SABOTAGES[kind])
+    net = cifar_training.new_network(study.recipe("highway-20", 0, NUMBERS))
+    assert gates.gate_control("highway-20", net).holds == (kind is None)
+
+
+def test_the_sign_of_the_difference_and_the_figure(tmp_path: Path) -> None:
+    errors = {"residual-20": 20.0, "highway-20": 25.0, "residual-32": 20.0, "highway-32": 17.0}
+    known = known_trainings.setup(
+        study.STUDY,
+        NUMBERS,
+        range(3),
+        lambda name, seed, _: errors.get(name, 20.0) + 0.01 * seed * name.startswith("h"),
+    )
+    found = study.measure(known)
+    assert all(control.holds for control in found.controls)
+    verdicts = judge_all(study.STUDY, found, verdict.LOOKS[3])
+    assert {subject: each.word for subject, each in verdicts.items()} == {"20 layers": "shown", "32 layers": "opposite"}
+    assert {row["network"]: row["parameters"] for row in found.rows}["residual-20"] == 269_722
+    with canvas.figure(tmp_path / "figure.png", 1500, 900, "highway") as page:
+        study.draw(found.rows, page)
+        assert {text.get_text() for text in page.axes[0].texts} == set(errors)
+
+
+def test_a_whole_run_measures_the_gates_of_its_weights(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    tiny = {key: number for key, number in known_trainings.TINY.items() if key != "depth2"}
+    monkeypatch.setitem(study.STUDY.protocols, "minutes", tiny)  # type: ignore[arg-type]
+    result = run("highway", protocol="minutes", seeds=3, data=known_trainings.folder(), out=tmp_path, only_seed=0)
+    layers = [row["layer"] for row in result.measurement.rows if row["network"] == "highway-20" and row["layer"]]
+    assert layers == list(range(1, 6 + 5 + 5 + 1))
+    # The gates begin at a bias of -2, and sigmoid(-2) = 0.12, which four steps hardly change.
+    opened = [row["openness"] for row in result.measurement.rows if row["network"] == "highway-20" and row["layer"]]
+    assert all(0.04 < value < 0.3 for value in opened)
+    assert all(control.holds for control in result.measurement.controls)
