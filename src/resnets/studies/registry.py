@@ -17,11 +17,12 @@ from resnets.studies.claims import (
     stochastic,
     training_gradients,
 )
+from resnets.studies.comparisons import activation_order, highway, shortcuts
 from resnets.studies.study import Study
 
 _MODULES = (
     degradation, gradients, training_gradients, shattering, shattering_images, lesion, paths, skipping, responses, depth,
-    stochastic, ensemble, landscape,
+    stochastic, ensemble, landscape, shortcuts, activation_order, highway,
 )  # fmt: skip
 STUDIES: dict[str, Study] = {module.STUDY.name: module.STUDY for module in _MODULES}
 

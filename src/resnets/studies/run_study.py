@@ -174,7 +174,11 @@ def _train(setup: Setup, plan: Plan, seeds: Sequence[int]) -> Setup:
     incomplete = {each.recipe.seed for each in plan.missing}
     complete = [seed for seed in setup.seeds if seed not in incomplete]
     return replace(
-        setup, seeds=complete, trained=run_trainings.finished(plan), num_classes=len(plan.images.train.class_names)
+        setup,
+        seeds=complete,
+        images=plan.images.test,
+        trained=run_trainings.finished(plan),
+        num_classes=len(plan.images.train.class_names),
     )
 
 

@@ -1,1 +1,1 @@
-"""What studies that compare trained networks share: differences of errors, and controls of blocks and gates."""
+"""Studies that compare variants of one network, trained alike, and what they share: differences and controls."""

@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from resnets.report.figures import canvas
-from resnets.studies import training_curves, verdict
+from resnets.studies import verdict
 from resnets.studies.study import Setup, not_learned
-from resnets.studies.trainings import TEST_ERROR
+from resnets.studies.trainings import training_curves
+from resnets.studies.trainings.training import TEST_ERROR
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from resnets.recipes.recipe import Recipe
-from resnets.studies import cifar_training, training_curves
 from resnets.studies.comparisons.block_factors import block_factors
 from resnets.studies.comparisons.differences import draw_forest, paired, reference_not_learned
 from resnets.studies.study import SEED, Control, Measurement, Setup, Study
-from resnets.studies.trainings import TEST_ERROR, Training
+from resnets.studies.trainings import cifar_training, training_curves
+from resnets.studies.trainings.training import TEST_ERROR, Training
 from resnets.studies.verdict import Rule
 
 if TYPE_CHECKING:

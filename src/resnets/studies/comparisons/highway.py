@@ -12,11 +12,11 @@ from torch import nn
 from resnets.models.summary import layer_table
 from resnets.recipes.recipe import Recipe
 from resnets.report.figures import canvas
-from resnets.studies import cifar_training, training_curves
 from resnets.studies.comparisons.differences import paired, reference_not_learned
 from resnets.studies.comparisons.gates import gate_control, openness
 from resnets.studies.study import SEED, Control, Measurement, Setup, Study
-from resnets.studies.trainings import TEST_ERROR, Training
+from resnets.studies.trainings import cifar_training, training_curves
+from resnets.studies.trainings.training import TEST_ERROR, Training
 from resnets.studies.verdict import Rule
 
 if TYPE_CHECKING:

@@ -11,11 +11,12 @@ from tests.studies import known_trainings
 from resnets.models import blocks, shortcuts
 from resnets.models.variants import block_variants
 from resnets.report.figures import canvas
-from resnets.studies import cifar_training, verdict
-from resnets.studies.claims import shortcuts as study
+from resnets.studies import verdict
+from resnets.studies.comparisons import shortcuts as study
 from resnets.studies.comparisons.block_factors import block_factors
 from resnets.studies.run_study import judge_all
 from resnets.studies.study import Measurement
+from resnets.studies.trainings import cifar_training
 
 NUMBERS = study.STUDY.protocols["minutes"] | {"depth": 20, "variants": 9}
 

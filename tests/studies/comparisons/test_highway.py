@@ -10,10 +10,11 @@ from tests.studies import known_trainings
 
 from resnets.models.blocks import HighwayBlock
 from resnets.report.figures import canvas
-from resnets.studies import cifar_training, verdict
-from resnets.studies.claims import highway as study
+from resnets.studies import verdict
 from resnets.studies.comparisons import gates
+from resnets.studies.comparisons import highway as study
 from resnets.studies.run_study import judge_all, run
+from resnets.studies.trainings import cifar_training
 
 NUMBERS = study.STUDY.protocols["minutes"] | {"depth2": 32}
 

@@ -11,7 +11,7 @@ from resnets.models.blocks import PreActBlock, ResidualBlock
 from resnets.models.variants import block_variants
 from resnets.report.figures import canvas
 from resnets.studies import verdict
-from resnets.studies.claims import activation_order as study
+from resnets.studies.comparisons import activation_order as study
 from resnets.studies.run_study import judge_all
 
 NUMBERS = study.STUDY.protocols["minutes"] | {"depth": 20}
