@@ -44,7 +44,8 @@ def test_another_order_or_no_shortcut_fails_the_control(name: str, monkeypatch: 
 
 def test_each_pair_has_the_order_that_the_paper_finds_worse_first(tmp_path: Path) -> None:
     for one, other in study.PAIRS.values():
-        assert study.ORDERS[one].published > study.ORDERS[other].published
+        # An effect as large as the paper's is never called "not shown".
+        assert study.ORDERS[one].published - study.ORDERS[other].published >= study.STUDY.rule.smallest_effect
     errors = {
         study.ORIGINAL: 20.0,
         study.NORM_AFTER: 25.0,

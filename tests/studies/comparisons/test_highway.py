@@ -4,17 +4,24 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from tests.studies import known_trainings
 
+from resnets.data.image.preprocess import IMAGENET_MEAN, IMAGENET_STD, Preprocess
 from resnets.models.blocks import HighwayBlock
+from resnets.models.build_network import build
 from resnets.report.figures import canvas
-from resnets.studies import verdict
+from resnets.studies import inputs, lesions, verdict
 from resnets.studies.comparisons import gates
 from resnets.studies.comparisons import highway as study
 from resnets.studies.run_study import judge_all, run
-from resnets.studies.trainings import cifar_training
+from resnets.studies.trainings import cifar_training, cost
+from resnets.tasks.classification.task import TASK
+from resnets.training.setup import build_network
+from resnets.weights import checkpoint as checkpoints
+from resnets.weights.checkpoint import Checkpoint
 
 NUMBERS = study.STUDY.protocols["minutes"] | {"depth2": 32}
 
@@ -70,9 +77,31 @@ def test_the_sign_of_the_difference_and_the_figure(tmp_path: Path) -> None:
         assert {text.get_text() for text in page.axes[0].texts} == set(errors)
 
 
+@torch.inference_mode()
+def test_the_openness_is_the_mean_of_each_gate_over_the_images(tmp_path: Path) -> None:
+    spec = build_network.requested_spec(study.recipe("highway-20", 0, NUMBERS), TASK, None)
+    net = build(spec).eval()
+    blocks = [each for each in net.modules() if isinstance(each, HighwayBlock)]
+    for number, block in enumerate(blocks):
+        assert block.gate.bias is not None
+        torch.nn.init.constant_(block.gate.bias, number / 4 - 2)
+    images = inputs.read_training_images(known_trainings.folder(), 10).test
+    preprocess = Preprocess.plain(32, IMAGENET_MEAN, IMAGENET_STD)
+    (tmp_path / "weights").mkdir()
+    checkpoints.save(tmp_path / "weights" / "last.safetensors", Checkpoint(spec, preprocess, (), net.state_dict()))
+    expected, x = list[float](), net.stem(images.stacked(preprocess))
+    for block in lesions.named_blocks(net).values():
+        if isinstance(block, HighwayBlock):
+            expected.append(float(torch.sigmoid(block.gate(x)).mean()))
+        x = block(x)
+    np.testing.assert_allclose(gates.openness(tmp_path, images), expected, rtol=1e-5)
+
+
 def test_a_whole_run_measures_the_gates_of_its_weights(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     tiny = {key: number for key, number in known_trainings.TINY.items() if key != "depth2"}
     monkeypatch.setitem(study.STUDY.protocols, "minutes", tiny)  # type: ignore[arg-type]
+    monkeypatch.setattr(cifar_training, "CONTROL_STEPS", 2)
+    monkeypatch.setattr(cost, "flops_per_second", lambda: 1e9)
     result = run("highway", protocol="minutes", seeds=3, data=known_trainings.folder(), out=tmp_path, only_seed=0)
     layers = [row["layer"] for row in result.measurement.rows if row["network"] == "highway-20" and row["layer"]]
     assert layers == list(range(1, 6 + 5 + 5 + 1))

@@ -67,12 +67,19 @@ def measure(errors: dict[str, list[float]]) -> Measurement:
 
 
 def test_the_difference_is_paired_and_its_sign_is_that_of_the_claim() -> None:
-    found = measure({"original": [20.0, 25.0, 22.0], "0.5 and 0.5": [30.0, 35.1, 32.0], "1x1": [20.1, 24.9, 22.0]})
+    found = measure({"original": [20.0, 25.0, 22.0], "0.5 and 0.5": [30.0, 35.1, 32.0], "1x1": [20.01, 24.99, 22.0]})
     assert all(control.holds for control in found.controls)
     assert len(found.controls) == 3 + 3
     np.testing.assert_allclose(found.effects["0.5 and 0.5"], [10, 10.1, 10])
     verdicts = judge_all(study.STUDY, found, verdict.LOOKS[3])
     assert {name: each.word for name, each in verdicts.items()} == {"0.5 and 0.5": "shown", "1x1": "not shown"}
+
+
+def test_an_effect_as_large_as_the_papers_smallest_is_never_called_not_shown() -> None:
+    smallest = (
+        min(each.published for each in study.VARIANTS.values() if each.published and each.published > 6.61) - 6.61
+    )
+    assert study.STUDY.rule.smallest_effect <= smallest + 1e-9
 
 
 def test_an_original_that_has_not_learned_decides_nothing() -> None:

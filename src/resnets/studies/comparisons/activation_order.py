@@ -78,7 +78,7 @@ def measure(setup: Setup) -> Measurement:
     """The differences in test error of the pairs, by seed."""
     effects = {label: paired(setup, *pair, TEST_ERROR) for label, pair in PAIRS.items()}
     obstacle = reference_not_learned(setup, [ORIGINAL, FULL])
-    controls = cifar_training.twice_controls(setup)
+    controls = cifar_training.equal_controls(setup, "one network trained twice")
     controls += [order_control(name, recipe(name, 0, setup.numbers)) for name in ORDERS]
     return Measurement(training_curves.rows_of(setup, ORDERS), effects, controls, dict.fromkeys(effects, obstacle))
 
@@ -117,15 +117,13 @@ STUDY = Study(
     "pre-activation 6.37, 5.46",
     statistic="test error of the order that the paper finds worse minus that of the better one, in points",
     unit=SEED,
-    rule=Rule("greater", 0.0, 1.0, least_count=3),
+    rule=Rule("greater", 0.0, 0.2, least_count=3),  # 0.2: the paper's smallest difference is 0.24
     control="the layers of a block are in the order of figure 4, with the same weights; one network trained twice: 0 exactly",
     protocols={
         "paper": {**_SHORT, "steps": 64_000},
         "short": _SHORT,
         "minutes": {**_SHORT, "depth": 32, "imgsz": 16, "steps": 1_500},
     },
-    cost={},
-    num_networks=0,
     data=None,
     measure=measure,
     draw=draw,

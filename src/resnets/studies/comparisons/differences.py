@@ -27,11 +27,11 @@ def paired(setup: Setup, network: str, other: str, quantity: str) -> np.ndarray:
     )
 
 
-def reference_not_learned(setup: Setup, networks: Sequence[str], num_classes: int = 10) -> str:
+def reference_not_learned(setup: Setup, networks: Sequence[str]) -> str:
     """The obstacle that networks are with which others are compared, by their mean test error; "" if they have learned."""
     for name in networks if setup.seeds else ():
         error = float(np.mean([setup.trained[name, seed].last(TEST_ERROR) for seed in setup.seeds]))
-        if obstacle := not_learned(error, num_classes):
+        if obstacle := not_learned(error, setup.num_classes):
             return f"{name}: {obstacle}"
     return ""
 

@@ -64,7 +64,7 @@ def measure(setup: Setup) -> Measurement:
     pairs = {f"{depth} layers": (f"{HIGHWAY}-{depth}", f"{RESIDUAL}-{depth}") for depth in depths(setup.numbers)}
     effects = {label: paired(setup, *pair, TEST_ERROR) for label, pair in pairs.items()}
     obstacles = {label: reference_not_learned(setup, [pair[1]]) for label, pair in pairs.items()}
-    controls = cifar_training.twice_controls(setup)
+    controls = cifar_training.equal_controls(setup, "one network trained twice")
     for pair in pairs.values():
         highway, residual = (cifar_training.new_network(recipe(name, 0, setup.numbers)) for name in pair)
         controls += [size_control(pair[0], highway, residual), gate_control(pair[0], highway)]
@@ -137,8 +137,6 @@ STUDY = Study(
         "short": _SHORT,
         "minutes": {**_SHORT, "imgsz": 16, "steps": 1_500},
     },
-    cost={},
-    num_networks=0,
     data=None,
     measure=measure,
     draw=draw,

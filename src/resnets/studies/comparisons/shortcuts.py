@@ -77,7 +77,7 @@ def measure(setup: Setup) -> Measurement:
     names = list(VARIANTS)[: setup.numbers["variants"]]
     effects = {name: paired(setup, name, ORIGINAL, TEST_ERROR) for name in names[1:]}
     obstacle = reference_not_learned(setup, [ORIGINAL])
-    controls = cifar_training.twice_controls(setup)
+    controls = cifar_training.equal_controls(setup, "one network trained twice")
     controls += [factor_control(name, cifar_training.new_network(recipe(name, 0, setup.numbers))) for name in names]
     rows = training_curves.rows_of(setup, names)
     return Measurement(rows, effects, controls, dict.fromkeys(effects, obstacle))
@@ -110,15 +110,13 @@ STUDY = Study(
     "at -6: 6.91; none, 0.5 and 1, dropout 0.5: more than 20",
     statistic="test error of the variant minus that of the original network, in points",
     unit=SEED,
-    rule=Rule("greater", 0.0, 1.0, least_count=3),
+    rule=Rule("greater", 0.0, 0.3, least_count=3),  # 0.3: the paper's smallest difference
     control="each shortcut and branch has the factor of its variant, and no other; one network trained twice: 0 exactly",
     protocols={
         "paper": {**_SHORT, "depth": 110, "steps": 64_000},
         "short": _SHORT,
         "minutes": {**_SHORT, "depth": 32, "variants": 4, "imgsz": 16, "steps": 1_500},
     },
-    cost={},
-    num_networks=0,
     data=None,
     measure=measure,
     draw=draw,
