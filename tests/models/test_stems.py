@@ -6,6 +6,7 @@ import pytest
 import torch
 from torch import nn
 
+from resnets.errors import UserError
 from resnets.models import stems
 from resnets.models.layers import batch_norm, conv, relu
 from resnets.models.spec import STEMS
@@ -83,3 +84,15 @@ def test_whitened_patches_have_second_moments_of_one_and_are_not_correlated():
     assert torch.allclose(moments, torch.eye(12), atol=0.01)
     assert [name for name, _ in stem.named_parameters()] == ["conv.bias"]
     assert set(stem.state_dict()) == {"conv.bias", "conv.weight"}
+
+
+@pytest.mark.parametrize("kind", ["gray", "of one color"])
+def test_images_whose_patches_lack_dimensions_cannot_be_whitened(kind: str):
+    """8-bit values, normalized as in training."""
+    pixels = torch.randint(256, (40, 1 if kind == "gray" else 3, 8, 8), generator=torch.Generator().manual_seed(0))
+    images = pixels.expand(-1, 3, -1, -1) / 255
+    if kind == "of one color":
+        images = images.mean((2, 3), keepdim=True).expand(-1, -1, 8, 8)
+    stem = stems.whiten(3, 0, **COMMON, preact=False)
+    with pytest.raises(UserError, match=f"{4 if kind == 'gray' else 3} of 12 dimensions"):
+        stem.conv.whiten_((images - 0.5) / torch.tensor([0.25, 0.26, 0.27])[:, None, None])

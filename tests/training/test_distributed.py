@@ -17,6 +17,7 @@ from torch.distributed.run import main as torchrun
 
 from resnets.cli.main import main
 from resnets.errors import JobError, UserError
+from resnets.models import zoo
 from resnets.training import distributed, train
 from resnets.training.configuration.build_recipe import build_recipe
 from resnets.training.evaluation import validate
@@ -123,6 +124,19 @@ def test_a_synchronized_norm_is_that_of_the_whole_batch(size, tmp_path):
         torch.testing.assert_close(each["b"], norm.bias.grad, **near)
         for name, value in norm.state_dict().items():
             torch.testing.assert_close(each[name], value, **near)
+
+
+@pytest.mark.parametrize("device", ["cpu", "cuda"])
+def test_norms_without_a_scale_are_synchronized_as_well(device: str) -> None:
+    net = zoo.build("cifar_fast").eval()
+    before, image = net.state_dict(), torch.randn(2, 3, 32, 32)
+    expected = net(image)
+    converted = distributed.convert_sync_batchnorm(net, device)
+    assert {type(each) for each in converted.modules() if isinstance(each, nn.BatchNorm2d)} == {
+        distributed.SyncBatchNorm2d
+    }
+    assert list(converted.state_dict()) == list(before)
+    assert torch.equal(converted(image), expected)
 
 
 @pytest.fixture(scope="module")

@@ -10,6 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from resnets.errors import UserError
 from resnets.models.layers import Activation, Convolution, Norm, SameMaxPool2d, same_conv
 
 
@@ -122,6 +123,7 @@ class WhiteningConv2d(nn.Conv2d):
     """
 
     EPS = 5e-4  # the paper's
+    LEAST_PART = 1e-9  # of the largest eigenvalue; rounding leaves 1e-15, the patches of CIFAR-10 1e-4
 
     def __init__(self, in_channels: int, kernel_size: int) -> None:
         super().__init__(in_channels, 2 * in_channels * kernel_size**2, kernel_size)
@@ -131,12 +133,23 @@ class WhiteningConv2d(nn.Conv2d):
 
     @torch.no_grad()
     def whiten_(self, images: Tensor) -> None:
-        """Compute the kernels from normalized images (N, in_channels, H, W)."""
+        """Compute the kernels from normalized images (N, in_channels, H, W).
+
+        Raises:
+            UserError: some kernel would answer nothing on these images, as those of colors do on gray images: batch norm would
+                divide by its epsilon, and the gradients would overflow.
+        """
         moments = torch.zeros(2 * (self.out_channels // 2,), dtype=torch.float64)
         for part in images.split(500):
             patches = F.unfold(part.float().cpu(), self.kernel_size).transpose(0, 1).flatten(1).double()
             moments += patches @ patches.T / (patches.shape[1] // len(part) * len(images))
         values, vectors = torch.linalg.eigh(moments)
+        dimensions = int((values > self.LEAST_PART * values[-1]).sum())
+        if dimensions < len(values):
+            raise UserError(
+                f"patches of the training images have {dimensions} of {len(values)} dimensions, as those of gray images; a "
+                "whitening stem needs images in color. Choose a network with another stem, such as `cifar_resnet20`"
+            )
         kernels = (vectors / (values + self.EPS).sqrt()).T.unflatten(1, self.weight.shape[1:])
         self.weight.copy_(torch.cat([kernels, -kernels]))
 

@@ -87,17 +87,23 @@ def format_result(task: Task, metrics: Mapping[str, Any], epoch: int) -> str:
     return f"{line}; cross-fitted, so that no image is evaluated with an epoch that it helped to select: {headline}"
 
 
+NAMED_FILES = 32  # in a message
+
+
 def format_not_finite(
     context: TrainContext, step: int, lr: float, indices: Iterable[int], problem: str, terms: Mapping[str, float]
 ) -> str:
     """Return the message for a loss that is not finite, with such `terms` of it, its step, learning rate and images."""
-    files = ", ".join(context.train_data.paths[index] for index in indices) or "none"
+    files = [context.train_data.paths[index] for index in indices]
+    named_files = ", ".join(files[:NAMED_FILES]) or "none"
+    if len(files) > NAMED_FILES:
+        named_files += f" and {len(files) - NAMED_FILES:,} more"
     epoch = (step - 1) // context.train_data.plan.steps_per_epoch + 1
     named = ", ".join(f"{name} {value}" for name, value in terms.items() if not math.isfinite(value))
     problem += f" ({named})" if named else ""
     return (
         f"{problem} at step {step} (epoch {epoch}, lr {lr:g}); try a lower `lr` or `optim.clip_norm=1`. "
-        f"The images of that batch: {files}"
+        f"The images of that batch: {named_files}"
     )
 
 

@@ -238,13 +238,14 @@ def broadcast_buffers(net: nn.Module) -> None:
 
 def convert_sync_batchnorm(net: nn.Module, device: str) -> nn.Module:
     """Replace each batch norm by one that takes its statistics over the batch of all ranks."""
-    if device.startswith("cuda"):
+    norms = [(path, module) for path, module in net.named_modules() if isinstance(module, nn.BatchNorm2d)]
+    # torch's has a trained scale, which ShiftBatchNorm2d lacks.
+    if device.startswith("cuda") and all(isinstance(norm.weight, nn.Parameter) for _, norm in norms):
         return nn.SyncBatchNorm.convert_sync_batchnorm(net)
-    if isinstance(net, nn.BatchNorm2d):
-        return CPUSyncBatchNorm.from_batchnorm(net)
-    for path, module in list(net.named_modules()):
-        if isinstance(module, nn.BatchNorm2d):
-            net.set_submodule(path, CPUSyncBatchNorm.from_batchnorm(module))
+    for path, norm in norms:
+        if norm is net:
+            return SyncBatchNorm2d.from_batchnorm(norm)
+        net.set_submodule(path, SyncBatchNorm2d.from_batchnorm(norm))
     return net
 
 
@@ -264,8 +265,10 @@ class _AllReduceSum(torch.autograd.Function):
         return summed
 
 
-class CPUSyncBatchNorm(nn.BatchNorm2d):
-    """Batch norm over the batch of all ranks on the CPU; `torch.nn.SyncBatchNorm` runs on GPUs only."""
+class SyncBatchNorm2d(nn.BatchNorm2d):
+    """Batch norm over the batch of all ranks, on any device and also without a trained scale. `torch.nn.SyncBatchNorm` is faster,
+    runs on GPUs only, and always trains its scale.
+    """
 
     @classmethod
     def from_batchnorm(cls, norm: nn.BatchNorm2d) -> Self:

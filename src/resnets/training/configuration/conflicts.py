@@ -5,6 +5,7 @@ each other, and a given value that would have no effect, are errors that name bo
 """
 
 from collections.abc import Callable, Iterable
+from functools import partial
 from typing import Any, NamedTuple
 
 from resnets.errors import UserError
@@ -76,6 +77,10 @@ def _rises(recipe: Recipe) -> bool:
     return bool(recipe.schedule.warmup_epochs or recipe.schedule.warmup_steps)
 
 
+def _is_off(recipe: Recipe, key: str) -> bool:
+    return not getattr(recipe.augment, key)
+
+
 def _has_plateaus(recipe: Recipe) -> bool:
     return recipe.schedule.plateau_epochs is not None
 
@@ -91,6 +96,14 @@ REQUIREMENTS = (
     ),
     Requirement("augment.pad_mode", "augment.pad_pixels", lambda recipe: recipe.augment.pad_pixels != 0),
     Requirement("augment.alternate_flip", "augment.flip", lambda recipe: recipe.augment.flip > 0),
+    # Only batches that are augmented as a whole have alternating flips.
+    Requirement(
+        "augment.alternate_flip", "augment.crop", lambda recipe: recipe.augment.crop in ("auto", "pad", "none")
+    ),
+    *(
+        Requirement("augment.alternate_flip", f"augment.{key}", partial(_is_off, key=key))
+        for key in ("jitter", "pca_std", "trivial", "erase")
+    ),
     *(
         Requirement(f"optim.{key}", "optim.name", lambda recipe: recipe.optim.name == "muon")
         for key in ("bias_lr", "head_lr", "sgd_momentum")
@@ -153,6 +166,10 @@ def resolve_conflicts(builder: RecipeBuilder) -> None:
         for key, crop in CROP_OF_KEY.items():
             if builder.is_given(key):
                 builder.set_default("augment.crop", crop, f"{key} is a setting of this crop")
+    if not builder.is_given("augment.alternate_flip"):
+        for key, other, has_effect in REQUIREMENTS:
+            if key == "augment.alternate_flip" and builder.is_given(other) and not has_effect(builder.recipe):
+                _clear(builder, key, False, other)
     for key, other, has_effect in REQUIREMENTS:
         if _is_set(builder, key) and not has_effect(builder.recipe):
             problems.append(f"{_format_setting(builder, key)} has no effect with {_format_setting(builder, other)}")
