@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import importlib
 import io
 import os
 import socket
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import requests
@@ -45,6 +47,19 @@ def address(tmp_path: Path, beside: None, monkeypatch: pytest.MonkeyPatch) -> It
         serve.shutdown()
     finally:
         ray.shutdown()
+
+
+def test_a_replica_whose_threads_have_ended_is_not_healthy(address: str) -> None:
+    """Ray asks it, and starts another one."""
+    built: Any = importlib.import_module("ray_serve").replica_class(
+        str(exported_files.checkpoint_file()), resnets.ServerSettings()
+    )
+    replica = object.__new__(built)
+    asyncio.run(replica.__init__())  # as Ray calls it
+    replica.check_health()
+    replica.app.state.service.engine.error = SystemExit(3)
+    with pytest.raises(RuntimeError, match="a thread of the model has ended"):
+        replica.check_health()
 
 
 def test_two_replicas_answer_as_predict_does(address: str) -> None:

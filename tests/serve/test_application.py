@@ -28,6 +28,9 @@ API = {
     "/v2/models/{name}": {"GET", "HEAD"},
     "/v2/models/{name}/ready": {"GET", "HEAD"},
     "/v2/models/{name}/infer": {"POST"},
+    "/v2/models/{name}/versions/{version}": {"GET", "HEAD"},
+    "/v2/models/{name}/versions/{version}/ready": {"GET", "HEAD"},
+    "/v2/models/{name}/versions/{version}/infer": {"POST"},
 }
 
 
@@ -79,6 +82,23 @@ def test_its_lifespan_starts_and_ends_the_threads() -> None:
         threads = engine._threads
         assert all(thread.is_alive() for thread in threads)
     assert not any(thread.is_alive() for thread in threads)
+
+
+def test_an_application_whose_engine_has_ended_is_not_live() -> None:
+    """So that whatever watches it starts it again: inside of another server, it cannot end the process itself."""
+    model = tiny_model()
+
+    def end(*_: object) -> None:
+        raise SystemExit(3)
+
+    app = application.build([serve(model)], ServerSettings())
+    with TestClient(app, base_url=LOCAL) as client:
+        assert client.post("/v1/predict", content=images()[0]).status_code == 200
+        assert client.get("/v2/health/live").json() == {"live": True}
+        model.model.register_forward_hook(end)
+        assert client.post("/v1/predict", content=images()[0]).status_code == 503
+        found = client.get("/v2/health/live")
+        assert (found.status_code, found.json()) == (503, {"live": False})
 
 
 def test_several_models_by_name() -> None:

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import threading
+import weakref
 from collections.abc import Iterator
+from functools import partial
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from tests.serve.running import (
@@ -23,6 +26,7 @@ from tests.serve.running import (
 from resnets.data.image.decode import MAX_PIXELS
 from resnets.errors import UserError
 from resnets.resource_limits import cpu_count
+from resnets.serve import engine as engine_module
 from resnets.serve.engine import Engine, EngineStoppedError, QueueFullError, Work
 from resnets.serve.served_model import ServedModel
 from resnets.serve.settings import ServerSettings
@@ -126,15 +130,99 @@ def test_what_nobody_waits_for_is_not_computed(engine: Engine, served: ServedMod
     assert gate.sizes == [1, 1]
 
 
-def test_images_with_other_options_are_computed_apart(engine: Engine, served: ServedModel, gate: Gate) -> None:
+def test_images_of_which_users_want_more_or_less_are_computed_together(
+    engine: Engine, served: ServedModel, gate: Gate
+) -> None:
+    """And each answer has what its user asked for. Those that need another computation are computed apart."""
     first = held(engine, served, gate)
-    works = [work(served, images()[0], top_k=count) for count in (1, 2, 1, 3)]
+    wanted: list[dict[str, Any]] = [{"top_k": 1}, {}, {"top_k": 2, "heatmap": "top"}, {"top_k": 1, "heatmap": "top"}]
+    works = [work(served, images()[0], **options) for options in wanted]
     engine.submit(works)
     decoded(engine, 4)
     gate.opened.set()
-    assert [len(each.top) for each in results(works)] == [1, 2, 1, 3]
-    assert gate.sizes == [1, 2, 1, 1]
+    found = results(works)
+    assert sample(engine, "resnets_batch_size_count") == 3
+    assert sample(engine, "resnets_batch_size_sum") == 5
+    assert [(len(each.top), len(each.heatmaps)) for each in found] == [(1, 0), (4, 0), (2, 2), (1, 1)]
+    for each in found:
+        assert each.top == found[1].top[: len(each.top)]
+        assert [heatmap.class_name for heatmap in each.heatmaps] == [
+            label for label, _ in each.top[: len(each.heatmaps)]
+        ]
     results([first])
+
+
+class Content:
+    """What a request brings, and whether it is still in memory."""
+
+    def __init__(self, served: ServedModel, released: threading.Event) -> None:
+        content = np.zeros(1_000_000, np.uint8)  # bytes have no weak references
+        self.kept = weakref.ref(content)
+        self.entered = threading.Event()
+        self.work = Work(served, "image", partial(self._decode, served, released, content))
+
+    def _decode(self, served: ServedModel, released: threading.Event, content: np.ndarray) -> Any:
+        self.entered.set()
+        assert released.wait(END_SECONDS)
+        return served.decode(images()[0], "image", MAX_PIXELS, self.work.room)
+
+
+def test_nothing_is_kept_of_requests_that_nobody_waits_for(engine: Engine, served: ServedModel, gate: Gate) -> None:
+    """While all threads that decode are busy, clients may send and hang up as often as they like."""
+    released = threading.Event()
+    busy = [Content(served, released) for _ in range(cpu_count())]
+    engine.submit([each.work for each in busy])
+    assert all(each.entered.wait(END_SECONDS) for each in busy)
+    for _ in range(50):
+        waiting = Content(served, released)
+        engine.submit([waiting.work])
+        assert waiting.kept() is not None
+        waiting.work.future.cancel()
+        assert waiting.kept() is None
+    assert not engine._waiting
+    busy[0].work.future.cancel()  # this one is dropped by its thread
+    released.set()
+    gate.opened.set()
+    results([each.work for each in busy[1:]])
+    last = work(served, images()[0])  # decoded after all of those before it
+    engine.submit([last])
+    results([last])
+    assert busy[0].kept() is None
+    assert busy[0].work.input is None
+    assert sample(engine, "resnets_queue_length") == 0
+
+
+def test_decoded_images_that_nobody_waits_for_take_no_memory(engine: Engine, served: ServedModel, gate: Gate) -> None:
+    first = held(engine, served, gate)
+    others = [work(served, content) for content in images()[:4]]
+    engine.submit(others)
+    decoded(engine, 4)
+    before = engine._decoded_bytes
+    for each in others[1:]:
+        each.future.cancel()
+    assert [each.input is None for each in others] == [False, True, True, True]
+    assert engine._decoded_bytes == before * 2 / 5  # with the one that is computed
+    assert list(engine._decoded) == others[:1]
+    gate.opened.set()
+    results([first, others[0]])
+    while engine._computed:  # a batch ends a moment after its answers
+        assert engine.error is None
+    assert engine._decoded_bytes == 0
+
+
+def test_images_wait_to_be_decoded_while_decoded_ones_fill_the_memory(
+    engine: Engine, served: ServedModel, gate: Gate, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = held(engine, served, gate)
+    monkeypatch.setattr(engine_module, "DECODED_BYTES", 1)  # of which the one that is computed takes more
+    others = [work(served, images()[0]) for _ in range(cpu_count() + 1)]
+    engine.submit(others)
+    condition: Any = engine._changed["waiting"]
+    while len(condition._waiters) < cpu_count():  # each thread that decodes has looked, and waits again
+        assert engine.error is None
+    assert list(engine._waiting) == others
+    gate.opened.set()
+    results([first, *others])
 
 
 def test_an_error_is_that_of_one_image(engine: Engine, served: ServedModel, gate: Gate) -> None:

@@ -1,4 +1,4 @@
-"""Images are decoded at once while their pixels fit, and the first that came is the first."""
+"""Images are decoded at once while their pixels fit, and small ones do not go past a large one."""
 
 from __future__ import annotations
 

@@ -9,6 +9,7 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -199,6 +200,52 @@ def test_addresses_that_are_refused() -> None:
 )
 def test_which_addresses_only_this_machine_reaches(host: str, expected: bool) -> None:
     assert run.is_loopback(host) is expected
+
+
+@pytest.mark.parametrize(
+    ("host", "announced"),
+    [
+        ("127.0.0.1", "127.0.0.1"),
+        ("127.0.0.2", "127.0.0.2"),
+        ("localhost", "127.0.0.1"),
+        (socket.gethostname(), None),
+        ("0.0.0.0", "localhost"),
+        ("::", "localhost"),
+    ],
+)
+def test_the_address_that_is_printed_is_answered(
+    monkeypatch: pytest.MonkeyPatch, host: str, announced: str | None
+) -> None:
+    """And so is the name that was given, at the port that is printed."""
+    monkeypatch.setattr(run.served_model, "load_all", lambda *_, **__: [serve(reference())])
+    codes: list[int] = []
+
+    def announce(address: str) -> None:
+        if announced is not None:
+            assert address.rpartition(":")[0] == f"http://{announced}"
+        names = [address] if host in run.WILDCARDS else [address, f"http://{host}:{address.rpartition(':')[2]}"]
+
+        def ask() -> None:
+            for name in names:
+                codes.append(httpx.get(f"{name}/v2/health/live", timeout=END_SECONDS, trust_env=False).status_code)
+            servers[0].should_exit = True
+
+        threading.Thread(target=ask).start()
+
+    servers: list[ModelServer] = []
+
+    class Known(ModelServer):
+        def run_to_end(self) -> None:
+            servers.append(self)
+            super().run_to_end()
+
+    monkeypatch.setattr(run, "ModelServer", Known)
+    try:
+        run.serve_files(["model"], ServerSettings(), host=host, port=0, no_token=True, announce=announce)
+    except UserError as error:  # a machine without IPv6, or without a name
+        pytest.skip(str(error))
+    assert codes
+    assert set(codes) == {200}
 
 
 def test_no_answer_waits_for_the_acknowledgement_of_its_header() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import threading
 import time
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ from resnets.data.image.open_image_file import DecodeError
 from resnets.errors import ImageError, UserError
 from resnets.hashing import sha256
 from resnets.serve import served_model
+from resnets.serve.pixel_budget import PixelBudget
 from resnets.tasks import load_model
 from resnets.tasks.inputs.batching import Prepared
 
@@ -71,6 +73,27 @@ def test_images_that_are_refused() -> None:
         served.decode(images()[0][:8] + (bytes(4) + b"tEXt" + bytes(4)) * 10_001, "x", MAX_PIXELS)
     with pytest.raises(ImageError, match="is text"):
         served.decode(b"hello", "x", MAX_PIXELS)
+
+
+@pytest.mark.parametrize("keeps_size", [False, True])
+def test_pixels_wait_until_there_is_room_for_them(monkeypatch: pytest.MonkeyPatch, keeps_size: bool) -> None:
+    """Images that are decoded, and those that keep their size until they were computed, since they may be as large as it."""
+    served = serve(segmenter() if keeps_size else reference())
+    budget = PixelBudget(1)
+    monkeypatch.setattr(served_model, "_budget", budget)
+    found: list[Any] = []
+    with ExitStack() as room:
+        with budget.taken(1):
+            arguments = images()[0], "x", MAX_PIXELS, room
+            thread = threading.Thread(target=lambda: found.append(served.decode(*arguments)))
+            thread.start()
+            while not budget._turn.locked():  # it waits
+                assert thread.is_alive()
+            assert not found
+        thread.join(END_SECONDS)
+        assert len(found) == 1
+        assert bool(budget._used) is keeps_size
+    assert not budget._used
 
 
 def test_a_file_is_opened_once(monkeypatch: pytest.MonkeyPatch) -> None:

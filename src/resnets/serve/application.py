@@ -81,11 +81,17 @@ def api_routes(service: Service) -> list[Route]:
         Route("/metrics", partial(_metrics, service)),
         Route("/openapi.json", _openapi),
         Route("/v2", oip.server_metadata),
-        Route("/v2/health/live", oip.live),
+        Route("/v2/health/live", partial(oip.live, service)),
         Route("/v2/health/ready", partial(oip.ready, service)),
-        Route("/v2/models/{name}", partial(oip.model_metadata, service)),
-        Route("/v2/models/{name}/ready", partial(oip.ready, service)),
-        Route("/v2/models/{name}/infer", partial(oip.infer, service), methods=["POST"]),
+        *(
+            route
+            for model in ("/v2/models/{name}", "/v2/models/{name}/versions/{version}")
+            for route in (
+                Route(model, partial(oip.model_metadata, service)),
+                Route(f"{model}/ready", partial(oip.ready, service)),
+                Route(f"{model}/infer", partial(oip.infer, service), methods=["POST"]),
+            )
+        ),
     ]
 
 

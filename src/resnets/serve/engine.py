@@ -2,7 +2,8 @@
 
 On a CPU, as many compute as there are processors, each on one of them and all with the same weights, since threads that share
 each layer wait for each other. An image that is alone is computed on all processors. There is no timer: while images are
-computed, the next ones gather. Neither batch nor thread changes an answer, as the outputs for an image do not depend on others.
+computed, the next ones gather. Neither batch nor thread changes an answer but by rounding, as the outputs for an image do not
+depend on others.
 """
 
 from __future__ import annotations
@@ -16,8 +17,10 @@ import traceback
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future, InvalidStateError
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from enum import Enum
+from functools import partial
 from itertools import groupby
 from typing import Any
 
@@ -32,7 +35,9 @@ from resnets.serve.served_model import Input, ServedModel
 from resnets.serve.settings import ServerSettings
 from resnets.tasks.inputs.batching import Prepared
 
-DECODED_BYTES = 2**28  # of decoded images that wait; beyond it, each thread decodes at most one more
+# Of decoded images that wait or are computed; beyond it, each thread decodes at most one more. Those that are as large as their
+# files say are bounded by their pixels, too: see `ServedModel.decode`.
+DECODED_BYTES = 2**28
 END_SECONDS = 10.0  # for the threads to end
 
 
@@ -51,7 +56,8 @@ class Work:
     Attributes:
         prepare: decodes it; raises ImageError. None once it was called, so that the bytes are not kept.
         options: of the task's predictions.
-        future: gets the prediction; if it is cancelled, nothing is computed.
+        future: gets the prediction; if it is cancelled, nothing is computed, and nothing of the image is kept.
+        room: what the decoded image takes of a bound for several images; it is closed when the image is dropped.
     """
 
     model: ServedModel
@@ -59,20 +65,28 @@ class Work:
     prepare: Callable[[], Input] | None
     options: Mapping[str, Any] = field(default_factory=dict)
     future: Future[Any] = field(default_factory=Future)
+    room: ExitStack = field(default_factory=ExitStack)
     arrived_seconds: float = field(default_factory=time.monotonic)
     input: Input | None = None
 
     @property
     def group(self) -> tuple[str, str]:
-        """What images that are computed together have in common."""
-        return self.model.name, repr(sorted(self.options.items()))
+        """What images that are computed together have in common: the model, and the options of the computation."""
+        chosen = self.model.model.task.widest_options([self.options])
+        return self.model.name, repr(sorted(each for each in self.options.items() if each[0] not in chosen))
+
+    def drop(self) -> None:
+        """Keep nothing of the image."""
+        self.prepare = self.input = None
+        self.room.close()
 
 
 @dataclass(eq=False)
 class _Batch:
-    """What a thread computes, with how many processors, and since when."""
+    """What a thread computes, the bytes of its images, with how many processors, and since when."""
 
     works: list[Work]
+    num_bytes: int
     processors: int
     since: float = field(default_factory=time.monotonic)
 
@@ -132,8 +146,8 @@ class Engine:
 
     @property
     def is_ready(self) -> bool:
-        """Whether requests will be answered: it is warm, no thread died, and not all threads that compute, or all that decode,
-        have taken longer than requests wait.
+        """Whether requests will be answered: it is warm, no thread died, and of those that compute, as of those that decode, one
+        at least has taken no longer than requests wait.
         """
         longest = time.monotonic() - self.settings.timeout_seconds
         with self._lock:
@@ -167,11 +181,27 @@ class Engine:
             self._waiting.extend(works)
             self._changed["waiting"].notify(len(works))
         for work in works:
-            work.future.add_done_callback(self._answered)
+            work.future.add_done_callback(partial(self._answered, work))
 
-    def _answered(self, _: Future[Any]) -> None:
+    def _answered(self, work: Work, future: Future[Any]) -> None:
         with self._lock:
             self._unanswered -= 1
+            if future.cancelled():  # its client may send the next one at once, so what waits must not hold its bytes
+                self._remove(work)
+
+    def _remove(self, work: Work) -> None:
+        """Drop an image that waits to be decoded or computed. One that is being decoded is dropped by the thread that does it."""
+        with contextlib.suppress(ValueError):
+            self._waiting.remove(work)
+        with contextlib.suppress(ValueError):
+            self._decoded.remove(work)
+            self._free(_num_bytes(work.input))
+        work.drop()
+
+    def _free(self, num_bytes: int) -> None:
+        """Count bytes of decoded images out."""
+        self._decoded_bytes -= num_bytes
+        self._changed["waiting"].notify_all()
 
     def _guard(self, loop: Callable[[], None]) -> None:
         """Run a thread; if it fails, the whole engine has failed."""
@@ -225,7 +255,7 @@ class Engine:
 
     def _decode(self, work: Work) -> None:
         prepare, work.prepare = work.prepare, None
-        if prepare is None or work.future.cancelled():
+        if prepare is None:  # it was cancelled
             return
         try:
             with self.metrics.decode_seconds.time():
@@ -237,6 +267,8 @@ class Engine:
             _fulfill(work, error)
         else:
             with self._lock:
+                if work.future.done():  # cancelled, or told that the engine has ended
+                    return work.drop()
                 self._decoded_bytes += _num_bytes(work.input)
                 self._decoded.append(work)
                 self._changed["decoded"].notify()
@@ -266,6 +298,7 @@ class Engine:
                 self._compute(list(group))
             with self._lock:
                 self._computed.remove(batch)
+                self._free(batch.num_bytes)
             del batch  # while it waits for the next one
 
     def _take(self) -> _Batch | None:
@@ -279,23 +312,25 @@ class Engine:
             works: list[Work] = []
             while self._decoded and len(works) < most:
                 work = self._decoded.popleft()
-                self._decoded_bytes -= _num_bytes(work.input)
                 if work.future.set_running_or_notify_cancel():
                     works.append(work)
-            self._changed["waiting"].notify_all()
+                else:
+                    self._free(_num_bytes(work.input))
             together = processors.all_processors()
             alone = together if self.num_computing == 1 else together // max(self._unanswered, 1)
-            batch = _Batch(works, max(alone, 1))
+            batch = _Batch(works, sum(_num_bytes(work.input) for work in works), max(alone, 1))
             self._computed.add(batch)
             return batch
 
     def _compute(self, works: list[Work]) -> None:
-        """Predict images with the same model and options; after an error one by one, so that it is that of one image."""
+        """Predict the images of a group; after an error one by one, so that it is that of one image."""
         start = time.monotonic()
         inputs = [work.input for work in works]
-        batch = self.settings.batch
+        model, batch = works[0].model.model, self.settings.batch
+        options = {**works[0].options, **model.task.widest_options([work.options for work in works])}
         try:
-            found = list(works[0].model.model.stream(inputs, batch=batch, workers=0, **works[0].options))  # type: ignore[arg-type]
+            found = list(model.stream(inputs, batch=batch, workers=0, **options))  # type: ignore[arg-type]
+            found = [model.task.narrow(each, work.options) for work, each in zip(works, found, strict=True)]
         except Exception as error:
             if len(works) == 1:
                 _fulfill(works[0], error)
@@ -311,7 +346,7 @@ class Engine:
 
 def _fulfill(work: Work, result: Any) -> None:
     """Give a work its prediction or its exception, unless nobody waits any more."""
-    work.input = None
+    work.drop()
     with contextlib.suppress(InvalidStateError):
         if isinstance(result, Exception):
             work.future.set_exception(result)

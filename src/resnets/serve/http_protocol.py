@@ -8,6 +8,7 @@ arrive at a least rate, as Apache's `RequestReadTimeout` has it.
 from __future__ import annotations
 
 import asyncio
+import json
 from typing import Any
 
 import h11
@@ -20,6 +21,7 @@ LEFT_BYTES = 2**19  # that are read of a body after its request was answered
 # The least of a body in each such time: 1 kB a second, which the slowest mobile networks bring several times.
 RATE_SECONDS, RATE_BYTES = 5.0, 5_000
 SEND_SECONDS = 30.0  # for a client to take what was sent to it
+TOO_LATE = 408
 
 _HEADER, _BODY, _LEFT = "header", "body", "left"
 
@@ -84,8 +86,7 @@ class DeadlineProtocol(H11Protocol):
 
     def send_400_response(self, msg: str) -> None:
         if self.cycle is not None:  # its answer would be a second one
-            self.cycle.disconnected = True
-            self.cycle.message_event.set()
+            self._give_up_cycle()
         if self.conn.our_state in (h11.IDLE, h11.SEND_RESPONSE):
             super().send_400_response(msg)
         else:
@@ -136,7 +137,8 @@ class DeadlineProtocol(H11Protocol):
             timer.cancel()
         self._timers = []
         if phase is not None:
-            self._timers.append(self.loop.call_later(self._seconds[phase], self.transport.abort))
+            seconds = self._seconds[phase]
+            self._timers.append(self.loop.call_later(seconds, self._end_late, "The body", seconds))
         if phase in (_BODY, _LEFT):
             self._start_counting()
 
@@ -146,9 +148,30 @@ class DeadlineProtocol(H11Protocol):
 
     def _check_rate(self) -> None:
         if self._rated_bytes < RATE_BYTES:
-            self.transport.abort()
+            self._end_late(f"{RATE_BYTES:,} bytes of the body", RATE_SECONDS)
         else:
             self._start_counting()
+
+    def _end_late(self, what: str, seconds: float) -> None:
+        """Close the connection of a client that sends too slowly; one that may read an answer is told why."""
+        may_read = self._phase == _BODY and self.conn.our_state is h11.SEND_RESPONSE and self.scope["method"] != "HEAD"
+        if not may_read:
+            return self.transport.abort()
+        self._give_up_cycle()
+        text = json.dumps({"error": f"{what} did not arrive within {seconds:g} s."}).encode("ascii")
+        headers = [
+            (b"content-type", b"application/json"),
+            (b"content-length", b"%d" % len(text)),
+            (b"connection", b"close"),
+        ]
+        for event in (h11.Response(status_code=TOO_LATE, headers=headers), h11.Data(text), h11.EndOfMessage()):
+            self.transport.write(self.conn.send(event) or b"")
+        self.transport.close()
+
+    def _give_up_cycle(self) -> None:
+        """Let the application know that nobody waits for what it would answer."""
+        self.cycle.disconnected = True
+        self.cycle.message_event.set()
 
 
 class _LingeringTransport:

@@ -51,7 +51,7 @@ def middleware(
         Middleware(SameOrigin, settings),
     ]
     if settings.cors:
-        origins = list(settings.cors)
+        origins = [origin.lower() for origin in settings.cors]  # as browsers send them
         found.append(
             Middleware(CORSMiddleware, allow_origins=origins, allow_methods=METHODS, allow_headers=CORS_HEADERS)
         )

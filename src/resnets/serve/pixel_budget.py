@@ -14,7 +14,7 @@ class PixelBudget:
         self.most = most
         self._used = 0
         self._freed = threading.Condition()
-        # Of the image that came first, so that small ones do not keep a large one waiting.
+        # Held by the one image that waits for room, so that smaller ones do not go past it.
         self._turn = threading.Lock()
 
     @contextlib.contextmanager

@@ -80,14 +80,13 @@ def serve_files(
             f"`host={host}` opens the server to other machines. Give it a `token_file`, or say `no_token` if all who reach it "
             "may use it."
         )
-    if not is_loopback(host) and host not in WILDCARDS:
-        settings = replace(settings, allow_host=(*settings.allow_host, f"[{host}]" if ":" in host else host))
     if host in WILDCARDS and not settings.allow_host:
         log(
             f"warning: with `host={host}`, only requests to localhost are answered: `allow_host` takes the names or addresses by "
             "which others reach this machine"
         )
     with bind(host, port) as listener:  # before the models are read, since it may fail
+        settings = replace(settings, allow_host=(*settings.allow_host, *names_of(host, listener)))
         server = ModelServer(served_model.load_all(paths, **options), settings, listener, announce)
         server.run_to_end()
 
@@ -120,10 +119,22 @@ def bind(host: str, port: int) -> socket.socket:
         raise UserError(f"`host={host}` with `port={port}` cannot be used: {error}.") from None
 
 
+def names_of(host: str, listener: socket.socket) -> tuple[str, ...]:
+    """What the Host header of a request to a socket may have that was bound to `host`: the name, and the address that it is.
+
+    None for all addresses of this machine, which others reach by names that it does not know.
+    """
+    return () if host in WILDCARDS else tuple(map(_in_url, (host, listener.getsockname()[0])))
+
+
 def address_of(listener: socket.socket) -> str:
-    """The URL of a server at a socket."""
+    """The URL of a server at a socket, which answers to it."""
     host, port = listener.getsockname()[:2]
-    return f"http://{f'[{host}]' if ':' in host else host}:{port}"
+    return f"http://{'localhost' if host in WILDCARDS else _in_url(host)}:{port}"
+
+
+def _in_url(host: str) -> str:
+    return f"[{host}]" if ":" in host else host
 
 
 class ModelServer(uvicorn.Server):

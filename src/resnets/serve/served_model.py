@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -36,7 +37,7 @@ SIDE = 64  # pixels, of an image of the warm-up where a model takes any size
 # Its other decoders let other threads run. So this one is bounded, and no image is decoded in a process of its own.
 MAX_JPEG2000_PIXELS = 2**21  # 1920x1080 is less
 MAX_SIDE = 32_768  # pixels; Pillow resizes a longer line for many seconds, and no other thread of Python runs meanwhile
-PIXELS_AT_ONCE = 100_000_000  # of images that are decoded; each takes some 12 bytes
+PIXELS_AT_ONCE = 100_000_000  # of images that are being decoded, or were and keep their size; each takes some 12 bytes
 
 Input = Prepared | Image.Image | np.ndarray  # what `TrainedModel.predict` takes without decoding anything
 
@@ -92,10 +93,13 @@ class ServedModel:
         is_outside = not isinstance(self.model, ExportedModel) or self.model.file.metadata["input"] == "none"
         return is_outside and self.model.preprocess.resize != "none"
 
-    def decode(self, content: bytes, name: str, max_pixels: int) -> Input:
+    def decode(self, content: bytes, name: str, max_pixels: int, room: ExitStack | None = None) -> Input:
         """An encoded image as the model takes it. Raises ImageError for one that cannot be read, or is too large.
 
         The header is looked at before memory is allocated for the pixels, and they wait until there is room for them.
+
+        Args:
+            room: what a model that takes images of any size gives back when the image is not needed any more; None: at once.
         """
         container_limits.check(content, name)
         with opened(content, name, max_pixels) as found:
@@ -104,9 +108,10 @@ class ServedModel:
             if found.image.format == "JPEG2000" and width * height > MAX_JPEG2000_PIXELS:
                 limit = f"at most {MAX_JPEG2000_PIXELS:,} are read of this format. Send it as JPEG or PNG."
                 raise DecodeError(name, "bomb", f"is a JPEG 2000 image of {width}x{height} pixels; {limit}")
-            with _budget.taken(width * height):
-                if self.model.preprocess.resize == "none":
-                    # It may be too large to be computed as a whole: the task divides it.
+            with ExitStack() as here:
+                keeps_size = self.model.preprocess.resize == "none"
+                (room if keeps_size and room else here).enter_context(_budget.taken(width * height))
+                if keeps_size:  # it may be too large to be computed as a whole: the task divides it
                     return read_image(found, name, self.model.preprocess, full_size=True)[0]
                 return self.model.prepare(found, name)
 

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
+from functools import partial
+from typing import Any, TypeVar
 
-from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse
 
 from resnets.errors import ImageError, JobError, UserError
+from resnets.resource_limits import cpu_count
 from resnets.serve.engine import Engine, EngineStoppedError, QueueFullError, Work
 from resnets.serve.served_model import ServedModel
 from resnets.serve.settings import ServerSettings
@@ -20,6 +23,9 @@ from resnets.serve.settings import ServerSettings
 MODEL = "resnets.model"  # in the scope of a request: the name of the model that it is for
 RETRY = {"Retry-After": "1"}  # seconds
 UNREADABLE = 422  # an image that cannot be read
+
+
+Found = TypeVar("Found")
 
 
 class Answer(JSONResponse):
@@ -36,6 +42,8 @@ class Service:
         self.models = {each.name: each for each in models}
         self.settings = settings
         self.engine = Engine(models, settings)
+        # As many answers at once as there are processors: masks of large images take memory.
+        self._answering = ThreadPoolExecutor(cpu_count(), "resnets-answers")
 
     def model(self, request: Request, name: str | None = None) -> ServedModel:
         """The model of that name, which the metrics count for the request. Raises HTTPException 404."""
@@ -44,6 +52,12 @@ class Service:
         found = next(iter(self.models.values())) if name is None else self.models[name]
         request.scope[MODEL] = found.name
         return found
+
+    def work(self, served: ServedModel, content: bytes, name: str, options: Mapping[str, Any]) -> Work:
+        """The image of a file for `predict`."""
+        room = ExitStack()
+        prepare = partial(served.decode, content, name, self.settings.max_pixels, room)
+        return Work(served, name, prepare, options, room=room)
 
     async def predict(self, request: Request, works: Sequence[Work]) -> list[Any]:
         """The predictions of the images of a request, whose body was read.
@@ -83,8 +97,10 @@ class Service:
             raise
         finally:
             gone.cancel()
-            for future in futures:
-                future.cancel()
+            for (
+                work
+            ) in works:  # at once, and not when the loop comes to it: the bytes of the request are counted out now
+                work.future.cancel()
         if found in done:
             return found.result()
         if gone in done:
@@ -92,14 +108,9 @@ class Service:
         self.engine.metrics.refused.labels("timeout").inc(len(works))
         raise HTTPException(504, f"No answer within {self.settings.timeout_seconds:g} s. Try again.", RETRY)
 
-    async def answers(self, works: Sequence[Work], predictions: Sequence[Any]) -> list[dict[str, Any]]:
-        """The predictions for JSON, each with the name of its image; in a thread, since masks take a while."""
-
-        def build() -> list[dict[str, Any]]:
-            pairs = zip(works, predictions, strict=True)
-            return [work.model.model.task.answer(each) | {"path": work.name} for work, each in pairs]
-
-        return await run_in_threadpool(build)
+    async def in_thread(self, write: Callable[..., Found], *arguments: Any) -> Found:
+        """What a function returns that writes an answer: masks and heat maps take a while, in which others are answered."""
+        return await asyncio.get_running_loop().run_in_executor(self._answering, write, *arguments)
 
 
 async def _disconnected(request: Request) -> None:

@@ -14,7 +14,7 @@ class ServerSettings:
     Attributes:
         batch: images that go through the network together at most.
         queue: images that are waiting or computed at once; beyond it, requests are refused with 503.
-        timeout_seconds: from the last byte of a request to its answer; beyond it, 504.
+        timeout_seconds: from when the images of a request are known until all are predicted; beyond it, 504.
         drain_seconds: after SIGTERM, for requests that are being answered.
         max_body_bytes: of a request; beyond it, 413.
         max_pixels: of an image, by its header; beyond it, the image is refused before memory is allocated.
@@ -23,7 +23,8 @@ class ServerSettings:
         allow_host: names of this server beside localhost, 127.0.0.1 and [::1], without a port; "*" for any.
         token: what requests have to send in `Authorization: Bearer`; empty for none.
         page: whether there is a page for browsers.
-        header_seconds, body_seconds: for a client to send the header of a request, and its body; then the connection is closed.
+        header_seconds: for a client to send the header of a request; then the connection is closed.
+        body_seconds: for the body of a request; beyond it, 408.
     """
 
     batch: int = 16

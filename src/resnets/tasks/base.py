@@ -595,6 +595,19 @@ class Task(ABC):
             placement: where the image lies in its input, with its size.
         """
 
+    def widest_options(self, options: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+        """Of the options that only choose among what was predicted, the values with which one prediction has what each of
+        several users asked for; `narrow` then makes theirs. Here: there are none.
+
+        Args:
+            options: those of each user, checked or not.
+        """
+        return {}
+
+    def narrow(self, prediction: Any, options: Mapping[str, Any]) -> Any:
+        """The prediction with these options, of one with `widest_options`."""
+        return prediction
+
     def answer(self, prediction: Any) -> dict[str, Any]:
         """The prediction for the JSON of a server: `to_dict`, and what no table has, such as masks. Here: nothing more."""
         found: dict[str, Any] = prediction.to_dict()

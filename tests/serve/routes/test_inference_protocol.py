@@ -81,6 +81,18 @@ def test_metadata_and_health(client: triton.InferenceServerClient) -> None:
     assert not client.is_model_ready("gone")
 
 
+def test_the_version_that_the_metadata_name(client: triton.InferenceServerClient) -> None:
+    (version,) = client.get_model_metadata("tiny")["versions"]
+    assert client.is_model_ready("tiny", version)
+    assert client.get_model_metadata("tiny", version) == client.get_model_metadata("tiny")
+    result = client.infer("tiny", [tensor("pixels", PIXELS, "UINT8", binary=True)], model_version=version)
+    check(result, expected(list(PIXELS)))
+    assert result.get_response()["model_version"] == version
+    assert not client.is_model_ready("tiny", "2")
+    with pytest.raises(InferenceServerException, match="The model 'tiny' has no such version; there is 1"):
+        client.get_model_metadata("tiny", "2")
+
+
 @pytest.mark.parametrize("binary_output", [True, False])
 def test_encoded_images(client: triton.InferenceServerClient, binary_output: bool) -> None:
     contents = list(images()[:3])
@@ -182,6 +194,11 @@ def numbers(kind: str, shape: list[int], data: Any) -> dict[str, Any]:
         (body() | {"outputs": 3}, "`outputs` is a list of objects"),
         (body() | {"parameters": []}, "`parameters` is an object"),
         (body() | {"parameters": 3}, "`parameters` is an object"),
+        (body() | {"parameters": {"binary_data_output": 1}}, "`binary_data_output` is true or false"),
+        (
+            body() | {"outputs": [{"name": "label", "parameters": {"binary_data": "false"}}]},
+            "`binary_data` is true or false",
+        ),
         (body() | {"id": 3}, "`id` is a string"),
         (body() | {"outputs": [{"name": "label"}] * 2}, "`outputs` names 'label' twice"),
         (body() | {"outputs": [{"name": ["label"]}]}, "There is no output of that name"),

@@ -2,14 +2,29 @@
 
 from __future__ import annotations
 
+import contextlib
+from pathlib import Path
+
 import pytest
 
 from resnets.errors import UserError
 from resnets.serve.routes import json_body
 
+DOCUMENTATION = Path(__file__).parents[3] / "docs" / "serve.md"
+
 
 def test_an_object() -> None:
     assert json_body.parse('{"größe": [1, 2.5, null]}'.encode()) == {"größe": [1, 2.5, None]}
+
+
+@pytest.mark.parametrize(("side", "is_read"), [(223, True), (224, False)])
+def test_the_largest_image_in_lists_is_that_of_the_documentation(side: int, is_read: bool) -> None:
+    row = "[" + ",".join(["[0,0,0]"] * side) + "]"
+    shape = f'"name":"pixels","datatype":"UINT8","shape":[1,{side},{side},3]'
+    content = f'{{"inputs":[{{{shape},"data":[[{",".join([row] * side)}]]}}]}}'.encode()
+    with contextlib.nullcontext() if is_read else pytest.raises(UserError, match="more than 200,000 values"):
+        json_body.parse(content)
+    assert " 223x223 pixels" in DOCUMENTATION.read_text(encoding="utf-8")
 
 
 @pytest.mark.parametrize(

@@ -125,6 +125,11 @@ def test_an_image_that_cannot_be_read(client: TestClient, content: bytes, reason
     [
         ("top_k=0", "`top_k` must be 1 or more; received 0."),
         ("top_k=x", "`top_k` is a number; received 'x'."),
+        ("top_k=%203", "`top_k` is a number; received ' 3'."),
+        ("top_k=1_0", "`top_k` is a number"),
+        ("top_k=%D9%A3", "`top_k` is a number"),
+        ("score=nan", "`score` is a number"),
+        ("top_k=1&top_k=2", "`top_k` is given twice."),
         ("top_k=" + "9" * 5000, "`top_k` is a number"),
         ("heatmap=yes", "`heatmap` is 0 or 1; received 'yes'."),
         ("score=0.5", "`score` has no effect on predictions of the task classification"),
@@ -200,6 +205,16 @@ def test_forms_of_too_many_parts_or_too_large_fields_are_refused(client: TestCli
         assert answer.json()["error"].startswith("The form ")
     for kind_of in ("multipart/form-data", "multipart/form-data; boundary="):
         assert client.post("/v1/predict", content=file, headers={"Content-Type": kind_of}).status_code == 400
+
+
+def test_a_form_of_more_files_than_ever_wait_says_so() -> None:
+    """It would be told for ever to try again."""
+    files = [("files", ("a.png", images()[0]))] * 5
+    with client_of(serve(reference()), queue=4) as client:
+        answer = client.post("/v1/predict", files=files)
+        assert answer.status_code == 400
+        assert "Maximum number of files is 4" in answer.json()["error"]
+        assert client.post("/v1/predict", files=files[1:]).status_code == 200
 
 
 @settings(max_examples=60)
@@ -310,6 +325,13 @@ def test_the_objects_of_a_detector() -> None:
         found = client.post("/v1/predict?score=0.05", content=scene).json()
         assert found == served.model.predict([scene], score=0.05)[0].to_dict() | {"path": "[0]"}
         assert found["size"] == [90, 130]
+        # Together with images of which less is wanted, as the engine computes them: on both sides of a score, and at it.
+        task, all_ = served.model.task, served.model.predict([scene], score=0.05)[0]
+        for least in (0.0501, all_.objects[3].score, 0.9):
+            assert task.widest_options([{"score": least}, {}, {"score": 0.05}]) == {"score": 0.05}
+            wanted = served.model.predict([scene], score=least)[0]
+            assert len(task.narrow(all_, {"score": least}).objects) > 0 or least == 0.9
+            assert task.narrow(all_, {"score": least}).to_dict() == wanted.to_dict()
         assert client.post("/v1/predict?heatmap=1", content=scene).status_code == 400
         assert client.post("/v1/predict?top_k=1", content=scene).status_code == 400
         assert client.post("/v1/predict", content=scene).json().keys() == {"path", "size", "objects", "error"}

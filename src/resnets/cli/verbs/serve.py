@@ -24,7 +24,15 @@ def serve(
     no_token: Annotated[bool, Option("--no-token", help="All who reach the server may use it.")] = False,
     batch: Annotated[int, Option(*flags.BATCH, help="Images computed together at most.", min=1)] = 16,
     queue: Annotated[int, Option(help="Images that wait at most; beyond it, requests are refused.", min=1)] = 256,
-    timeout: Annotated[float, Option(help="Seconds from a request to its answer.", min=0.001)] = 30.0,
+    timeout: Annotated[
+        float, Option(help="Seconds from the last byte of a request until it is predicted.", min=0.001)
+    ] = 30.0,
+    body_timeout: Annotated[
+        float,
+        Option(
+            help="Seconds for a client to send an image or a form, which must arrive at 1 kB/s at least.", min=0.001
+        ),
+    ] = 30.0,
     drain: Annotated[float, Option(help="Seconds for open requests after SIGTERM.", min=0.001)] = 30.0,
     max_megabytes: Annotated[float, Option(help="Size of a request at most.", min=0.001)] = 20.0,
     max_pixels: Annotated[int | None, Option(help="Pixels of an image at most.  [default: 89 million]", min=1)] = None,
@@ -57,6 +65,7 @@ def serve(
     settings = ServerSettings(
         batch=batch, queue=queue, timeout_seconds=timeout, drain_seconds=drain, max_body_bytes=round(max_megabytes * 1e6),
         max_pixels=ServerSettings.max_pixels if max_pixels is None else max_pixels, requests_per_second=rate,
+        body_seconds=body_timeout,
         cors=tuple(cors or ()), allow_host=tuple(allow_host or ()), token=token, page=not no_page,
     )  # fmt: skip
     options = {"device": device, "backend": backend, "precision": precision}

@@ -1,4 +1,4 @@
-"""The Open Inference Protocol, version 2, over HTTP, with the extension for binary tensors.
+"""The Open Inference Protocol, version 2, over HTTP, with the extension for binary tensors. Each model has one version.
 
 A request has one input: encoded images (BYTES), pixels (UINT8, NHWC), or what the preprocessing gives (FP32, NCHW). Each task
 has the output "prediction", the JSON of `/v1/predict` as text; where each image has one class, there are "label" and
@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 import torch
 from starlette.concurrency import run_in_threadpool
+from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
 
@@ -46,15 +47,16 @@ async def server_metadata(request: Request) -> Response:
     return Answer({"name": "resnets", "version": __version__, "extensions": ["binary_tensor_data"]})
 
 
-async def live(request: Request) -> Response:
-    """GET /v2/health/live: the process answers."""
-    return Answer({"live": True})
+async def live(service: Service, request: Request) -> Response:
+    """GET /v2/health/live: 503 once a thread of the engine has ended, which only another start of the process mends."""
+    is_live = service.engine.error is None
+    return Answer({"live": is_live}, 200 if is_live else 503)
 
 
 async def ready(service: Service, request: Request) -> Response:
     """GET /v2/health/ready, and of a model: requests will be answered."""
     if "name" in request.path_params:
-        service.model(request, request.path_params["name"])
+        _model(service, request)
     service.engine.start()
     is_ready = service.engine.is_ready
     return Answer({"ready": is_ready}, 200 if is_ready else 503, None if is_ready else RETRY)
@@ -62,7 +64,7 @@ async def ready(service: Service, request: Request) -> Response:
 
 async def model_metadata(service: Service, request: Request) -> Response:
     """GET /v2/models/NAME."""
-    served = service.model(request, request.path_params["name"])
+    served = _model(service, request)
     model = served.model
     height, width = model.preprocess.size if has_fixed_size(model) else (-1, -1)
     inputs = [_input(BYTES, [-1]), _input("UINT8", [-1, -1, -1, 3])]
@@ -80,7 +82,7 @@ async def model_metadata(service: Service, request: Request) -> Response:
 
 async def infer(service: Service, request: Request) -> Response:
     """POST /v2/models/NAME/infer."""
-    served = service.model(request, request.path_params["name"])
+    served = _model(service, request)
     if request.headers.get("content-encoding", "identity") != "identity":
         raise UserError("The body of a request is not compressed.")
     body = await request.body()
@@ -89,7 +91,16 @@ async def infer(service: Service, request: Request) -> Response:
     for work, each in zip(works, predictions, strict=True):
         if each.error is not None:
             raise ImageError(f"Image {work.name} {each.error}")
-    return await run_in_threadpool(_write, served, reply, predictions)
+    return await service.in_thread(_write, served, reply, predictions)
+
+
+def _model(service: Service, request: Request) -> ServedModel:
+    """The model in the path of a request. Raises HTTPException 404 where there is none of that name and version."""
+    found = service.model(request, request.path_params["name"])
+    version = request.path_params.get("version", VERSION)
+    if version != VERSION:
+        raise HTTPException(404, f"The model '{found.name}' has no such version; there is {VERSION}.")
+    return found
 
 
 def _tensor(name: str, kind: str, shape: list[int]) -> dict[str, Any]:
@@ -117,12 +128,10 @@ def _read(service: Service, served: ServedModel, body: bytes, header_length: str
     for index, image in enumerate(images):
         name = f"[{index}]"
         if kind == BYTES:
-            prepare = partial(served.decode, image, name, service.settings.max_pixels)
+            works.append(service.work(served, image, name, options))
         else:
-            prepare = partial(
-                _of_tensor if kind == "FP32" else _of_pixels, served, service.settings.max_pixels, image, name
-            )
-        works.append(Work(served, name, prepare, options))
+            read = _of_tensor if kind == "FP32" else _of_pixels
+            works.append(Work(served, name, partial(read, served, service.settings.max_pixels, image, name), options))
     return reply, works
 
 

@@ -17,11 +17,27 @@ def _query(name: str, kind: str, description: str) -> dict[str, Any]:
 
 _MODEL = _query("model", "string", "The name of a model; by default the first one.")
 _NAME = {"name": "name", "in": "path", "required": True, "schema": {"type": "string"}}
+_VERSION = {"name": "version", "in": "path", "required": True, "schema": {"const": "1"}}
 
 
 def _get(summary: str, answer: dict[str, Any] = _JSON, parameters: tuple[dict[str, Any], ...] = ()) -> dict[str, Any]:
     responses = {"200": answer, "default": _ERROR}
     return {"get": {"summary": summary, "parameters": list(parameters), "responses": responses}}
+
+
+def _of_model(path: str, *parameters: dict[str, Any]) -> dict[str, Any]:
+    """The routes of the Open Inference Protocol for a model at that path."""
+    infer = {
+        "summary": "Open Inference Protocol: predictions, with tensors in JSON or in binary form.",
+        "parameters": list(parameters),
+        "requestBody": {"required": True, "content": {"application/json": {}, "application/octet-stream": {}}},
+        "responses": {"200": _JSON, "default": _ERROR},
+    }
+    return {
+        path: _get("Open Inference Protocol: inputs and outputs of a model.", parameters=parameters),
+        f"{path}/ready": _get("Open Inference Protocol: whether a model answers.", parameters=parameters),
+        f"{path}/infer": {"post": infer},
+    }
 
 
 SCHEMA: dict[str, Any] = {
@@ -66,17 +82,9 @@ SCHEMA: dict[str, Any] = {
         "/metrics": _get("Counts and times, for Prometheus.", _TEXT),
         "/openapi.json": _get("This description."),
         "/v2": _get("Open Inference Protocol: the server."),
-        "/v2/health/live": _get("Open Inference Protocol: whether the process answers."),
+        "/v2/health/live": _get("Open Inference Protocol: whether the process can go on; if not, start it again."),
         "/v2/health/ready": _get("Open Inference Protocol: whether requests will be answered."),
-        "/v2/models/{name}": _get("Open Inference Protocol: inputs and outputs of a model.", parameters=(_NAME,)),
-        "/v2/models/{name}/ready": _get("Open Inference Protocol: whether a model answers.", parameters=(_NAME,)),
-        "/v2/models/{name}/infer": {
-            "post": {
-                "summary": "Open Inference Protocol: predictions, with tensors in JSON or in binary form.",
-                "parameters": [_NAME],
-                "requestBody": {"required": True, "content": {"application/json": {}, "application/octet-stream": {}}},
-                "responses": {"200": _JSON, "default": _ERROR},
-            }
-        },
+        **_of_model("/v2/models/{name}", _NAME),
+        **_of_model("/v2/models/{name}/versions/{version}", _NAME, _VERSION),
     },
 }

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import base64
 import binascii
-from functools import partial
+import re
+from collections.abc import Sequence
 from typing import Any
 
 from python_multipart.multipart import parse_options_header
@@ -22,6 +23,8 @@ from resnets.serve.service import UNREADABLE, Answer, Service
 
 PARAMETERS = ("model", "top_k", "heatmap", "heatmap_class", "score")
 MAX_FILES, MAX_FIELDS, MAX_FIELD_BYTES = 64, 8, 2**16  # of a form
+# Python reads more as numbers: blanks, underscores, other digits than these, and "nan".
+NUMBERS = {int: re.compile("[0-9]{1,9}"), float: re.compile(r"[0-9]{1,9}(\.[0-9]{0,30})?(e-?[0-9]{1,2})?")}
 CHARSETS = (b"utf-8", b"utf8")
 
 
@@ -40,9 +43,8 @@ async def predict(service: Service, request: Request) -> Answer:
     content = await request.body()
     if kind == "application/json":
         content = await run_in_threadpool(_image_of_json, content)
-    work = _work(service, served, content, "[0]", options)
-    (answer,) = await service.answers([work], await service.predict(request, [work]))
-    return Answer(answer, UNREADABLE if answer["error"] is not None else 200)
+    work = service.work(served, content, "[0]", options)
+    return await service.in_thread(_answer, work, *await service.predict(request, [work]))
 
 
 async def _predict_form(service: Service, request: Request, served: ServedModel, options: dict[str, Any]) -> Answer:
@@ -53,7 +55,7 @@ async def _predict_form(service: Service, request: Request, served: ServedModel,
         form = await _MemoryParser(
             request.headers,
             request.stream(),
-            max_files=MAX_FILES,
+            max_files=min(MAX_FILES, service.settings.queue),  # which more would never fit into
             max_fields=MAX_FIELDS,
             max_part_size=MAX_FIELD_BYTES,
         ).parse()
@@ -63,17 +65,27 @@ async def _predict_form(service: Service, request: Request, served: ServedModel,
     if not files:
         raise HTTPException(400, "The form has no files in its field `files`.")
     works = [
-        _work(service, served, await file.read(), file.filename or f"[{index}]", options)
+        service.work(served, await file.read(), file.filename or f"[{index}]", options)
         for index, file in enumerate(files)
     ]
     await form.close()
-    answers = await service.answers(works, await service.predict(request, works))
-    all_failed = all(answer["error"] is not None for answer in answers)
-    return Answer({"predictions": answers}, UNREADABLE if all_failed else 200)
+    return await service.in_thread(_answer_form, works, await service.predict(request, works))
 
 
-def _work(service: Service, served: ServedModel, content: bytes, name: str, options: dict[str, Any]) -> Work:
-    return Work(served, name, partial(served.decode, content, name, service.settings.max_pixels), options)
+def _values(work: Work, prediction: Any) -> dict[str, Any]:
+    """A prediction for JSON, with the name of its image."""
+    return work.model.model.task.answer(prediction) | {"path": work.name}
+
+
+def _answer(work: Work, prediction: Any) -> Answer:
+    values = _values(work, prediction)
+    return Answer(values, UNREADABLE if values["error"] is not None else 200)
+
+
+def _answer_form(works: Sequence[Work], predictions: Sequence[Any]) -> Answer:
+    values = list(map(_values, works, predictions))
+    all_failed = all(each["error"] is not None for each in values)
+    return Answer({"predictions": values}, UNREADABLE if all_failed else 200)
 
 
 def _arguments(service: Service, request: Request) -> tuple[ServedModel, dict[str, Any]]:
@@ -82,14 +94,15 @@ def _arguments(service: Service, request: Request) -> tuple[ServedModel, dict[st
     for name in query:
         if name not in PARAMETERS:
             raise UserError(f"There is no parameter of that name; there is {', '.join(PARAMETERS)}.")
+        if len(query.getlist(name)) > 1:
+            raise UserError(f"`{name}` is given twice.")
     served = service.model(request, query.get("model"))
     options: dict[str, Any] = {}
     for name, kind in (("top_k", int), ("score", float)):
         if name in query:
-            try:
-                options[name] = kind(query[name])
-            except ValueError:
-                raise UserError(f"`{name}` is a number; received '{query[name][:20]}'.") from None
+            if not NUMBERS[kind].fullmatch(query[name]):
+                raise UserError(f"`{name}` is a number; received '{query[name][:20]}'.")
+            options[name] = kind(query[name])
     if query.get("heatmap", "0") not in ("0", "1"):
         raise UserError(f"`heatmap` is 0 or 1; received '{query['heatmap'][:20]}'.")
     if "heatmap_class" in query:

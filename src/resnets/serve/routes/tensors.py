@@ -70,7 +70,7 @@ def wanted_outputs(values: Mapping[str, Any], names: Sequence[str]) -> dict[str,
     Raises:
         UserError: there is no such output, or one is asked for twice.
     """
-    all_binary = bool(_parameters(values).get("binary_data_output"))
+    all_binary = _boolean(_parameters(values), "binary_data_output", False)
     wanted = values.get("outputs", [])
     if not isinstance(wanted, list) or not all(isinstance(each, dict) for each in wanted):
         raise UserError("`outputs` is a list of objects.")
@@ -81,7 +81,7 @@ def wanted_outputs(values: Mapping[str, Any], names: Sequence[str]) -> dict[str,
             raise UserError(f"There is no output of that name; there is {', '.join(names)}.")
         if name in found:
             raise UserError(f"`outputs` names '{name}' twice.")
-        found[name] = bool(_parameters(each).get("binary_data", all_binary))
+        found[name] = _boolean(_parameters(each), "binary_data", all_binary)
     return found or dict.fromkeys(names, all_binary)
 
 
@@ -115,6 +115,13 @@ def _parameters(tensor: Mapping[str, Any]) -> Mapping[str, Any]:
     found = tensor.get("parameters", {})
     if not isinstance(found, dict):
         raise UserError("`parameters` is an object.")
+    return found
+
+
+def _boolean(parameters: Mapping[str, Any], name: str, default: bool) -> bool:
+    found = parameters.get(name, default)
+    if not isinstance(found, bool):
+        raise UserError(f"`{name}` is true or false.")
     return found
 
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -314,6 +314,16 @@ class Classification(Task):
             return with_heatmaps(model, images, lambda _: heatmap, **options)
         count = MAX_HEATMAPS if heatmap == "top" else 1
         return with_heatmaps(model, images, lambda found: [label for label, _ in found.top[:count]], **options)
+
+    def widest_options(self, options: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+        """The largest `top_k`."""
+        return {"top_k": max(each.get("top_k", TOP_K) for each in options)}
+
+    def narrow(self, prediction: Prediction, options: Mapping[str, Any]) -> Prediction:
+        """With the first `top_k` classes, and where heat maps are those of the classes, with theirs."""
+        count = options.get("top_k", TOP_K)
+        heatmaps = prediction.heatmaps[: count if options.get("heatmap") == "top" else None]
+        return replace(prediction, top=prediction.top[:count], heatmaps=heatmaps)
 
     def answer(self, prediction: Prediction) -> dict[str, Any]:
         """With `heatmaps`, where they were asked for."""

@@ -367,6 +367,16 @@ class Detection(Task):
         iou = options.get("agnostic_nms")
         return report(path, found, size, self.class_names, threshold=self._threshold(options), agnostic_nms=iou)
 
+    def widest_options(self, options: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+        """The least `score`."""
+        return {"score": min(map(self._threshold, options))}
+
+    def narrow(self, prediction: Prediction, options: Mapping[str, Any]) -> Prediction:
+        """With the objects that reach `score`."""
+        least = np.float32(self._threshold(options))  # scores are compared as `predict` does, in their own precision
+        objects = tuple(each for each in prediction.objects if np.float32(each.score) >= least)
+        return replace(prediction, objects=objects)
+
     def writers(self) -> Mapping[str, Callable[[str], AbstractContextManager[Callable[[Any], Any]]]]:
         """`draw`, `coco_json`, `yolo_labels`, `object_crops`, and `masks` if the detector finds masks."""
         return write_predictions.writers(self.class_names, masks=self.has_masks)
