@@ -61,7 +61,7 @@ soak: .venv/.installed-dev
 	    tests/contracts/test_keras.py tests/contracts/test_converted.py tests/contracts/test_integration.py tests/keras/test_applications.py \
 	    tests/weights/formats/test_custom_keymap.py tests/weights/hub/test_bundled.py tests/data/check/test_check_mask_pixels.py tests/models tests/tasks/detection/test_static_graph.py \
 	    tests/tasks/exported/test_exported_segmenters_and_detectors.py tests/export/quantization/test_gate_on_cifar.py tests/contracts/test_documents.py \
-	    tests/examples/test_ray_serve.py tests/serve/test_many_clients.py tests/serve/test_page.py
+	    tests/examples/test_ray_serve.py tests/serve/test_many_clients.py tests/serve/test_page.py tests/cli/verbs/test_study.py
 	@if [ "$$(id -u)" = 0 ]; then $(BIN)/python tests/soak/two_hosts.py --kills 3; \
 	else echo "two hosts were left out: network namespaces need root"; fi
 

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Collection
+import math
+from collections.abc import Mapping
+from itertools import combinations
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
@@ -15,15 +18,18 @@ from resnets.studies import lesions
 
 
 class OnePart(nn.Module):
-    """A block that computes what it did, and whose gradient passes through its branch only, or through its shortcut only."""
+    """A block that computes what it did; the gradient of each image passes through its branch only, or through its shortcut only.
 
-    def __init__(self, block: Block, through_branch: bool) -> None:
+    `through_branch` is bool (N,), with True for those of which it passes through the branch.
+    """
+
+    def __init__(self, block: Block, through_branch: Tensor) -> None:
         super().__init__()
         self.block, self.through_branch = block, through_branch
 
     def forward(self, x: Tensor) -> Tensor:
-        block, still = self.block, x.detach()
-        of_branch, of_shortcut = (x, still) if self.through_branch else (still, x)
+        block, still, chosen = self.block, x.detach(), self.through_branch[:, None, None, None]
+        of_branch, of_shortcut = torch.where(chosen, x, still), torch.where(chosen, still, x)
         if isinstance(block, ResidualBlock):
             return block.act(block.branch(of_branch) + block.shortcut(of_shortcut))
         assert isinstance(block, PreActBlock), type(block)
@@ -36,12 +42,12 @@ def has_paths(net: ResNet) -> bool:
     return all(isinstance(block, ResidualBlock | PreActBlock) for block in lesions.named_blocks(net).values())
 
 
-def input_gradient(net: ResNet, images: Tensor, labels: Tensor, parts: dict[str, bool] | None = None) -> Tensor:
+def input_gradient(net: ResNet, images: Tensor, labels: Tensor, parts: Mapping[str, Tensor] | None = None) -> Tensor:
     """The gradient of each image's cross-entropy with respect to its pixels, (N, C, H, W); the network is in eval mode.
 
     Args:
-        parts: for the blocks named, whether the gradient passes through the branch only (True) or the shortcut only; through
-            both by default.
+        parts: for the blocks named, bool (N,): whether the gradient of each image passes through the branch only (True) or the
+            shortcut only; through both by default.
     """
     images = images.detach().requires_grad_()
     blocks = [
@@ -53,9 +59,26 @@ def input_gradient(net: ResNet, images: Tensor, labels: Tensor, parts: dict[str,
     return gradient
 
 
-def path_gradient(net: ResNet, images: Tensor, labels: Tensor, branches: Collection[str]) -> Tensor:
-    """The gradient on the one path that passes through the branches of these blocks, and the shortcuts of all others."""
-    return input_gradient(net, images, labels, {name: name in branches for name in lesions.named_blocks(net)})
+def path_gradient(net: ResNet, images: Tensor, labels: Tensor, branches: Tensor) -> Tensor:
+    """The gradient of each image on one path.
+
+    Args:
+        branches: bool (blocks, N), whether the path of an image passes through the branch of a block, or its shortcut.
+    """
+    return input_gradient(net, images, labels, dict(zip(lesions.named_blocks(net), branches, strict=True)))
+
+
+def draw_paths(length: int, blocks: int, images: int, draws: int, random: np.random.Generator) -> list[Tensor]:
+    """bool (blocks, images) each: all paths through `length` branches, if they are at most `draws`, else so many for each image.
+
+    Every image has draws of its own, so that an interval over the images contains the error of the draws.
+    """
+    if math.comb(blocks, length) <= draws:
+        chosen = np.zeros((math.comb(blocks, length), blocks), bool)
+        for row, path in zip(chosen, combinations(range(blocks), length), strict=True):
+            row[list(path)] = True
+        return [torch.from_numpy(row)[:, None].expand(-1, images) for row in chosen]
+    return [torch.from_numpy(random.random((blocks, images)).argsort(axis=0) < length) for _ in range(draws)]
 
 
 def norms(gradient: Tensor) -> Tensor:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import product
 from math import comb
 
 import numpy as np
@@ -10,7 +11,7 @@ import torch
 from tests.studies import known_images
 
 from resnets.errors import UserError
-from resnets.studies import gradient_paths, lesions
+from resnets.studies import gradient_paths
 from resnets.studies.claims import paths
 from resnets.studies.study import Setup
 
@@ -23,10 +24,18 @@ def test_the_shares_are_those_of_all_paths() -> None:
     assert [row["paths"] for row in found.rows] == [1, 3, 3, 1]
     assert sum(row["share_of_gradient"] for row in found.rows) == pytest.approx(1)
     pixels, net = images.stacked(known_images.PREPROCESS), networks[0].net
-    names = list(lesions.named_blocks(net))
-    ends = [gradient_paths.path_gradient(net, pixels, images.labels, chosen) for chosen in ((), names)]
-    for row, end in zip((found.rows[0], found.rows[-1]), ends, strict=True):
-        assert row["gradient_of_a_path"] == pytest.approx(end.flatten(1).norm(dim=1).mean().item(), rel=1e-5)
+    # With three draws all three paths of each length are computed.
+    for length, row in enumerate(found.rows):
+        paths_of_length = [path for path in product((False, True), repeat=3) if sum(path) == length]
+        norms = [
+            gradient_paths.path_gradient(
+                net, pixels, images.labels, torch.tensor(path)[:, None].expand(-1, len(images))
+            )
+            .flatten(1)
+            .norm(dim=1)
+            for path in paths_of_length
+        ]
+        assert row["gradient_of_a_path"] == pytest.approx(torch.stack(norms).mean().item(), rel=1e-5)
     (effect,) = found.effects.values()
     assert effect.shape == (len(images),)
     assert (np.abs(effect) <= 0.5).all()

@@ -21,6 +21,26 @@ def test_the_gradient_is_that_of_finite_differences() -> None:
     assert np.median(np.abs(differences - shattering.gradient_along_line(net))) < 1e-6
 
 
+def test_the_residual_networks_are_those_of_their_equations() -> None:
+    width, depth = 6, 5
+    for kind in (shattering.RESIDUAL, shattering.RECTIFIED):
+        net = shattering.network(kind, depth, width, seed=0)
+        first, last = net[0], net[-1]
+        matrices = [each.weight for each in net if isinstance(each, shattering.Layer)]
+        assert len(matrices) == depth - 2
+        points = torch.linspace(-shattering.LIMIT, shattering.LIMIT, shattering.POINTS, dtype=torch.float64)[:, None]
+
+        def norm(h: torch.Tensor) -> torch.Tensor:
+            return (h - h.mean(dim=0)) / (h.var(dim=0, unbiased=False) + 1e-5).sqrt()
+
+        h = points @ first.weight.T + first.bias
+        h = h.clamp(min=0) if kind == shattering.RECTIFIED else h
+        for matrix in matrices:
+            h = h + 0.1 * norm(h).clamp(min=0) @ matrix.T
+        h = h if kind == shattering.RECTIFIED else norm(h)
+        torch.testing.assert_close(net(points), h.clamp(min=0) @ last.weight.T + last.bias, rtol=1e-10, atol=1e-12)
+
+
 def test_the_autocorrelation_is_that_of_numpy() -> None:
     values = np.random.default_rng(0).normal(3, 2, 50).cumsum()
     centered = values - values.mean()
@@ -34,7 +54,7 @@ def test_shortcuts_keep_gradients_similar_and_the_controls_hold() -> None:
     assert [control.holds for control in found.controls] == [True, True]
     (effects,) = found.effects.values()
     assert effects.min() > 0.3
-    assert len(found.rows) == 3 * 5 * shattering.LAGS
+    assert len(found.rows) == 3 * 6 * shattering.LAGS
 
 
 def test_shortcuts_that_were_not_removed_fail_the_control(monkeypatch: pytest.MonkeyPatch) -> None:

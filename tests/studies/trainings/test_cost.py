@@ -22,6 +22,12 @@ def test_the_operations_of_a_step_are_those_that_torch_counts() -> None:
     assert cost.flops(training, 1) == counter.get_total_flops() + stem
 
 
+@pytest.mark.parametrize("name", ["cifar_resnet1202", "cifar_preresnet1001", "cifar_highway32"])
+def test_the_operations_of_deep_networks_are_those_of_the_zoo(name: str) -> None:
+    entry = zoo.entries()[name]
+    assert cost._multiply_adds(entry.spec, entry.imgsz) == entry.multiply_adds
+
+
 def test_the_rate_is_measured_and_told(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(cost, "_TIMED_BATCH", 2)
     monkeypatch.setattr(cost, "_TIMED_STEPS", 1)

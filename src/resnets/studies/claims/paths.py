@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from resnets.errors import UserError
 from resnets.progress import progress_bar
@@ -54,18 +55,15 @@ def measure(setup: Setup) -> Measurement:
 
 
 def gradients_by_length(network: StudyNetwork, images: ImageSet, draws: int) -> np.ndarray:
-    """float64 (blocks + 1, N): by the number of branches on the path, each image's norm, mean of `draws` random paths."""
+    """float64 (blocks + 1, N): by the number of branches on the path, each image's norm, mean over its paths."""
     net = gradient_paths.without_gradients(network.net)
-    names = list(lesions.named_blocks(net))
+    count = len(lesions.named_blocks(net))
     pixels, labels = images.stacked(network.checkpoint.preprocess), images.labels
     random = np.random.default_rng(0)
     found = []
-    for length in progress_bar(range(len(names) + 1), description=network.name, unit="lengths"):
-        once = length in (0, len(names))
-        chosen = [random.choice(names, length, replace=False).tolist() for _ in range(1 if once else draws)]
-        found.append(
-            torch.stack([norms(path_gradient(net, pixels, labels, branches)) for branches in chosen]).mean(dim=0)
-        )
+    for length in progress_bar(range(count + 1), description=network.name, unit="lengths"):
+        paths = gradient_paths.draw_paths(length, count, len(labels), draws, random)
+        found.append(torch.stack([norms(path_gradient(net, pixels, labels, each)) for each in paths]).mean(dim=0))
     return torch.stack(found).numpy()
 
 
@@ -88,12 +86,15 @@ def growth_by_branch(gradients: np.ndarray) -> float:
     return float(np.exp(np.polyfit(np.arange(len(gradients)), np.log(gradients), 1)[0]))
 
 
-def _control(network: StudyNetwork, images: torch.Tensor, labels: torch.Tensor) -> Control:
+def _control(network: StudyNetwork, images: Tensor, labels: Tensor) -> Control:
     """The gradient through the branch of a block, and that through its shortcut, must add up to the gradient."""
     few = images[:8], labels[:8]
     whole, worst = input_gradient(network.net, *few), 0.0
     for name in lesions.named_blocks(network.net):
-        parts = [input_gradient(network.net, *few, {name: through_branch}) for through_branch in (True, False)]
+        parts = [
+            input_gradient(network.net, *few, {name: torch.full_like(few[1], through_branch, dtype=torch.bool)})
+            for through_branch in (True, False)
+        ]
         worst = max(worst, float((sum(parts) - whole).norm() / whole.norm()))
     return Control(f"{network.name}: branch and shortcut of each block add up", f"to {worst:.2g}", worst < TOLERANCE)
 

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Iterable
+from dataclasses import replace
 from functools import cache
 
 import torch
@@ -34,11 +35,18 @@ def flops(training: Training, steps: int) -> float:
     return float(per_image * (recipe.data.batch or 1) * steps)
 
 
-@cache
 def _multiply_adds(spec: ResNetSpec, imgsz: int) -> int:
-    entry = zoo.entries().get(spec.name)
-    if entry is not None and (entry.spec, entry.imgsz) == (spec, imgsz):
-        return entry.multiply_adds  # a network of a thousand layers takes seconds to build
+    """Those of one image, from networks of one and of two blocks a stage: all blocks of a stage after its first are alike.
+
+    A network of a thousand layers takes seconds to build.
+    """
+    (blocks,) = set(spec.num_blocks)  # all stages of a network for CIFAR-10 have as many
+    one, two = (_counted(replace(spec, name="", num_blocks=(n,) * len(spec.num_blocks)), imgsz) for n in (1, 2))
+    return one + (blocks - 1) * (two - one)
+
+
+@cache
+def _counted(spec: ResNetSpec, imgsz: int) -> int:
     with torch.device("meta"):
         net = build(spec)
     return layer_table.multiply_adds(net, imgsz)
