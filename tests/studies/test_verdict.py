@@ -34,8 +34,9 @@ def test_a_failed_control_and_too_few_values_leave_it_undecided() -> None:
     clear = Interval(2.0, 1.9, 2.1, 5)
     assert judge(clear, RULE, 0.05, "control failed: x").reason == "control failed: x"
     assert judge(clear._replace(num_values=2), RULE, 0.05).word == "undecided"
-    assert judge(mean_interval(np.array([1.0]), 0.05), RULE, 0.05).word == "undecided"
-    assert judge(mean_interval(np.array([1.0, np.nan, 2.0]), 0.05), RULE, 0.05).word == "undecided"
+    for values in ([], [1.0], [1.0, np.nan, 2.0]):
+        found = judge(mean_interval(np.array(values), 0.05), RULE, 0.05)
+        assert (found.word, found.reason) == ("undecided", f"{len(values)} values give no interval")
 
 
 def test_the_intervals_are_those_of_scipy() -> None:

@@ -22,23 +22,19 @@ def test_the_shares_are_those_of_all_paths() -> None:
     networks, images = known_images.load(known_images.checkpoint_file(blocks=1))
     found = paths.measure(Setup(NUMBERS, (), networks, images))
     assert [row["paths"] for row in found.rows] == [1, 3, 3, 1]
-    assert sum(row["share_of_gradient"] for row in found.rows) == pytest.approx(1)
     pixels, net = images.stacked(known_images.PREPROCESS), networks[0].net
-    # With three draws all three paths of each length are computed.
-    for length, row in enumerate(found.rows):
-        paths_of_length = [path for path in product((False, True), repeat=3) if sum(path) == length]
-        norms = [
-            gradient_paths.path_gradient(
-                net, pixels, images.labels, torch.tensor(path)[:, None].expand(-1, len(images))
-            )
-            .flatten(1)
-            .norm(dim=1)
-            for path in paths_of_length
-        ]
-        assert row["gradient_of_a_path"] == pytest.approx(torch.stack(norms).mean().item(), rel=1e-5)
+    # With three draws all paths are computed: three each through one and two of the three branches.
+    total, weighted, by_length = torch.zeros(len(images)), torch.zeros(len(images)), [0.0] * 4
+    for path in product((False, True), repeat=3):
+        branches = torch.tensor(path)[:, None].expand(-1, len(images))
+        norms = gradient_paths.path_gradient(net, pixels, images.labels, branches).flatten(1).norm(dim=1)
+        total, weighted = total + norms, weighted + sum(path) * norms
+        by_length[sum(path)] += float(norms.mean())
+    for row, together in zip(found.rows, by_length, strict=True):
+        assert row["gradient_of_a_path"] == pytest.approx(together / row["paths"], rel=1e-5)
+        assert row["share_of_gradient"] == pytest.approx(together / float(total.mean()), rel=1e-5)
     (effect,) = found.effects.values()
-    assert effect.shape == (len(images),)
-    assert (np.abs(effect) <= 0.5).all()
+    np.testing.assert_allclose(effect, weighted / total / 3 - 0.5, rtol=1e-4, atol=1e-6)
     assert [each.holds for each in found.controls] == [True]
     assert set(found.obstacles.values()) == {""}
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
+from typing import Any
 
 import pytest
 import torch
 from tests.studies import known_images
 
-from resnets.studies import inputs, inserted_blocks, registry, run_study
+from resnets.studies import inputs, inserted_blocks, registry, run_study, short_training
 from resnets.studies.claims import skipping
 from resnets.studies.study import Measurement, Setup
 
@@ -44,6 +46,24 @@ def test_the_statistic_is_the_change_of_the_new_blocks() -> None:
     assert found.controls[1].holds  # at a rate of 0 nothing moves
     (verdict,) = run_study.judge_all(registry.find("skipping"), found, 0.01).values()
     assert verdict.interval.num_values == 3
+
+
+def test_no_image_is_both_trained_on_and_measured(monkeypatch: pytest.MonkeyPatch) -> None:
+    trained, measured = set[bytes](), set[bytes]()
+
+    def seen(found: set[bytes], real: Callable[..., Any]) -> Callable[..., Any]:
+        def call(net: object, images: torch.Tensor, *arguments: object, **values: object) -> Any:
+            found.update(image.numpy().tobytes() for image in images)
+            return real(net, images, *arguments, **values)
+
+        return call
+
+    monkeypatch.setattr(short_training, "train", seen(trained, short_training.train))
+    for name in ("_error", "branch_sizes"):
+        monkeypatch.setattr(skipping, name, seen(measured, getattr(skipping, name)))
+    measure()
+    assert (len(trained), len(measured)) == (20, 20)
+    assert not trained & measured
 
 
 def test_a_rate_that_is_not_0_fails_the_control(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from tests.studies import known_trainings
 
 from resnets.models.blocks import PreActBlock, ResidualBlock
+from resnets.models.resnet import ResNet
 from resnets.models.variants import block_variants
+from resnets.recipes.recipe import Recipe
 from resnets.report.figures import canvas
 from resnets.studies import verdict
 from resnets.studies.comparisons import activation_order as study
 from resnets.studies.run_study import judge_all
+from resnets.studies.trainings import cifar_training
 
 NUMBERS = study.STUDY.protocols["minutes"] | {"depth": 20}
 
@@ -40,6 +44,28 @@ def test_another_order_or_no_shortcut_fails_the_control(name: str, monkeypatch: 
     block, forward = SABOTAGES[name]
     monkeypatch.setattr(block, "forward", forward)
     assert not study.order_control(name, study.recipe(name, 0, NUMBERS)).holds
+
+
+def test_other_weights_than_those_of_the_original_fail_the_control(monkeypatch: pytest.MonkeyPatch) -> None:
+    real = cifar_training.new_network
+
+    def wider(recipe: Recipe) -> ResNet:
+        width = (16, 32, 72) if recipe.model.preactivation else (16, 32, 64)
+        return real(replace(recipe, model=replace(recipe.model, out_channels=width)))
+
+    monkeypatch.setattr(cifar_training, "new_network", wider)
+    found = [study.order_control(name, study.recipe(name, 0, NUMBERS)).holds for name in study.ORDERS]
+    assert found == [name != study.FULL for name in study.ORDERS]
+
+
+@pytest.mark.parametrize("name", [study.ORIGINAL, study.FULL])
+def test_an_order_that_has_not_learned_decides_nothing(name: str) -> None:
+    known = known_trainings.setup(
+        study.STUDY, NUMBERS, range(3), lambda each, seed, _: 80.0 + seed if each == name else 20.0
+    )
+    for found in judge_all(study.STUDY, study.measure(known), verdict.LOOKS[3]).values():
+        assert found.word == "undecided"
+        assert f"{name}: a network has not learned" in found.reason
 
 
 def test_each_pair_has_the_order_that_the_paper_finds_worse_first(tmp_path: Path) -> None:

@@ -77,6 +77,16 @@ def test_the_sign_of_the_difference_and_the_figure(tmp_path: Path) -> None:
         assert {text.get_text() for text in page.axes[0].texts} == set(errors)
 
 
+def test_a_residual_network_that_has_not_learned_decides_nothing_at_its_depth() -> None:
+    known = known_trainings.setup(
+        study.STUDY, NUMBERS, range(3), lambda name, seed, _: 80.0 + seed if name == "residual-32" else 20.0
+    )
+    found = judge_all(study.STUDY, study.measure(known), verdict.LOOKS[3])
+    assert {subject: "has not learned" in each.reason for subject, each in found.items()} == {
+        "20 layers": False, "32 layers": True
+    }  # fmt: skip
+
+
 @torch.inference_mode()
 def test_the_openness_is_the_mean_of_each_gate_over_the_images(tmp_path: Path) -> None:
     spec = build_network.requested_spec(study.recipe("highway-20", 0, NUMBERS), TASK, None)
