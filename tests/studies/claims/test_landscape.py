@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import product
 from pathlib import Path
 
 import numpy as np
@@ -80,9 +81,18 @@ def test_the_share_that_is_not_convex(surface, share: float) -> None:
 
 
 def test_plain_networks_are_compared_with_residual_ones(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    found = landscape.measure(setup())
+    with monkeypatch.context() as changed:
+        changed.setattr(
+            landscape, "not_convex", np.mean
+        )  # a number that differs between the networks at these few points
+        found = landscape.measure(setup())
     assert all(control.holds for control in found.controls)
     plain, residual = (network.name for network in setup().networks)
+    losses = {key: [row["loss"] for row in found.rows if (row["network"], row["statistics"], row["seed"]) == key]
+              for key in product((plain, residual), (landscape.STORED, landscape.OF_BATCH), range(3))}  # fmt: skip
+    for statistics, values in zip((landscape.STORED, landscape.OF_BATCH), found.effects.values(), strict=True):
+        expected = [np.mean(losses[plain, statistics, k]) - np.mean(losses[residual, statistics, k]) for k in range(3)]
+        np.testing.assert_allclose(values, expected)
     assert list(found.effects) == [f"{plain} - {residual}, {each}" for each in (landscape.STORED, landscape.OF_BATCH)]
     assert {len(values) for values in found.effects.values()} == {3}
     assert len(found.rows) == 2 * 2 * 3 * 9

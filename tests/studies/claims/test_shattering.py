@@ -69,6 +69,14 @@ def test_shortcuts_that_were_not_removed_fail_the_control(monkeypatch: pytest.Mo
     assert [control.holds for control in shattering.measure(SETUP).controls] == [False, True]
 
 
+def test_a_network_that_does_not_look_linear_fails_the_control(monkeypatch: pytest.MonkeyPatch) -> None:
+    real = shattering.network
+    monkeypatch.setattr(
+        shattering, "network", lambda kind, *size: real(kind if kind != shattering.LINEAR else shattering.PLAIN, *size)
+    )
+    assert [control.holds for control in shattering.measure(SETUP).controls] == [True, False]
+
+
 def test_without_shortcuts_there_is_no_effect(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(shattering.Layer, "forward", lambda self, h: torch.relu(self.norm(h)) @ self.weight.T)
     (effects,) = shattering.measure(SETUP).effects.values()

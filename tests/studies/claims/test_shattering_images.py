@@ -50,3 +50,10 @@ def test_the_controls_hold(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_shortcuts_that_were_not_removed_fail_the_control(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(lesions, "with_parts", lambda block, **_: block)
     assert [control.holds for control in measure(monkeypatch).controls] == [False, True]
+
+
+def test_a_network_that_is_not_linear_fails_the_control(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(
+        shattering_images.KINDS, shattering_images.LINEAR, (shattering_images.PLAIN, shattering_images.NORM)
+    )
+    assert [control.holds for control in measure(monkeypatch).controls] == [True, False]

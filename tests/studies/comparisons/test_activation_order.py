@@ -87,6 +87,9 @@ def test_each_pair_has_the_order_that_the_paper_finds_worse_first(tmp_path: Path
     )
     found = study.measure(known)
     assert all(control.holds for control in found.controls)
+    assert [control.name for control in found.controls[:3]] == [
+        f"one network trained twice, seed {k}" for k in range(3)
+    ]
     verdicts = judge_all(study.STUDY, found, verdict.LOOKS[3])
     assert [each.word for each in verdicts.values()] == ["shown", "shown", "opposite", "opposite"]
     with canvas.figure(tmp_path / "figure.png", 1500, 900, "activation-order") as page:

@@ -12,6 +12,7 @@ from tests.studies import known_trainings
 from resnets.data.image.preprocess import IMAGENET_MEAN, IMAGENET_STD, Preprocess
 from resnets.models.blocks import HighwayBlock
 from resnets.models.build_network import build
+from resnets.models.summary import layer_table
 from resnets.report.figures import canvas
 from resnets.studies import inputs, lesions, verdict
 from resnets.studies.comparisons import gates
@@ -39,6 +40,12 @@ def test_a_narrowed_network_has_the_size_of_the_residual_one(depth: int, monkeyp
     assert control()
     monkeypatch.setitem(study.NARROWED, depth, (16, 32, 64))
     assert not control()
+
+
+def test_another_number_of_multiply_adds_fails_the_control(monkeypatch: pytest.MonkeyPatch) -> None:
+    net = torch.nn.Linear(2, 3)
+    monkeypatch.setattr(layer_table, "multiply_adds", lambda *_, counts=iter((103, 100)): next(counts))
+    assert not study.size_control("highway-20", net, net).holds
 
 
 SABOTAGES = {
@@ -69,6 +76,9 @@ def test_the_sign_of_the_difference_and_the_figure(tmp_path: Path) -> None:
     )
     found = study.measure(known)
     assert all(control.holds for control in found.controls)
+    assert [control.name for control in found.controls[:3]] == [
+        f"one network trained twice, seed {k}" for k in range(3)
+    ]
     verdicts = judge_all(study.STUDY, found, verdict.LOOKS[3])
     assert {subject: each.word for subject, each in verdicts.items()} == {"20 layers": "shown", "32 layers": "opposite"}
     assert {row["network"]: row["parameters"] for row in found.rows}["residual-20"] == 269_722
