@@ -44,3 +44,4 @@ def test_a_gradient_that_vanishes_with_shortcuts_fails_the_control(monkeypatch: 
     found = training_gradients.measure(Setup(numbers, range(3), images=images))
     assert [control.holds for control in found.controls] == [False]
     assert next(iter(found.effects.values())) == pytest.approx(-6)
+    assert found.notes == ["with shortcuts, 14 layers: -6 in the mean, from -6 to -6"]

@@ -49,7 +49,12 @@ def measure(setup: Setup) -> Measurement:
     effects = {f"plain, {depth} layers": changes(PLAIN, depth) for depth in depths[1:]}
     lowest = min(float(changes(SHORTCUTS, depth).min()) for depth in depths[1:])
     control = Control("shortcuts added to the plain networks", f"change of {lowest:.3g} at least", lowest > -LIMIT)
-    return Measurement(rows, effects, [control])
+    notes = [
+        f"with shortcuts, {depth} layers: {values.mean():.3g} in the mean, from {values.min():.3g} to {values.max():.3g}"
+        for depth, values in ((depth, changes(SHORTCUTS, depth)) for depth in depths[1:])
+        if len(values)
+    ]
+    return Measurement(rows, effects, [control], notes=notes)
 
 
 def ratios(
