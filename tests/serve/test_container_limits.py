@@ -32,7 +32,7 @@ JPEG, GIF = written("JPEG", 8), written("GIF", 8)
 
 
 @settings(max_examples=40)
-@given(st.sampled_from(["JPEG", "PNG", "GIF", "PPM", "WEBP", "BMP"]), st.integers(1, 64), OPTIONS)
+@given(st.sampled_from(["JPEG", "PNG", "GIF", "PPM", "WEBP", "BMP", "TIFF"]), st.integers(1, 64), OPTIONS)
 def test_what_pillow_writes_is_accepted(kind: str, side: int, options: dict[str, Any]) -> None:
     content = written(kind, side, **options)
     for cut in (len(content), len(content) // 2, 20):
@@ -61,6 +61,10 @@ def test_the_kinds_of_pnm_are_accepted(mode: str) -> None:
         (GIF[:6] + bytes(7) + b"!\xfe\1a\0" * 10_001, "more than 10,000 blocks"),
         (GIF[:6] + bytes(7) + b"!\xfe" + b"\1a" * 10_001, "more than 10,000 blocks"),
         (GIF[:6] + bytes(7) + b"\0" * 10_001, "more than 10,000 blocks"),
+        (b"II*\0" + struct.pack("<IH", 8, 1001) + bytes(12) * 1001, "more than 1,000 entries"),
+        (b"MM\0*" + struct.pack(">IH", 8, 1001) + bytes(12) * 1001, "more than 1,000 entries"),
+        (b"II+\0" + struct.pack("<HHQQ", 8, 0, 16, 10**6) + bytes(20) * 1001, "more than 1,000 entries"),
+        (b"MM\0+" + struct.pack(">HHQQ", 8, 0, 16, 1001) + bytes(20) * 1001, "more than 1,000 entries"),
         (b"P6 8" + b" " * 2**16 + b"8 255 ", "a header of more than 65,536 bytes"),
         (b"P3 512 512 3 " + b"1 " * 2**20, "its pixels as text, and more than 1,048,576 bytes"),
         (b"P4 8\n#" + b"8 " * 2**16 + b"\n8 ", "a header of more than 65,536 bytes"),
@@ -73,6 +77,9 @@ def test_files_of_too_many_parts_are_refused(content: bytes, reason: str) -> Non
 
 
 @settings(max_examples=60)
-@given(st.sampled_from([b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", b"GIF89a", b"P5 ", b""]), st.binary(max_size=400))
+@given(
+    st.sampled_from([b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", b"GIF89a", b"P5 ", b"II*\0", b"MM\0+", b""]),
+    st.binary(max_size=400),
+)
 def test_damage_is_left_to_pillow(start: bytes, rest: bytes) -> None:
     container_limits.check(start + rest, "image")

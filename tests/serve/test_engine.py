@@ -74,6 +74,9 @@ def test_what_came_meanwhile_is_computed_together(engine: Engine, served: Served
     results([first, *others])
     assert gate.sizes == [1, 4, 4]
     assert sample(engine, "resnets_batch_size_sum") == 9
+    total = sum(each.probability for each in results([first, *others]))
+    assert sample(engine, "resnets_top_probability_sum", model="tiny") == pytest.approx(total)
+    assert sample(engine, "resnets_top_probability_count", model="tiny") == 9
     assert sample(engine, "resnets_batch_size_count") == 3
     assert sample(engine, "resnets_queue_seconds_count") == 9
     assert sample(engine, "resnets_decode_seconds_count") == 9

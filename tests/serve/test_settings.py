@@ -39,11 +39,12 @@ def test_the_token_is_not_shown() -> None:
 
 def test_the_token_of_a_file(tmp_path: Path) -> None:
     file = tmp_path / "token"
-    file.write_text("abc123\n")
-    assert read_token(str(file)) == "abc123"
-    file.write_text(" \n")
-    with pytest.raises(UserError, match="is empty"):
-        read_token(str(file))
+    file.write_text("abc123" * 3 + "\n")
+    assert read_token(str(file)) == "abc123" * 3
+    for content in (" \n", "a" * 15):
+        file.write_text(content)
+        with pytest.raises(UserError, match=f"has {len(content.strip())} letters. Write a token of 16 or more"):
+            read_token(str(file))
     file.write_bytes(b"\xff\xfe")
     with pytest.raises(UserError, match="no ASCII"):
         read_token(str(file))

@@ -4,8 +4,9 @@
 
 A hundredth of the requests hold a broken image, a hundredth are given up by their client in the middle or before the answer,
 and a thousandth hold an image that claims 4 billion pixels. All other answers must be those of `resnets predict`; the memory
-after all requests must be at most 1.05 times that after a tenth of them, there must be no more open files, and the exit code
-after SIGTERM must be 0. The exit code of this script is 1 when anything differs.
+after all requests must be at most 1.05 times that after a tenth of them, and there must be no more open files. Then SIGTERM comes
+while requests arrive: they must be answered, and the exit code of the server must be 0. The exit code of this script is 1 when
+anything differs, or when an answer takes a minute.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
+import os
 import random
 import re
 import signal
@@ -24,6 +26,7 @@ import time
 import zlib
 from collections import Counter
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from PIL import Image
@@ -34,6 +37,7 @@ MODEL = "cifar_resnet20.cifar10"
 IMAGES = 200
 BROKEN, GIVEN_UP, BOMBS = 0.01, 0.01, 0.001  # parts of the requests
 MEMORY_LIMIT = 1.05
+ANSWER_SECONDS = 60.0
 BODY_SECONDS = 40.0  # by which the server has closed every connection whose request did not come to its end
 TOLERANCE = 1e-5  # of a probability: batches of other sizes round differently
 
@@ -78,12 +82,21 @@ class Client:
         self.writer.write(message[: round(part * len(message))])
         await self.writer.drain()
 
-    async def receive(self) -> tuple[int, dict[str, object]]:
+    async def receive(self) -> tuple[int, dict[str, Any]]:
         """The status and the JSON of the answer."""
-        head = (await self.reader.readuntil(b"\r\n\r\n")).decode("latin-1")
-        length = re.search(r"(?i)\r\ncontent-length: *(\d+)", head)
-        assert length is not None
-        return int(head.split()[1]), json.loads(await self.reader.readexactly(int(length[1])))
+        async with asyncio.timeout(ANSWER_SECONDS):
+            head = (await self.reader.readuntil(b"\r\n\r\n")).decode("latin-1")
+            length = re.search(r"(?i)\r\ncontent-length: *(\d+)", head)
+            assert length is not None
+            return int(head.split()[1]), json.loads(await self.reader.readexactly(int(length[1])))
+
+    async def begin(self, content: bytes) -> None:
+        """Send the header of a request, and wait until the server asks for its body."""
+        self.reader, self.writer = await asyncio.open_connection("127.0.0.1", self.port)
+        head = f"POST /v1/predict HTTP/1.1\r\nHost: 127.0.0.1:{self.port}\r\nContent-Length: {len(content)}\r\n"
+        self.writer.write(f"{head}Expect: 100-continue\r\n\r\n".encode())
+        async with asyncio.timeout(ANSWER_SECONDS):
+            assert b" 100 " in await self.reader.readuntil(b"\r\n\r\n")
 
     def give_up(self) -> None:
         if self.writer is not None:
@@ -112,6 +125,18 @@ class Soak:
 
         await asyncio.gather(*(work() for _ in range(connections)))
 
+    async def drain(self, pid: int, connections: int) -> None:
+        """End the server while requests arrive."""
+        clients = [Client(self.port) for _ in range(connections)]
+        for client, content in zip(clients, self.contents, strict=False):
+            await client.begin(content)
+        os.kill(pid, signal.SIGTERM)
+        for index, (client, content) in enumerate(zip(clients, self.contents, strict=False)):
+            assert client.writer is not None
+            client.writer.write(content)
+            self.check(index, *await client.receive())
+            self.found["answered after SIGTERM"] += 1
+
     async def request(self, client: Client, draws: random.Random) -> None:
         index, kind = draws.randrange(len(self.contents)), draws.random()
         content = self.contents[index]
@@ -130,12 +155,15 @@ class Soak:
             if status != 422 or not answer["error"]:
                 self.wrong.append(f"an image that cannot be read: {status} {answer}")
             return
+        self.check(index, status, answer)
+
+    def check(self, index: int, status: int, answer: dict[str, Any]) -> None:
         right = self.expected[index]
         if (
             status != 200
             or answer["label"] != right.label
             or abs(answer["probability"] - right.probability) > TOLERANCE
-        ):  # type: ignore[operator]
+        ):
             self.wrong.append(f"image {index}: {status} {answer}, and not {right.label} {right.probability}")
 
 
@@ -155,7 +183,11 @@ def main() -> int:
     command = [sys.executable, "-m", "resnets", "serve", MODEL, "--port", "0", "--no-page"]
     with tempfile.TemporaryDirectory() as folder:
         paths = write_images(Path(folder))
-        with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as server:
+        log = Path(folder) / "log"
+        with (
+            log.open("w") as stderr,
+            subprocess.Popen(command, stdout=subprocess.PIPE, stderr=stderr, text=True) as server,
+        ):
             try:
                 assert server.stdout is not None
                 port = int(server.stdout.readline().rpartition(":")[2].strip().rstrip("/"))
@@ -171,9 +203,13 @@ def main() -> int:
                 ):  # connections that clients have left are being closed
                     time.sleep(0.1)
                     late = memory_and_files(server.pid)
+                asyncio.run(soak.drain(server.pid, arguments.connections))
+            except BaseException:
+                server.kill()
+                raise
             finally:
-                server.send_signal(signal.SIGTERM)
-        code = server.returncode
+                code = server.wait()
+                failures = [line for line in log.read_text().splitlines() if "Error" in line or "Traceback" in line]
     print(
         f"{arguments.requests:,} requests: {dict(soak.found)}, {len(soak.wrong)} wrong answers",
         *soak.wrong[:5],
@@ -182,7 +218,9 @@ def main() -> int:
     print(
         f"memory {early[0] / 1e6:.0f} MB, then {late[0] / 1e6:.0f} MB; open files {early[1]}, then {late[1]}; exit code {code}"
     )
-    return int(bool(soak.wrong) or late[0] > MEMORY_LIMIT * early[0] or late[1] > early[1] or code != 0)
+    print(f"{len(failures)} errors in its log", *failures[:5], sep="\n")
+    grown = late[0] > MEMORY_LIMIT * early[0] or late[1] > early[1]
+    return int(bool(soak.wrong) or grown or code != 0 or bool(failures))
 
 
 if __name__ == "__main__":

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from resnets.serve.import_server import check_installed
+from resnets.serve.check_packages import check_installed
 from resnets.serve.settings import ServerSettings
 from resnets.tasks.trained_model import TrainedModel
 

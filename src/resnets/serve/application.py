@@ -11,21 +11,29 @@ from typing import Any
 from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
+from starlette.middleware import Middleware
+from starlette.middleware.cors import CORSMiddleware
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.routing import Route
 
 from resnets.errors import JobError, UserError
-from resnets.serve import limits, served_model
+from resnets.serve import served_model
+from resnets.serve.access import AllowedHosts, SameOrigin, TokenCheck
+from resnets.serve.answers import Answer, error_answer, status_of
+from resnets.serve.limits import BodyLimits, RateLimit
+from resnets.serve.metrics import CountAnswers, Metrics
 from resnets.serve.routes import inference_protocol as oip
 from resnets.serve.routes import model_info, openapi, page_files, predict
 from resnets.serve.served_model import ServedModel
-from resnets.serve.service import Answer, Service, error_answer, status_of
+from resnets.serve.service import Service
 from resnets.serve.settings import ServerSettings
 from resnets.tasks.trained_model import TrainedModel
 from resnets.weights import local_file
 
 CLIENT_WENT_AWAY = 499  # as nginx logs it; nobody receives it
+METHODS = ("GET", "POST")
+CORS_HEADERS = ("Authorization", "Content-Type", "Inference-Header-Content-Length")
 PROMETHEUS = "text/plain; version=0.0.4; charset=utf-8"
 
 
@@ -58,7 +66,7 @@ def build(models: Sequence[ServedModel], settings: ServerSettings) -> Starlette:
     routes = [*api_routes(service), *page]
     app = Starlette(
         routes=routes,
-        middleware=limits.middleware(settings, service.engine.metrics, routes, open_paths),
+        middleware=middleware(settings, service.engine.metrics, routes, open_paths),
         exception_handlers={
             HTTPException: _http_error,
             UserError: _error,
@@ -71,6 +79,32 @@ def build(models: Sequence[ServedModel], settings: ServerSettings) -> Starlette:
     app.router.redirect_slashes = False
     app.state.service = service
     return app
+
+
+def middleware(
+    settings: ServerSettings, metrics: Metrics, routes: Sequence[Route], open_paths: frozenset[str]
+) -> list[Middleware]:
+    """All that is before the routes, the first one outside.
+
+    Args:
+        routes: those of the application.
+        open_paths: those that are answered without the token.
+    """
+    layers = [
+        Middleware(CountAnswers, metrics, routes),
+        Middleware(AllowedHosts, settings),
+        Middleware(SameOrigin, settings),
+    ]
+    if settings.cors:
+        origins = [origin.lower() for origin in settings.cors]  # as browsers send them
+        layers.append(
+            Middleware(CORSMiddleware, allow_origins=origins, allow_methods=METHODS, allow_headers=CORS_HEADERS)
+        )
+    if settings.token:
+        layers.append(Middleware(TokenCheck, settings.token, open_paths))
+    if settings.requests_per_second:  # after the token, so that requests without it take nothing of the rate
+        layers.append(Middleware(RateLimit, settings.requests_per_second))
+    return [*layers, Middleware(BodyLimits, settings.max_body_bytes)]
 
 
 def api_routes(service: Service) -> list[Route]:

@@ -7,6 +7,7 @@ through the whole image for each scan of a progressive JPEG.
 from __future__ import annotations
 
 import re
+from typing import Literal
 
 from resnets.data.image.open_image_file import DecodeError
 
@@ -14,11 +15,13 @@ MAX_SEGMENTS = 1_000  # of a JPEG; its largest color profile has 255
 MAX_SCANS = 100  # of a JPEG; libjpeg writes 10
 MAX_STRAY_BYTES = 1_000  # between the segments of a JPEG
 MAX_BLOCKS = 10_000  # of a PNG or a GIF; libpng writes 2,500 for 20 MB
+MAX_ENTRIES = 1_000  # of a TIFF; those of cameras have some 50
 MAX_PNM_HEADER_BYTES = 2**16
 MAX_PLAIN_PNM_BYTES = (
     2**20
 )  # of numbers in text, which Pillow reads in Python: a second and more for each million bytes
 
+_TIFF = (b"II*\0", b"MM\0*", b"II\0*", b"MM*\0", b"II+\0", b"MM\0+")  # as Pillow takes them; the last two are BigTIFF
 _PNG = b"\x89PNG\r\n\x1a\n"
 _MARKER = re.compile(rb"\xff([^\x00\xd0-\xd7\xff])")  # neither a byte 255 of the data, nor a restart, nor padding
 _NO_LENGTH = frozenset({0x01, 0xC8, 0xD8, 0xD9, *range(0xF0, 0xFE)})  # as Pillow reads them
@@ -35,6 +38,8 @@ def check(content: bytes, name: str) -> None:
         what = _png_excess(content)
     elif content.startswith(b"GIF8"):
         what = _gif_excess(content)
+    elif content.startswith(_TIFF):
+        what = _tiff_excess(content)
     elif _PNM.match(content):
         what = _pnm_excess(content)
     else:
@@ -92,6 +97,16 @@ def _gif_excess(content: bytes) -> str:
         if blocks > MAX_BLOCKS:
             return f"more than {MAX_BLOCKS:,} blocks before its image"
     return ""
+
+
+def _tiff_excess(content: bytes) -> str:
+    order: Literal["little", "big"] = "little" if content.startswith(b"II") else "big"
+    is_big = b"+" in content[2:4]
+    start = int.from_bytes(content[8:16] if is_big else content[4:8], order)
+    count = int.from_bytes(content[start : start + (8 if is_big else 2)], order)
+    # As many as the file has, if it is cut short.
+    entries = min(count, (len(content) - start) // (20 if is_big else 12))
+    return f"more than {MAX_ENTRIES:,} entries" if entries > MAX_ENTRIES else ""
 
 
 def _pnm_excess(content: bytes) -> str:

@@ -341,6 +341,8 @@ class Engine:
         self.metrics.batch_size.observe(len(works))
         self.metrics.compute_seconds.observe(time.monotonic() - start)
         for work, prediction in zip(works, found, strict=True):
+            if model.task.has_single_class and prediction.error is None:
+                self.metrics.top_probability.labels(work.model.name).observe(prediction.probability)
             _fulfill(work, prediction)
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
@@ -12,27 +11,15 @@ from typing import Any, TypeVar
 
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
-from starlette.responses import JSONResponse
 
-from resnets.errors import ImageError, JobError, UserError
 from resnets.resource_limits import cpu_count
+from resnets.serve.answers import RETRY
 from resnets.serve.engine import Engine, EngineStoppedError, QueueFullError, Work
+from resnets.serve.metrics import MODEL
 from resnets.serve.served_model import ServedModel
 from resnets.serve.settings import ServerSettings
 
-MODEL = "resnets.model"  # in the scope of a request: the name of the model that it is for
-RETRY = {"Retry-After": "1"}  # seconds
-UNREADABLE = 422  # an image that cannot be read
-
-
 Found = TypeVar("Found")
-
-
-class Answer(JSONResponse):
-    """JSON in ASCII, as the command line prints it: names of classes and files may have any characters."""
-
-    def render(self, content: Any) -> bytes:
-        return json.dumps(content, allow_nan=False).encode("ascii")
 
 
 class Service:
@@ -116,17 +103,3 @@ class Service:
 async def _disconnected(request: Request) -> None:
     while (await request.receive())["type"] != "http.disconnect":
         pass
-
-
-def status_of(error: Exception) -> int:
-    """The code of an answer that says what was wrong."""
-    if isinstance(error, ImageError):
-        return UNREADABLE
-    return 400 if isinstance(error, UserError) else 500
-
-
-def error_answer(error: Exception) -> Mapping[str, str]:
-    """What is said of an error: its message, if that is for users."""
-    if isinstance(error, (UserError, JobError)):
-        return {"error": str(error)}
-    return {"error": "The server failed to answer; its log says why."}

@@ -6,6 +6,8 @@ from pathlib import Path
 from resnets.data.image.decode import MAX_PIXELS
 from resnets.errors import UserError
 
+TOKEN_LETTERS = 16  # at least, since guesses of it have no rate
+
 
 @dataclass(frozen=True)
 class ServerSettings:
@@ -64,13 +66,16 @@ def read_token(file: str) -> str:
     """The token in a file, without the blanks around it.
 
     Raises:
-        UserError: the file cannot be read, or there is none in it.
+        UserError: the file cannot be read, or has none that nobody guesses.
     """
     try:
         token = Path(file).read_text("ascii").strip()
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or "it is no ASCII text"
         raise UserError(f"`token_file={file}` cannot be read: {reason}.") from None
-    if not token:
-        raise UserError(f"`token_file={file}` is empty. Write a token into it, such as that of `openssl rand -hex 32`.")
+    if len(token) < TOKEN_LETTERS:
+        raise UserError(
+            f"`token_file={file}` has {len(token)} letters. Write a token of {TOKEN_LETTERS} or more into it, such as that of "
+            "`openssl rand -hex 32`."
+        )
     return token

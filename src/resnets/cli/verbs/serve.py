@@ -55,7 +55,7 @@ def serve(
     Example: resnets serve runs/flowers
     """
     wait_without_spinning()
-    from resnets.serve.import_server import check_installed
+    from resnets.serve.check_packages import check_installed
     from resnets.serve.settings import ServerSettings, read_token
 
     check_installed()

@@ -59,7 +59,8 @@ export function drawHeatmap({ values, box, size }, limit) {
 }
 
 export function largestValue(heatmaps) {
-  return Math.max(...heatmaps.flatMap(({ values }) => values.flat().map(Math.abs))) || 1;
+  // Not by Math.max(...values): of large images there are more values than a function takes arguments.
+  return heatmaps.flatMap(({ values }) => values.flat()).reduce((largest, value) => Math.max(largest, Math.abs(value)), 0) || 1;
 }
 
 // The lengths of runs of 0 and 1, in turn, down the columns of a mask, from COCO's text: 5 bits a character, then differences

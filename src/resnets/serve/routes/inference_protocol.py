@@ -22,10 +22,11 @@ from starlette.responses import Response
 
 from resnets import __version__
 from resnets.errors import ImageError, UserError
+from resnets.serve.answers import RETRY, Answer
 from resnets.serve.engine import Work
 from resnets.serve.routes.tensors import BYTES, LENGTH_HEADER, read_input, split_body, wanted_outputs, write_outputs
 from resnets.serve.served_model import Input, ServedModel, check_sides, has_fixed_size, whole_image
-from resnets.serve.service import RETRY, Answer, Service
+from resnets.serve.service import Service
 from resnets.tasks.inputs.batching import Prepared
 
 VERSION = "1"  # of a model, which the protocol asks for

@@ -6,8 +6,9 @@ from typing import Any
 
 from starlette.requests import Request
 
+from resnets.serve.answers import Answer
 from resnets.serve.served_model import ServedModel, has_fixed_size
-from resnets.serve.service import Answer, Service
+from resnets.serve.service import Service
 
 
 async def model_info(service: Service, request: Request) -> Answer:

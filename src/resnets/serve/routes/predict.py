@@ -16,10 +16,11 @@ from starlette.formparsers import MultiPartException, MultiPartParser
 from starlette.requests import Request
 
 from resnets.errors import UserError
+from resnets.serve.answers import UNREADABLE, Answer
 from resnets.serve.engine import Work
 from resnets.serve.routes import json_body
 from resnets.serve.served_model import ServedModel
-from resnets.serve.service import UNREADABLE, Answer, Service
+from resnets.serve.service import Service
 
 PARAMETERS = ("model", "top_k", "heatmap", "heatmap_class", "score")
 MAX_FILES, MAX_FIELDS, MAX_FIELD_BYTES = 64, 8, 2**16  # of a form
