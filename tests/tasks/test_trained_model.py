@@ -15,6 +15,7 @@ from resnets.data.datasets.dataset import Sample
 from resnets.data.image.preprocess import Preprocess
 from resnets.errors import ImageError, JobError, UserError
 from resnets.models import zoo
+from resnets.tasks import trained_model
 from resnets.tasks.classification.predict_samples import predict_samples
 from resnets.tasks.classification.task import Classification
 from resnets.tasks.load_model import load
@@ -26,16 +27,21 @@ def classifier(world) -> TrainedModel:
     return load(world.checkpoint)
 
 
-def test_the_bytes_of_files_and_prepared_images_are_predicted_as_the_files(classifier: TrainedModel, world) -> None:
+def test_the_bytes_of_files_and_prepared_images_are_predicted_as_the_files(
+    classifier: TrainedModel, world, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Threads may prepare images for a batch that another one computes; nothing is decoded twice."""
     expected = [answer.top for answer in classifier.predict(world.paths, batch=4)]
     contents = [Path(path).read_bytes() for path in world.paths]
     assert [answer.top for answer in classifier.predict(contents, batch=4)] == expected
     assert classifier.predict(contents[0])[0].path == "[0]"
     prepared = [classifier.prepare(content, "name") for content in contents]
-    answers = classifier.predict(prepared, batch=4)
+    answers = classifier.predict([contents[0], *prepared[1:]], batch=4)  # a mixture
     assert [answer.top for answer in answers] == expected
-    assert {answer.path for answer in answers} == {"name"}
+    assert {answer.path for answer in answers[1:]} == {"name"}
+    with monkeypatch.context() as patched:
+        patched.setattr(trained_model, "ordered_map", None)  # no threads are started for what was prepared
+        assert [answer.top for answer in classifier.predict(prepared, batch=4)] == expected
     assert "is text" in classifier.predict([b"hello"])[0].error
     with pytest.raises(ImageError, match="is text"):
         classifier.prepare(b"hello", "name")

@@ -237,7 +237,11 @@ class TrainedModel:
         """
         batch = self.limit_batch(batch)
         job = (runner or self.runner).job(len(images) if isinstance(images, Sized) else None, batch)
-        prepared = ordered_map(self._prepare, enumerate(images), workers=workers, ahead=2 * batch)
+        # Threads that read images cost a millisecond, which a server would pay for each batch of what it has prepared.
+        is_prepared = isinstance(images, list) and all(isinstance(each, Prepared) for each in images)
+        prepared: Iterable[Any] = (
+            images if is_prepared else ordered_map(self._prepare, enumerate(images), workers=workers, ahead=2 * batch)
+        )
         return self._predictions(chunks(prepared, batch), job, predict)
 
     def heatmap(self, image: ImageInput, class_name: str | None = None) -> Heatmap:
