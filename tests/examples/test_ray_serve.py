@@ -49,20 +49,7 @@ def address(tmp_path: Path, beside: None, monkeypatch: pytest.MonkeyPatch) -> It
         ray.shutdown()
 
 
-def test_a_replica_whose_threads_have_ended_is_not_healthy(address: str) -> None:
-    """Ray asks it, and starts another one."""
-    built: Any = importlib.import_module("ray_serve").replica_class(
-        str(exported_files.checkpoint_file()), resnets.ServerSettings()
-    )
-    replica = object.__new__(built)
-    asyncio.run(replica.__init__())  # as Ray calls it
-    replica.check_health()
-    replica.app.state.service.engine.error = SystemExit(3)
-    with pytest.raises(RuntimeError, match="a thread of the model has ended"):
-        replica.check_health()
-
-
-def test_two_replicas_answer_as_predict_does(address: str) -> None:
+def test_two_replicas_answer_as_predict_does_and_say_when_they_are_not_healthy(address: str) -> None:
     images = [Image.fromarray(pixels) for pixels in colored_images(8)]
     expected = resnets.load(exported_files.checkpoint_file(), "cpu").predict(images)
     # A server computes in bf16 where the processor does, which `predict` does not for so few images.
@@ -74,3 +61,17 @@ def test_two_replicas_answer_as_predict_does(address: str) -> None:
         assert answer.status_code == 200, answer.text
         found = {each["label"]: each["probability"] for each in answer.json()["top"]}
         assert found == pytest.approx(dict(prediction.top), abs=tolerance)
+    check_health()
+
+
+def check_health() -> None:
+    """Of a replica whose threads have ended: Ray asks it, and starts another one."""
+    built: Any = importlib.import_module("ray_serve").replica_class(
+        str(exported_files.checkpoint_file()), resnets.ServerSettings()
+    )
+    replica = object.__new__(built)
+    asyncio.run(replica.__init__())  # as Ray calls it
+    replica.check_health()
+    replica.app.state.service.engine.error = SystemExit(3)
+    with pytest.raises(RuntimeError, match="a thread of the model has ended"):
+        replica.check_health()
