@@ -115,8 +115,8 @@ def draw(rows: Sequence[Mapping[str, Any]], page: Figure) -> None:
     errors.set_xlabel("million parameters")
     errors.set_title("test error in percent, each seed", color=canvas.MUTED, fontweight="normal")
     gates.set_ylim(0, 1)
-    gates.set_xlabel("gated layer")
-    gates.set_title("mean of the gate T; 0: input, 1: branch", color=canvas.MUTED, fontweight="normal")
+    gates.set_xlabel("gated layer; T = 0: its input, T = 1: its branch")
+    gates.set_title("mean of the gate T", color=canvas.MUTED, fontweight="normal")
     if gates.lines:
         canvas.legend(gates)
 
