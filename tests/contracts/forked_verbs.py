@@ -33,12 +33,14 @@ def serve(cases: Connection) -> None:
     """Answer each case until there are no more; a job of `tests.forked_processes`."""
     import pyarrow.parquet  # noqa: F401
     import webdataset  # noqa: F401
+    from tqdm import tqdm
 
     import resnets.api.bench
     import resnets.api.data
     import resnets.api.embeddings
     import resnets.api.evaluate
     import resnets.api.export
+    import resnets.api.study
     import resnets.api.summary
     import resnets.api.weights
     import resnets.cli.main
@@ -50,7 +52,11 @@ def serve(cases: Connection) -> None:
     import resnets.tasks.predict_files
     import resnets.training.train
     import resnets.weights.conversion
-    import resnets.weights.verification  # noqa: F401
+    import resnets.weights.verification
+
+    # The costs of trainings are counted once, and not by each process that lists the studies.
+    tqdm.monitor_interval = 0  # its thread would not be forked
+    resnets.api.study.list_studies()
 
     gc.freeze()  # so that a collection in a child does not copy these objects
     assert threading.active_count() == 1
