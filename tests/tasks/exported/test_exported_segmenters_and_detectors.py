@@ -9,12 +9,14 @@ from __future__ import annotations
 
 import dataclasses
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from tests import exported_files
+from tests.made_once import made_once
 from tests.tiny_checkpoint import colored_images
 from torch import nn
 
@@ -75,18 +77,18 @@ def yolo(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def exported(segmenter: Path, yolo: Path) -> dict[tuple[str, str], Path]:
-    """The files, by checkpoint and format."""
-    found = {}
-    for name, file, formats in (
-        ("segmenter", segmenter, ["onnx"]),
-        ("yolo", yolo, ["onnx", *(["openvino"] if EVERY else [])]),
-    ):
-        traced = exported_files.traced(file)
-        for to in formats:
-            found[name, to] = file.parent / exported_files.NAMES[to]
-            traced.write(to, found[name, to])
-    return found
+def exported(segmenter: Path, yolo: Path) -> Callable[[str, str], Path]:
+    """Give a function from checkpoint and format to the file, which is made once for all processes; not to be changed."""
+    checkpoint_files = {"segmenter": segmenter, "yolo": yolo}
+
+    def find(name: str, to: str) -> Path:
+        def write(folder: Path) -> Path:
+            exported_files.traced(checkpoint_files[name]).write(to, folder / exported_files.NAMES[to])
+            return folder / exported_files.NAMES[to]
+
+        return made_once(f"exported {name} {to}", write)
+
+    return find
 
 
 RUNTIMES = [("onnx", "onnxruntime"), ("onnx", "openvino"), *([("openvino", "openvino")] if EVERY else [])]
@@ -95,7 +97,7 @@ RUNTIMES = [("onnx", "onnxruntime"), ("onnx", "openvino"), *([("openvino", "open
 @pytest.mark.parametrize("backend", ["onnxruntime", "openvino"])
 def test_the_masks_are_those_of_the_checkpoint(segmenter: Path, exported, backend: str) -> None:
     expected = resnets.load(segmenter, "cpu", precision="fp32").predict(IMAGES)
-    found = resnets.load(exported["segmenter", "onnx"], backend=backend).predict(IMAGES, batch=2)
+    found = resnets.load(exported("segmenter", "onnx"), backend=backend).predict(IMAGES, batch=2)
     for one, other, image in zip(found, expected, IMAGES, strict=True):
         assert one.mask.shape == other.mask.shape == image.shape[:2]
         assert np.mean(one.mask == other.mask) >= 0.999
@@ -105,7 +107,7 @@ def test_the_masks_are_those_of_the_checkpoint(segmenter: Path, exported, backen
 @pytest.mark.parametrize(("to", "backend"), RUNTIMES)
 def test_the_boxes_are_those_of_the_checkpoint(yolo: Path, exported, to: str, backend: str) -> None:
     expected = resnets.load(yolo, "cpu", precision="fp32").predict(IMAGES)
-    found = resnets.load(exported["yolo", to], backend=backend).predict(IMAGES, batch=2)
+    found = resnets.load(exported("yolo", to), backend=backend).predict(IMAGES, batch=2)
     for one, other in zip(found, expected, strict=True):
         assert [each.label for each in one.objects] == [each.label for each in other.objects]
         assert other.objects
