@@ -40,6 +40,7 @@ class Contender:
     command: tuple[str, ...]  # begins with the Python that runs it
     target: float | None = None  # the target for the ratio of ours to it
     needs: tuple[str, ...] = ()  # modules without which it is left out
+    python: str = ""  # the Python that has them, if another one measures
 
 
 @dataclass(frozen=True)
@@ -127,7 +128,7 @@ def _summary(job: Job, runs: dict[str, list[dict[str, Any]]], failed: dict[str, 
 
 def _lacking(contender: Contender) -> str:
     """Return what is not installed for it, or an empty string."""
-    python = contender.command[0]
+    python = contender.python or contender.command[0]
     if not Path(python).exists():
         return "its environment is not set up; `make bench` does that"
     code = "import sys; from importlib.util import find_spec; print(*[n for n in sys.argv[1:] if not find_spec(n)])"

@@ -366,8 +366,8 @@ def _serve(seconds: int) -> list[Job]:
             "serve", title, "requests/s",
             (
                 Contender("resnets, OpenVINO in fp32", ours(weights, *fp32, latency=True), None, needs),
-                Contender("LitServe, 2 workers, batches of 8, fp32", litserve, 1.4, ("litserve",)),
-                Contender("FastAPI, fp32", fastapi, 2.0, ("fastapi", "uvicorn")),
+                Contender("LitServe, 2 workers, batches of 8, fp32", litserve, 1.4, ("litserve",), str(PEERS_TORCH)),
+                Contender("FastAPI, fp32", fastapi, 2.0, ("fastapi", "uvicorn"), str(PEERS_TORCH)),
                 Contender("resnets, bytes in place of base64", ours(weights, *fp32, body="raw"), None, needs),
                 Contender("resnets, as it chooses", ours(weights, latency=True), None, needs),
             ),
@@ -377,8 +377,8 @@ def _serve(seconds: int) -> list[Job]:
             "serve_int8", f"{title}, in int8", "requests/s",
             (
                 Contender("resnets, int8", ours(int8, latency=True), None, needs),
-                Contender("LitServe, 2 workers, batches of 8, fp32", litserve, 2.5, ("litserve",)),
-                Contender("FastAPI, fp32", fastapi, 4.0, ("fastapi", "uvicorn")),
+                Contender("LitServe, 2 workers, batches of 8, fp32", litserve, 2.5, ("litserve",), str(PEERS_TORCH)),
+                Contender("FastAPI, fp32", fastapi, 4.0, ("fastapi", "uvicorn"), str(PEERS_TORCH)),
             ),
             prepare,
         ),

@@ -162,3 +162,14 @@ def test_an_old_result_survives_a_write_that_cannot_be_done(tmp_path):
     with pytest.raises(TypeError):
         harness._write(tmp_path / "one.json", {"not": object()})
     assert (tmp_path / "one.json").read_text() == "old"
+
+
+def test_modules_are_looked_for_in_the_python_that_has_to_have_them():
+    here = (sys.executable, "-c", "")
+    assert harness._lacking(Contender("peer", here, None, ("json",))) == ""
+    assert "environment" in harness._lacking(Contender("peer", here, None, ("json",), "no/python"))
+
+
+def test_the_results_that_are_kept_make_a_table():
+    text = table.text(harness.RESULTS)
+    assert all(row.title in text for result in table.found(harness.RESULTS) for row in table.rows(result))
