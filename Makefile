@@ -1,7 +1,8 @@
 # `make demo` and `make test` set everything up by themselves, in .venv; nothing else on the machine is changed.
 
 PYTHON ?= python3
-JOBS ?= 2
+# Tests wait for servers and other processes a fifth of the time, so that a machine of two processors has work for three.
+JOBS ?= 3
 ROUNDS ?= 3
 BIN := .venv/bin
 DEMO := build/demo
@@ -61,6 +62,7 @@ soak: .venv/.installed-dev
 	    tests/contracts/test_keras.py tests/contracts/test_converted.py tests/contracts/test_integration.py tests/keras/test_applications.py \
 	    tests/weights/formats/test_custom_keymap.py tests/weights/hub/test_bundled.py tests/data/check/test_check_mask_pixels.py tests/models tests/tasks/detection/test_static_graph.py \
 	    tests/tasks/exported/test_exported_segmenters_and_detectors.py tests/export/quantization/test_gate_on_cifar.py tests/contracts/test_documents.py \
+	    tests/training/test_loop.py tests/training/evaluation/test_cross_fitting.py tests/tasks/classification/report/test_many_classes.py \
 	    tests/examples/test_ray_serve.py tests/serve/test_many_clients.py tests/serve/test_page.py tests/cli/verbs/test_study.py
 	@if [ "$$(id -u)" = 0 ]; then $(BIN)/python tests/soak/two_hosts.py --kills 3; \
 	else echo "two hosts were left out: network namespaces need root"; fi

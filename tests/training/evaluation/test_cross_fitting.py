@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import os
 from dataclasses import fields
 from pathlib import Path
 from types import ModuleType
@@ -169,6 +170,7 @@ def _simulation() -> ModuleType:
     return made
 
 
+@pytest.mark.skipif(not os.environ.get("RESNETS_EVERY_SIZE"), reason="25 s; part of `make soak`")
 def test_the_printed_interval_covers_the_true_accuracy_where_the_plain_one_does_not() -> None:
     """The short form of `tests/soak/coverage.py`; the seed decides, so that it always ends in the same way."""
     result = _simulation().simulate("equal", 360, 60, seed=0)
