@@ -84,9 +84,8 @@ class Service:
             raise
         finally:
             gone.cancel()
-            for (
-                work
-            ) in works:  # at once, and not when the loop comes to it: the bytes of the request are counted out now
+            # At once, and not when the loop comes to it: the bytes of the request are counted out now.
+            for work in works:
                 work.future.cancel()
         if found in done:
             return found.result()
