@@ -35,7 +35,7 @@ def test_the_defaults_are_those_of_the_settings(calls: list[tuple[Any, ...]]) ->
 
 
 def test_each_flag_has_its_setting(calls: list[tuple[Any, ...]], tmp_path: Path) -> None:
-    (tmp_path / "token").write_text("abc\n")
+    (tmp_path / "token").write_text("twenty-letters-token\n")
     words = (
         f"serve one --host 0.0.0.0 --port 0 --token-file {tmp_path}/token --no-token --batch 3 --queue 4 --timeout 5 --drain 6 "
         "--max-megabytes 0.5 --max-pixels 1000 --rate 7 --cors https://a.example --cors https://b.example --allow-host c.example "
@@ -45,7 +45,7 @@ def test_each_flag_has_its_setting(calls: list[tuple[Any, ...]], tmp_path: Path)
     ((_, settings, options),) = calls
     assert settings == ServerSettings(
         batch=3, queue=4, timeout_seconds=5, drain_seconds=6, max_body_bytes=500_000, max_pixels=1000, requests_per_second=7,
-        cors=("https://a.example", "https://b.example"), allow_host=("c.example",), token="abc", page=False,
+        cors=("https://a.example", "https://b.example"), allow_host=("c.example",), token="twenty-letters-token", page=False,
     )  # fmt: skip
     del options["announce"]
     assert options == {
