@@ -1,8 +1,7 @@
 # `make demo` and `make test` set everything up by themselves, in .venv; nothing else on the machine is changed.
 
 PYTHON ?= python3
-# Tests wait for servers and other processes a fifth of the time, so that a machine of two processors has work for three.
-JOBS ?= 3
+JOBS ?= 2
 ROUNDS ?= 3
 BIN := .venv/bin
 DEMO := build/demo
