@@ -37,14 +37,9 @@ def recipe(name: str, seed: int, numbers: Mapping[str, int]) -> Recipe:
 
 def runs(numbers: Mapping[str, int], seeds: Sequence[int]) -> list[Training]:
     """All networks, and the beginning of one training twice."""
-    return [
-        training
-        for seed in seeds
-        for training in [
-            *(Training(name, recipe(name, seed, numbers)) for name in names(numbers)),
-            *cifar_training.twice(recipe(names(numbers)[0], seed, numbers)),
-        ]
-    ]
+    return cifar_training.all_runs(
+        lambda name, seed: recipe(name, seed, numbers), names(numbers), names(numbers)[0], seeds
+    )
 
 
 def measure(setup: Setup) -> Measurement:

@@ -64,14 +64,7 @@ def recipe(name: str, seed: int, numbers: Mapping[str, int]) -> Recipe:
 
 def runs(numbers: Mapping[str, int], seeds: Sequence[int]) -> list[Training]:
     """All orders, and the beginning of the original twice."""
-    return [
-        training
-        for seed in seeds
-        for training in [
-            *(Training(name, recipe(name, seed, numbers)) for name in ORDERS),
-            *cifar_training.twice(recipe(ORIGINAL, seed, numbers)),
-        ]
-    ]
+    return cifar_training.all_runs(lambda name, seed: recipe(name, seed, numbers), list(ORDERS), ORIGINAL, seeds)
 
 
 def measure(setup: Setup) -> Measurement:

@@ -49,14 +49,9 @@ def names(numbers: Mapping[str, int]) -> list[str]:
 
 def runs(numbers: Mapping[str, int], seeds: Sequence[int]) -> list[Training]:
     """All networks, and the beginning of one highway network twice."""
-    return [
-        training
-        for seed in seeds
-        for training in [
-            *(Training(name, recipe(name, seed, numbers)) for name in names(numbers)),
-            *cifar_training.twice(recipe(names(numbers)[1], seed, numbers)),
-        ]
-    ]
+    return cifar_training.all_runs(
+        lambda name, seed: recipe(name, seed, numbers), names(numbers), names(numbers)[1], seeds
+    )
 
 
 def measure(setup: Setup) -> Measurement:

@@ -61,15 +61,9 @@ def recipe(name: str, seed: int, numbers: Mapping[str, int]) -> Recipe:
 
 def runs(numbers: Mapping[str, int], seeds: Sequence[int]) -> list[Training]:
     """The first `numbers["variants"]` variants, and the beginning of the original twice."""
-    names = list(VARIANTS)[: numbers["variants"]]
-    return [
-        training
-        for seed in seeds
-        for training in [
-            *(Training(name, recipe(name, seed, numbers)) for name in names),
-            *cifar_training.twice(recipe(ORIGINAL, seed, numbers)),
-        ]
-    ]
+    return cifar_training.all_runs(
+        lambda name, seed: recipe(name, seed, numbers), list(VARIANTS)[: numbers["variants"]], ORIGINAL, seeds
+    )
 
 
 def measure(setup: Setup) -> Measurement:

@@ -1,7 +1,7 @@
 """What studies that train have in common: the recipe of He et al. 2015 at any length and size of image, and its controls."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
 import torch
@@ -55,6 +55,19 @@ def beginning(recipe: Recipe) -> Recipe:
 def twice(recipe: Recipe) -> list[Training]:
     """The beginning of a training, twice: the same network under two names."""
     return [Training(name, beginning(recipe), copy) for copy, name in enumerate(TWICE)]
+
+
+def all_runs(
+    make: Callable[[str, int], Recipe], names: Sequence[str], repeated: str, seeds: Sequence[int]
+) -> list[Training]:
+    """For each seed a training of each network, and the beginning of that of `repeated` twice; `make` gives the recipe of a
+    network and a seed.
+    """
+    return [
+        training
+        for seed in seeds
+        for training in [*(Training(name, make(name, seed)) for name in names), *twice(make(repeated, seed))]
+    ]
 
 
 def equal_controls(setup: Setup, name: str, networks: tuple[str, str] = TWICE) -> list[Control]:
