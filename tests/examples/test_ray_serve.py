@@ -72,6 +72,6 @@ def check_health() -> None:
     replica = object.__new__(built)
     asyncio.run(replica.__init__())  # as Ray calls it
     replica.check_health()
-    replica.app.state.service.engine.error = SystemExit(3)
+    replica.app.state.service.batcher.error = SystemExit(3)
     with pytest.raises(RuntimeError, match="a thread of the model has ended"):
         replica.check_health()

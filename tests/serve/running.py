@@ -20,7 +20,7 @@ from tests import exported_files, tiny_checkpoint
 from resnets.data.image.decode import MAX_PIXELS
 from resnets.models import zoo
 from resnets.serve import run, served_model
-from resnets.serve.engine import Engine, Work
+from resnets.serve.batcher import Batcher, Work
 from resnets.serve.run import ModelServer
 from resnets.serve.served_model import ServedModel
 from resnets.serve.settings import ServerSettings
@@ -104,10 +104,10 @@ def results(works: Sequence[Work]) -> list[Any]:
     return [each.future.result(END_SECONDS) for each in works]
 
 
-def decoded(engine: Engine, count: int) -> None:
+def decoded(batcher: Batcher, count: int) -> None:
     """Wait until so many images wait to be computed."""
-    with engine._lock:
-        assert engine._changed["decoded"].wait_for(lambda: len(engine._decoded) == count, END_SECONDS)
+    with batcher._lock:
+        assert batcher._changed["decoded"].wait_for(lambda: len(batcher._decoded) == count, END_SECONDS)
 
 
 @contextlib.contextmanager
@@ -128,7 +128,7 @@ def running(models: Sequence[ServedModel], settings: ServerSettings | None = Non
         thread.start()
         assert started.wait(END_SECONDS)
         try:
-            assert server.engine.wait_until_started(END_SECONDS), server.engine.error
+            assert server.batcher.wait_until_started(END_SECONDS), server.batcher.error
             yield run.address_of(listener), server
         finally:
             server.should_exit = True
@@ -152,12 +152,12 @@ def serve_to_end(path: str, announced: Any) -> None:
     )
 
 
-def check_answers_in_any_order(engine: Engine, served: ServedModel) -> None:
+def check_answers_in_any_order(batcher: Batcher, served: ServedModel) -> None:
     """Whether eight threads that submit images at once get the predictions of the model."""
     expected = {content: reference().predict([content], batch=1)[0] for content in images()}
     sent = random.Random(0).sample(images() * 12, k=96)
     works = [work(served, content) for content in sent]
-    threads = [threading.Thread(target=engine.submit, args=(works[part::8],)) for part in range(8)]
+    threads = [threading.Thread(target=batcher.submit, args=(works[part::8],)) for part in range(8)]
     for thread in threads:
         thread.start()
     for thread in threads:

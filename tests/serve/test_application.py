@@ -66,25 +66,25 @@ def test_it_works_inside_of_other_applications() -> None:
     assert client.get("/cats/v1/model").json()["name"] == "model"
     assert client.post("/small/v1/predict", content=images()[0]).status_code == 413
     mounts = [route.app for route in outer.routes if isinstance(route, Mount)]
-    texts = [app.state.service.engine.metrics.text() for app in mounts if isinstance(app, Starlette)]
+    texts = [app.state.service.batcher.metrics.text() for app in mounts if isinstance(app, Starlette)]
     assert b'code="413"' not in texts[0]
     assert b'http_requests_total{code="413",model="",route="/v1/predict"} 1.0' in texts[1]
     for app in mounts:
         assert isinstance(app, Starlette)
-        app.state.service.engine.stop()
+        app.state.service.batcher.stop()
 
 
 def test_its_lifespan_starts_and_ends_the_threads() -> None:
     app = application.build([serve(reference())], ServerSettings())
-    engine = app.state.service.engine
+    batcher = app.state.service.batcher
     with TestClient(app, base_url=LOCAL):
-        assert engine.wait_until_started(END_SECONDS)
-        threads = engine._threads
+        assert batcher.wait_until_started(END_SECONDS)
+        threads = batcher._threads
         assert all(thread.is_alive() for thread in threads)
     assert not any(thread.is_alive() for thread in threads)
 
 
-def test_an_application_whose_engine_has_ended_is_not_live() -> None:
+def test_an_application_whose_batcher_has_ended_is_not_live() -> None:
     """So that whatever watches it starts it again: inside of another server, it cannot end the process itself."""
     model = tiny_model()
 

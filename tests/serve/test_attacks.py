@@ -64,7 +64,7 @@ def test_a_flood_is_answered_or_refused_at_once(server: tuple[str, ModelServer],
     gate.close()
     with ThreadPoolExecutor(QUEUE) as pool:
         waiting = [pool.submit(ask, address, [images()[0]]) for _ in range(QUEUE)]
-        metrics = running_server.engine.metrics.registry
+        metrics = running_server.batcher.metrics.registry
         gate.wait_for_batch()
         while metrics.get_sample_value("resnets_queue_length") != QUEUE:
             httpx.get(f"{address}/v2/health/live", timeout=END_SECONDS)

@@ -39,7 +39,7 @@ def test_each_client_gets_its_own_answer() -> None:
             form = client.post("/v1/predict", files={"files": (f"{index}.png", contents[index])}).raise_for_status()
             return form.json()["predictions"][0]
 
-        value = server.engine.metrics.registry.get_sample_value
+        value = server.batcher.metrics.registry.get_sample_value
         gate.close()
         with ThreadPoolExecutor(CLIENTS) as pool:
             asked = [pool.submit(ask, index) for index in order]

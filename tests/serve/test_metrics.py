@@ -13,7 +13,7 @@ LOCAL = "http://127.0.0.1:8000"
 
 def test_answers_are_counted_and_timed_by_route_and_model() -> None:
     app = application.build([serve(reference(), "one"), serve(reference(), "two")], ServerSettings())
-    count = app.state.service.engine.metrics.registry.get_sample_value
+    count = app.state.service.batcher.metrics.registry.get_sample_value
     with TestClient(app, base_url=LOCAL, raise_server_exceptions=False) as given:
         for path in (
             "/v1/model",

@@ -87,12 +87,12 @@ def test_what_has_arrived_is_answered_after_the_signal() -> None:
             pool.submit(httpx.post, f"{address}/v1/predict", content=each, timeout=END_SECONDS) for each in images()[:3]
         ]
         gate.wait_for_batch()
-        while server.engine.metrics.registry.get_sample_value("resnets_queue_length") < 3:
+        while server.batcher.metrics.registry.get_sample_value("resnets_queue_length") < 3:
             pool.submit(httpx.get, f"{address}/v2/health/live").result()  # the others are on their way
         with httpx.Client(base_url=address, timeout=END_SECONDS) as kept:
             assert kept.get("/v2/health/ready").status_code == 200
             server.handle_exit(signal.SIGTERM, None)
-            assert not server.engine.is_ready
+            assert not server.batcher.is_ready
         wait_until_closed(address)
         gate.opened.set()
         assert [each.result(END_SECONDS).status_code for each in requests] == [200, 200, 200]
@@ -142,7 +142,7 @@ def connected(address: str) -> socket.socket:
     return socket.create_connection(("127.0.0.1", int(address.rpartition(":")[2])), timeout=END_SECONDS)
 
 
-def test_the_server_ends_with_an_error_when_a_thread_of_the_engine_does() -> None:
+def test_the_server_ends_with_an_error_when_a_thread_of_the_batcher_does() -> None:
     model = tiny_model()
 
     def end(*_: object) -> None:
@@ -153,7 +153,7 @@ def test_the_server_ends_with_an_error_when_a_thread_of_the_engine_does() -> Non
             model.model.register_forward_hook(end)
             assert httpx.get(f"{address}/v2/health/ready", timeout=END_SECONDS).status_code == 200
             assert httpx.post(f"{address}/v1/predict", content=images()[0], timeout=END_SECONDS).status_code == 503
-            assert not server.engine.is_ready
+            assert not server.batcher.is_ready
 
     with pytest.raises(JobError, match="one of its threads did"):
         ask_once()

@@ -55,18 +55,18 @@ def build(models: Sequence[ServedModel], settings: ServerSettings) -> Starlette:
 
     @contextlib.asynccontextmanager
     async def lifespan(_: Starlette) -> AsyncIterator[None]:
-        service.engine.start()
+        service.batcher.start()
         try:
             yield
         finally:
-            await run_in_threadpool(service.engine.stop)  # it waits for threads, and answers are still sent
+            await run_in_threadpool(service.batcher.stop)  # it waits for threads, and answers are still sent
 
     page = page_files.page_routes() if settings.page else []
     open_paths = frozenset(route.path for route in page) | {"/v2/health/live", "/v2/health/ready"}
     routes = [*api_routes(service), *page]
     app = Starlette(
         routes=routes,
-        middleware=middleware(settings, service.engine.metrics, routes, open_paths),
+        middleware=middleware(settings, service.batcher.metrics, routes, open_paths),
         exception_handlers={
             HTTPException: _http_error,
             UserError: _error,
@@ -130,7 +130,7 @@ def api_routes(service: Service) -> list[Route]:
 
 
 async def _metrics(service: Service, request: Request) -> Response:
-    return Response(service.engine.metrics.text(), headers={"Content-Type": PROMETHEUS})
+    return Response(service.batcher.metrics.text(), headers={"Content-Type": PROMETHEUS})
 
 
 async def _openapi(request: Request) -> Response:

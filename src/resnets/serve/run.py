@@ -21,7 +21,7 @@ import uvicorn
 from resnets.errors import JobError, UserError
 from resnets.progress import log
 from resnets.serve import application, served_model
-from resnets.serve.engine import Engine
+from resnets.serve.batcher import Batcher
 from resnets.serve.http_protocol import DeadlineProtocol
 from resnets.serve.served_model import ServedModel
 from resnets.serve.settings import ServerSettings
@@ -73,7 +73,7 @@ def serve_files(
 
     Raises:
         UserError: there is no such model; the address cannot be used, or would be open to others without a token.
-        JobError: a thread of the engine ended.
+        JobError: a thread of the batcher ended.
     """
     if not is_loopback(host) and not settings.token and not no_token:
         raise UserError(
@@ -138,7 +138,7 @@ def _in_url(host: str) -> str:
 
 
 class ModelServer(uvicorn.Server):
-    """uvicorn with another end: exit code 0 after a signal, and an end of its own where the engine has failed."""
+    """uvicorn with another end: exit code 0 after a signal, and an end of its own where the batcher has failed."""
 
     def __init__(
         self,
@@ -159,7 +159,7 @@ class ModelServer(uvicorn.Server):
             timeout_graceful_shutdown=math.ceil(settings.drain_seconds),
         )
         super().__init__(config)
-        self.engine: Engine = app.state.service.engine
+        self.batcher: Batcher = app.state.service.batcher
         self.listener, self.announce = listener, announce
         self.failure: OSError | None = None
 
@@ -168,10 +168,10 @@ class ModelServer(uvicorn.Server):
 
         Raises:
             OSError: the address cannot be announced.
-            UserError, JobError: the engine has ended.
+            UserError, JobError: the batcher has ended.
         """
         self.run(sockets=[self.listener])
-        error = self.failure or self.engine.error
+        error = self.failure or self.batcher.error
         if isinstance(error, (UserError, JobError, OSError)):
             raise error
         if error is not None:
@@ -189,7 +189,7 @@ class ModelServer(uvicorn.Server):
         await super().shutdown(sockets)
 
     async def on_tick(self, counter: int) -> bool:
-        return await super().on_tick(counter) or self.engine.error is not None
+        return await super().on_tick(counter) or self.batcher.error is not None
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
@@ -207,4 +207,4 @@ class ModelServer(uvicorn.Server):
         if self.should_exit:  # the second one
             signal.signal(sig, signal.SIG_DFL)
             signal.raise_signal(sig)
-        self.engine.draining = self.should_exit = True
+        self.batcher.draining = self.should_exit = True

@@ -1,4 +1,4 @@
-"""What all routes share: the models, the engine, and how a request waits for its predictions."""
+"""What all routes share: the models, the batcher, and how a request waits for its predictions."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from starlette.requests import ClientDisconnect, Request
 
 from resnets.resource_limits import cpu_count
 from resnets.serve.answers import RETRY
-from resnets.serve.engine import Engine, EngineStoppedError, QueueFullError, Work
+from resnets.serve.batcher import Batcher, BatcherStoppedError, QueueFullError, Work
 from resnets.serve.metrics import MODEL
 from resnets.serve.served_model import ServedModel
 from resnets.serve.settings import ServerSettings
@@ -23,12 +23,12 @@ Found = TypeVar("Found")
 
 
 class Service:
-    """The models of an application, of which the first answers where none is named, and the engine that computes them."""
+    """The models of an application, of which the first answers where none is named, and the batcher that computes them."""
 
     def __init__(self, models: Sequence[ServedModel], settings: ServerSettings) -> None:
         self.models = {each.name: each for each in models}
         self.settings = settings
-        self.engine = Engine(models, settings)
+        self.batcher = Batcher(models, settings)
         # As many answers at once as there are processors: masks of large images take memory.
         self._answering = ThreadPoolExecutor(cpu_count(), "resnets-answers")
 
@@ -56,14 +56,14 @@ class Service:
             JobError: its outputs are not numbers.
         """
         try:
-            self.engine.submit(works)
+            self.batcher.submit(works)
         except QueueFullError as error:
             raise HTTPException(503, f"The server is busy: {error}. Try again.", RETRY) from error
-        except EngineStoppedError as error:
+        except BatcherStoppedError as error:
             raise HTTPException(503, f"The server does not answer any more: {error}.") from error
         found = await self._wait(request, works)
         for each in found:
-            if isinstance(each, EngineStoppedError):
+            if isinstance(each, BatcherStoppedError):
                 raise HTTPException(503, f"The server does not answer any more: {each}.") from each
             if isinstance(each, BaseException):
                 raise each
@@ -79,7 +79,7 @@ class Service:
                 {found, gone}, timeout=self.settings.timeout_seconds, return_when=asyncio.FIRST_COMPLETED
             )
         except asyncio.CancelledError:
-            if self.engine.draining:  # for longer than it may
+            if self.batcher.draining:  # for longer than it may
                 raise HTTPException(503, "The server ends before this is answered.", RETRY) from None
             raise
         finally:
@@ -91,7 +91,7 @@ class Service:
             return found.result()
         if gone in done:
             raise ClientDisconnect()
-        self.engine.metrics.refused.labels("timeout").inc(len(works))
+        self.batcher.metrics.refused.labels("timeout").inc(len(works))
         raise HTTPException(504, f"No answer within {self.settings.timeout_seconds:g} s. Try again.", RETRY)
 
     async def in_thread(self, write: Callable[..., Found], *arguments: Any) -> Found:

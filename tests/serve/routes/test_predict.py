@@ -325,7 +325,7 @@ def test_the_objects_of_a_detector() -> None:
         found = client.post("/v1/predict?score=0.05", content=scene).json()
         assert found == served.model.predict([scene], score=0.05)[0].to_dict() | {"path": "[0]"}
         assert found["size"] == [90, 130]
-        # Together with images of which less is wanted, as the engine computes them: on both sides of a score, and at it.
+        # Together with images of which less is wanted, as the batcher computes them: on both sides of a score, and at it.
         task, all_ = served.model.task, served.model.predict([scene], score=0.05)[0]
         for least in (0.0501, all_.objects[3].score, 0.9):
             assert task.widest_options([{"score": least}, {}, {"score": 0.05}]) == {"score": 0.05}
@@ -357,7 +357,7 @@ def test_a_request_that_takes_too_long_and_one_too_many() -> None:
     gate = Gate(model)
     app = application.build([serve(model)], ServerSettings(timeout_seconds=0.2, queue=1))
     with TestClient(app, base_url=LOCAL) as client:
-        assert app.state.service.engine.wait_until_started(END_SECONDS)
+        assert app.state.service.batcher.wait_until_started(END_SECONDS)
         gate.close()
         late = client.post("/v1/predict", content=images()[0])
         assert late.status_code == 504

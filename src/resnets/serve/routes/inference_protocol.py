@@ -23,7 +23,7 @@ from starlette.responses import Response
 from resnets import __version__
 from resnets.errors import ImageError, UserError
 from resnets.serve.answers import RETRY, Answer
-from resnets.serve.engine import Work
+from resnets.serve.batcher import Work
 from resnets.serve.routes.tensors import BYTES, LENGTH_HEADER, read_input, split_body, wanted_outputs, write_outputs
 from resnets.serve.served_model import Input, ServedModel, check_sides, has_fixed_size, whole_image
 from resnets.serve.service import Service
@@ -49,8 +49,8 @@ async def server_metadata(request: Request) -> Response:
 
 
 async def live(service: Service, request: Request) -> Response:
-    """GET /v2/health/live: 503 once a thread of the engine has ended, which only another start of the process mends."""
-    is_live = service.engine.error is None
+    """GET /v2/health/live: 503 once a thread of the batcher has ended, which only another start of the process mends."""
+    is_live = service.batcher.error is None
     return Answer({"live": is_live}, 200 if is_live else 503)
 
 
@@ -58,8 +58,8 @@ async def ready(service: Service, request: Request) -> Response:
     """GET /v2/health/ready, and of a model: requests will be answered."""
     if "name" in request.path_params:
         _model(service, request)
-    service.engine.start()
-    is_ready = service.engine.is_ready
+    service.batcher.start()
+    is_ready = service.batcher.is_ready
     return Answer({"ready": is_ready}, 200 if is_ready else 503, None if is_ready else RETRY)
 
 

@@ -17,7 +17,7 @@ from starlette.requests import Request
 
 from resnets.errors import UserError
 from resnets.serve.answers import UNREADABLE, Answer
-from resnets.serve.engine import Work
+from resnets.serve.batcher import Work
 from resnets.serve.routes import json_body
 from resnets.serve.served_model import ServedModel
 from resnets.serve.service import Service

@@ -26,14 +26,14 @@ from tests.serve.running import (
 from resnets.data.image.decode import MAX_PIXELS
 from resnets.errors import UserError
 from resnets.resource_limits import cpu_count
-from resnets.serve import engine as engine_module
-from resnets.serve.engine import Engine, EngineStoppedError, QueueFullError, Work
+from resnets.serve import batcher as batcher_module
+from resnets.serve.batcher import Batcher, BatcherStoppedError, QueueFullError, Work
 from resnets.serve.served_model import ServedModel
 from resnets.serve.settings import ServerSettings
 
 
-def sample(engine: Engine, name: str, **labels: str) -> float:
-    return engine.metrics.registry.get_sample_value(name, labels) or 0.0
+def sample(batcher: Batcher, name: str, **labels: str) -> float:
+    return batcher.metrics.registry.get_sample_value(name, labels) or 0.0
 
 
 @pytest.fixture(scope="module")
@@ -47,86 +47,86 @@ def gate(served: ServedModel) -> Gate:
 
 
 @pytest.fixture
-def engine(served: ServedModel, gate: Gate) -> Iterator[Engine]:
-    engine = Engine([served], ServerSettings(batch=4, queue=12))
-    engine.start()
-    assert engine.wait_until_started(END_SECONDS)
+def batcher(served: ServedModel, gate: Gate) -> Iterator[Batcher]:
+    batcher = Batcher([served], ServerSettings(batch=4, queue=12))
+    batcher.start()
+    assert batcher.wait_until_started(END_SECONDS)
     gate.close()
-    yield engine
+    yield batcher
     gate.opened.set()
-    engine.stop()
+    batcher.stop()
 
 
-def held(engine: Engine, served: ServedModel, gate: Gate) -> Work:
+def held(batcher: Batcher, served: ServedModel, gate: Gate) -> Work:
     """An image whose computation waits at the gate."""
     first = work(served, images()[0])
-    engine.submit([first])
+    batcher.submit([first])
     gate.wait_for_batch()
     return first
 
 
-def test_what_came_meanwhile_is_computed_together(engine: Engine, served: ServedModel, gate: Gate) -> None:
-    first = held(engine, served, gate)
+def test_what_came_meanwhile_is_computed_together(batcher: Batcher, served: ServedModel, gate: Gate) -> None:
+    first = held(batcher, served, gate)
     others = [work(served, content) for content in images()]
-    engine.submit(others)
-    decoded(engine, 8)
+    batcher.submit(others)
+    decoded(batcher, 8)
     gate.opened.set()
     results([first, *others])
     assert gate.sizes == [1, 4, 4]
-    assert sample(engine, "resnets_batch_size_sum") == 9
+    assert sample(batcher, "resnets_batch_size_sum") == 9
     total = sum(each.probability for each in results([first, *others]))
-    assert sample(engine, "resnets_top_probability_sum", model="tiny") == pytest.approx(total)
-    assert sample(engine, "resnets_top_probability_count", model="tiny") == 9
-    assert sample(engine, "resnets_batch_size_count") == 3
-    assert sample(engine, "resnets_queue_seconds_count") == 9
-    assert sample(engine, "resnets_decode_seconds_count") == 9
+    assert sample(batcher, "resnets_top_probability_sum", model="tiny") == pytest.approx(total)
+    assert sample(batcher, "resnets_top_probability_count", model="tiny") == 9
+    assert sample(batcher, "resnets_batch_size_count") == 3
+    assert sample(batcher, "resnets_queue_seconds_count") == 9
+    assert sample(batcher, "resnets_decode_seconds_count") == 9
 
 
 def test_any_order_and_batches_give_the_predictions_of_the_model(served: ServedModel) -> None:
     """From many threads at once, as requests come."""
-    engine = Engine([served], ServerSettings(batch=5))
-    check_answers_in_any_order(engine, served)
-    engine.stop()
+    batcher = Batcher([served], ServerSettings(batch=5))
+    check_answers_in_any_order(batcher, served)
+    batcher.stop()
 
 
 def test_a_damaged_image_has_its_error_and_the_others_their_answers(
-    engine: Engine, served: ServedModel, gate: Gate
+    batcher: Batcher, served: ServedModel, gate: Gate
 ) -> None:
-    first = held(engine, served, gate)
+    first = held(batcher, served, gate)
     good, cut, text = work(served, images()[1]), work(served, images()[1][:200]), work(served, b"hello")
-    engine.submit([good, cut, text])
+    batcher.submit([good, cut, text])
     assert "is cut short" in cut.future.result(END_SECONDS).error  # before the batch is computed
     assert "is text, not an image" in text.future.result(END_SECONDS).error
     gate.opened.set()
     assert [each.error for each in results([first, good])] == [None, None]
-    assert sample(engine, "resnets_images_refused_total", reason="truncated") == 1
-    assert sample(engine, "resnets_images_refused_total", reason="not-an-image") == 1
+    assert sample(batcher, "resnets_images_refused_total", reason="truncated") == 1
+    assert sample(batcher, "resnets_images_refused_total", reason="not-an-image") == 1
 
 
 def test_the_queue_is_bounded_and_a_request_is_taken_whole_or_not(
-    engine: Engine, served: ServedModel, gate: Gate
+    batcher: Batcher, served: ServedModel, gate: Gate
 ) -> None:
-    first = held(engine, served, gate)
+    first = held(batcher, served, gate)
     others = [work(served, images()[0]) for _ in range(11)]
-    engine.submit(others)
+    batcher.submit(others)
     with pytest.raises(QueueFullError, match="12 images wait"):
-        engine.submit([work(served, images()[0])])
+        batcher.submit([work(served, images()[0])])
     others[0].future.cancel()
     with pytest.raises(QueueFullError, match="11 images wait"):
-        engine.submit([work(served, images()[0]) for _ in range(2)])
+        batcher.submit([work(served, images()[0]) for _ in range(2)])
     last = work(served, images()[0])
-    engine.submit([last])
+    batcher.submit([last])
     gate.opened.set()
     results([first, *others[1:], last])
-    assert sample(engine, "resnets_images_refused_total", reason="queue") == 3
-    assert sample(engine, "resnets_queue_length") == 0
+    assert sample(batcher, "resnets_images_refused_total", reason="queue") == 3
+    assert sample(batcher, "resnets_queue_length") == 0
 
 
-def test_what_nobody_waits_for_is_not_computed(engine: Engine, served: ServedModel, gate: Gate) -> None:
-    first = held(engine, served, gate)
+def test_what_nobody_waits_for_is_not_computed(batcher: Batcher, served: ServedModel, gate: Gate) -> None:
+    first = held(batcher, served, gate)
     others = [work(served, content) for content in images()[:4]]
-    engine.submit(others)
-    decoded(engine, 4)
+    batcher.submit(others)
+    decoded(batcher, 4)
     assert [each.future.cancel() for each in others[:3]] == [True] * 3
     gate.opened.set()
     results([first, others[3]])
@@ -134,18 +134,18 @@ def test_what_nobody_waits_for_is_not_computed(engine: Engine, served: ServedMod
 
 
 def test_images_of_which_users_want_more_or_less_are_computed_together(
-    engine: Engine, served: ServedModel, gate: Gate
+    batcher: Batcher, served: ServedModel, gate: Gate
 ) -> None:
     """And each answer has what its user asked for. Those that need another computation are computed apart."""
-    first = held(engine, served, gate)
+    first = held(batcher, served, gate)
     wanted: list[dict[str, Any]] = [{"top_k": 1}, {}, {"top_k": 2, "heatmap": "top"}, {"top_k": 1, "heatmap": "top"}]
     works = [work(served, images()[0], **options) for options in wanted]
-    engine.submit(works)
-    decoded(engine, 4)
+    batcher.submit(works)
+    decoded(batcher, 4)
     gate.opened.set()
     found = results(works)
-    assert sample(engine, "resnets_batch_size_count") == 3
-    assert sample(engine, "resnets_batch_size_sum") == 5
+    assert sample(batcher, "resnets_batch_size_count") == 3
+    assert sample(batcher, "resnets_batch_size_sum") == 5
     assert [(len(each.top), len(each.heatmaps)) for each in found] == [(1, 0), (4, 0), (2, 2), (1, 1)]
     for each in found:
         assert each.top == found[1].top[: len(each.top)]
@@ -170,70 +170,70 @@ class Content:
         return served.decode(images()[0], "image", MAX_PIXELS, self.work.room)
 
 
-def test_nothing_is_kept_of_requests_that_nobody_waits_for(engine: Engine, served: ServedModel, gate: Gate) -> None:
+def test_nothing_is_kept_of_requests_that_nobody_waits_for(batcher: Batcher, served: ServedModel, gate: Gate) -> None:
     """While all threads that decode are busy, clients may send and hang up as often as they like."""
     released = threading.Event()
     busy = [Content(served, released) for _ in range(cpu_count())]
-    engine.submit([each.work for each in busy])
+    batcher.submit([each.work for each in busy])
     assert all(each.entered.wait(END_SECONDS) for each in busy)
     for _ in range(50):
         waiting = Content(served, released)
-        engine.submit([waiting.work])
+        batcher.submit([waiting.work])
         assert waiting.kept() is not None
         waiting.work.future.cancel()
         assert waiting.kept() is None
-    assert not engine._waiting
+    assert not batcher._waiting
     busy[0].work.future.cancel()  # this one is dropped by its thread
     released.set()
     gate.opened.set()
     results([each.work for each in busy[1:]])
     last = work(served, images()[0])  # decoded after all of those before it
-    engine.submit([last])
+    batcher.submit([last])
     results([last])
     assert busy[0].kept() is None
     assert busy[0].work.input is None
-    assert sample(engine, "resnets_queue_length") == 0
+    assert sample(batcher, "resnets_queue_length") == 0
 
 
-def test_decoded_images_that_nobody_waits_for_take_no_memory(engine: Engine, served: ServedModel, gate: Gate) -> None:
-    first = held(engine, served, gate)
+def test_decoded_images_that_nobody_waits_for_take_no_memory(batcher: Batcher, served: ServedModel, gate: Gate) -> None:
+    first = held(batcher, served, gate)
     others = [work(served, content) for content in images()[:4]]
-    engine.submit(others)
-    decoded(engine, 4)
-    before = engine._decoded_bytes
+    batcher.submit(others)
+    decoded(batcher, 4)
+    before = batcher._decoded_bytes
     for each in others[1:]:
         each.future.cancel()
     assert [each.input is None for each in others] == [False, True, True, True]
-    assert engine._decoded_bytes == before * 2 / 5  # with the one that is computed
-    assert list(engine._decoded) == others[:1]
+    assert batcher._decoded_bytes == before * 2 / 5  # with the one that is computed
+    assert list(batcher._decoded) == others[:1]
     gate.opened.set()
     results([first, others[0]])
-    while engine._computed:  # a batch ends a moment after its answers
-        assert engine.error is None
-    assert engine._decoded_bytes == 0
+    while batcher._computed:  # a batch ends a moment after its answers
+        assert batcher.error is None
+    assert batcher._decoded_bytes == 0
 
 
 def test_images_wait_to_be_decoded_while_decoded_ones_fill_the_memory(
-    engine: Engine, served: ServedModel, gate: Gate, monkeypatch: pytest.MonkeyPatch
+    batcher: Batcher, served: ServedModel, gate: Gate, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    first = held(engine, served, gate)
-    monkeypatch.setattr(engine_module, "DECODED_BYTES", 1)  # of which the one that is computed takes more
+    first = held(batcher, served, gate)
+    monkeypatch.setattr(batcher_module, "DECODED_BYTES", 1)  # of which the one that is computed takes more
     others = [work(served, images()[0]) for _ in range(cpu_count() + 1)]
-    engine.submit(others)
-    condition: Any = engine._changed["waiting"]
+    batcher.submit(others)
+    condition: Any = batcher._changed["waiting"]
     while len(condition._waiters) < cpu_count():  # each thread that decodes has looked, and waits again
-        assert engine.error is None
-    assert list(engine._waiting) == others
+        assert batcher.error is None
+    assert list(batcher._waiting) == others
     gate.opened.set()
     results([first, *others])
 
 
-def test_an_error_is_that_of_one_image(engine: Engine, served: ServedModel, gate: Gate) -> None:
+def test_an_error_is_that_of_one_image(batcher: Batcher, served: ServedModel, gate: Gate) -> None:
     """A hook of the network refuses one image; those that came with it are computed again without it."""
-    first = held(engine, served, gate)
+    first = held(batcher, served, gate)
     works = [work(served, content) for content in images()[:3]]
-    engine.submit(works)
-    decoded(engine, 3)
+    batcher.submit(works)
+    decoded(batcher, 3)
     prepared = served.model.prepare(images()[1], "image").inputs[0][0]
 
     def refuse(_: object, arguments: tuple[torch.Tensor, ...]) -> None:
@@ -246,13 +246,13 @@ def test_an_error_is_that_of_one_image(engine: Engine, served: ServedModel, gate
     with pytest.raises(RuntimeError, match="too much"):
         works[1].future.result(END_SECONDS)
     hook.remove()
-    assert engine.is_ready
+    assert batcher.is_ready
 
 
-def test_a_dead_thread_is_told_to_everybody(engine: Engine, served: ServedModel, gate: Gate) -> None:
-    first = held(engine, served, gate)
+def test_a_dead_thread_is_told_to_everybody(batcher: Batcher, served: ServedModel, gate: Gate) -> None:
+    first = held(batcher, served, gate)
     other = work(served, images()[1])
-    engine.submit([other])
+    batcher.submit([other])
 
     def end(*_: object) -> None:
         raise SystemExit(3)
@@ -260,56 +260,56 @@ def test_a_dead_thread_is_told_to_everybody(engine: Engine, served: ServedModel,
     hook = served.model.model.register_forward_hook(end)
     gate.opened.set()
     for each in (first, other):
-        with pytest.raises(EngineStoppedError):
+        with pytest.raises(BatcherStoppedError):
             each.future.result(END_SECONDS)
     hook.remove()
-    assert isinstance(engine.error, SystemExit)
-    assert not engine.is_ready
-    with pytest.raises(EngineStoppedError):
-        engine.submit([work(served, images()[0])])
+    assert isinstance(batcher.error, SystemExit)
+    assert not batcher.is_ready
+    with pytest.raises(BatcherStoppedError):
+        batcher.submit([work(served, images()[0])])
 
 
-def test_the_end_of_a_decoding_thread_is_one_of_the_engine(engine: Engine, served: ServedModel) -> None:
+def test_the_end_of_a_decoding_thread_is_one_of_the_batcher(batcher: Batcher, served: ServedModel) -> None:
     def end() -> Any:
         raise SystemExit(3)
 
     broken = Work(served, "image", end)
-    engine.submit([broken])
-    with pytest.raises(EngineStoppedError):
+    batcher.submit([broken])
+    with pytest.raises(BatcherStoppedError):
         broken.future.result(END_SECONDS)
-    assert not engine.is_ready
+    assert not batcher.is_ready
 
 
-def test_an_engine_that_is_stopped_answers_all_that_wait(engine: Engine, served: ServedModel, gate: Gate) -> None:
-    first = held(engine, served, gate)
+def test_a_batcher_that_is_stopped_answers_all_that_wait(batcher: Batcher, served: ServedModel, gate: Gate) -> None:
+    first = held(batcher, served, gate)
     other = work(served, images()[1])
-    engine.submit([other])
+    batcher.submit([other])
     gate.opened.set()
-    engine.stop()
+    batcher.stop()
     for each in (first, other):
         assert each.future.done()
-    with pytest.raises(EngineStoppedError):
-        engine.submit([work(served, images()[0])])
+    with pytest.raises(BatcherStoppedError):
+        batcher.submit([work(served, images()[0])])
 
 
 def test_it_is_ready_when_it_is_warm_and_not_when_it_drains_or_hangs(served: ServedModel, gate: Gate) -> None:
     gate.close()
-    engine = Engine([served], ServerSettings(timeout_seconds=1e-9))
-    assert not engine.is_ready
-    engine.start()
+    batcher = Batcher([served], ServerSettings(timeout_seconds=1e-9))
+    assert not batcher.is_ready
+    batcher.start()
     gate.wait_for_batch()  # the warm-up
-    assert not engine.is_ready
+    assert not batcher.is_ready
     gate.opened.set()
-    assert engine.wait_until_started(END_SECONDS)
-    assert engine.is_ready
+    assert batcher.wait_until_started(END_SECONDS)
+    assert batcher.is_ready
     gate.close()
-    first = held(engine, served, gate)
-    assert not engine.is_ready  # its batch takes longer than requests wait
+    first = held(batcher, served, gate)
+    assert not batcher.is_ready  # its batch takes longer than requests wait
     gate.opened.set()
     results([first])
-    while engine._computed:  # the batch ends a moment after its answers
-        assert engine.error is None
-    assert engine.is_ready
+    while batcher._computed:  # the batch ends a moment after its answers
+        assert batcher.error is None
+    assert batcher.is_ready
     stuck, entered, released = cpu_count(), threading.Semaphore(0), threading.Event()
 
     def wait() -> Any:
@@ -318,25 +318,25 @@ def test_it_is_ready_when_it_is_warm_and_not_when_it_drains_or_hangs(served: Ser
         return served.decode(images()[0], "image", MAX_PIXELS)
 
     works = [Work(served, "image", wait) for _ in range(stuck)]
-    engine.submit(works)
+    batcher.submit(works)
     for _ in works:
         assert entered.acquire(timeout=END_SECONDS)
-    assert not engine.is_ready  # all threads that decode are busy for longer
+    assert not batcher.is_ready  # all threads that decode are busy for longer
     released.set()
     results(works)
-    engine.draining = True
-    assert not engine.is_ready
-    engine.stop()
+    batcher.draining = True
+    assert not batcher.is_ready
+    batcher.stop()
 
 
-def test_a_model_that_cannot_be_computed_ends_the_engine(served: ServedModel) -> None:
+def test_a_model_that_cannot_be_computed_ends_the_batcher(served: ServedModel) -> None:
     def refuse(*_: object) -> None:
         raise UserError("'x.onnx' cannot be computed.")
 
     hook = served.model.model.register_forward_hook(refuse)
-    engine = Engine([served], ServerSettings())
-    engine.start()
-    assert not engine.wait_until_started(END_SECONDS)
+    batcher = Batcher([served], ServerSettings())
+    batcher.start()
+    assert not batcher.wait_until_started(END_SECONDS)
     hook.remove()
-    assert isinstance(engine.error, UserError)
-    engine.stop()
+    assert isinstance(batcher.error, UserError)
+    batcher.stop()

@@ -1,4 +1,4 @@
-"""The engine: threads that decode images, and threads that compute what is ready as soon as they are free.
+"""The batcher: threads that decode images, and threads that compute batches of what is ready as soon as they are free.
 
 On a CPU, as many compute as there are processors, each on one of them and all with the same weights, since threads that share
 each layer wait for each other. An image that is alone is computed on all processors. There is no timer: while images are
@@ -45,8 +45,8 @@ class QueueFullError(Exception):
     """More images wait than the settings allow."""
 
 
-class EngineStoppedError(Exception):
-    """The engine does not compute any more: the server ends, or a thread died."""
+class BatcherStoppedError(Exception):
+    """The batcher does not compute any more: the server ends, or a thread died."""
 
 
 @dataclass(eq=False)
@@ -95,7 +95,7 @@ class _State(Enum):
     NEW, STARTING, READY, STOPPED, FAILED = range(5)
 
 
-class Engine:
+class Batcher:
     """Predicts images for any number of threads that wait for them.
 
     Attributes:
@@ -136,9 +136,9 @@ class Engine:
         atexit.register(self.stop)  # a thread in native code must not outlive the interpreter
 
     def stop(self) -> None:
-        """End the threads; what still waits gets an EngineStoppedError."""
+        """End the threads; what still waits gets an BatcherStoppedError."""
         atexit.unregister(self.stop)
-        self._end(_State.STOPPED, EngineStoppedError("the server ends"))
+        self._end(_State.STOPPED, BatcherStoppedError("the server ends"))
         last = time.monotonic() + END_SECONDS
         for thread in self._threads:
             if thread is not threading.current_thread():
@@ -168,12 +168,12 @@ class Engine:
 
         Raises:
             QueueFullError: there is no room for all of them.
-            EngineStoppedError: nothing is computed any more.
+            BatcherStoppedError: nothing is computed any more.
         """
         self.start()
         with self._lock:
             if self._state in (_State.STOPPED, _State.FAILED):
-                raise EngineStoppedError("nothing is computed any more")
+                raise BatcherStoppedError("nothing is computed any more")
             if self._unanswered + len(works) > self.settings.queue:
                 self.metrics.refused.labels("queue").inc(len(works))
                 raise QueueFullError(f"{self._unanswered} images wait")
@@ -204,14 +204,14 @@ class Engine:
         self._changed["waiting"].notify_all()
 
     def _guard(self, loop: Callable[[], None]) -> None:
-        """Run a thread; if it fails, the whole engine has failed."""
+        """Run a thread; if it fails, the whole batcher has failed."""
         try:
             loop()
         except BaseException as error:
             self.error = error
             if not isinstance(error, (JobError, UserError)):
                 traceback.print_exception(error)
-            self._end(_State.FAILED, EngineStoppedError("a thread of the server ended"))
+            self._end(_State.FAILED, BatcherStoppedError("a thread of the server ended"))
 
     def _end(self, state: _State, reason: Exception) -> None:
         with self._lock:
@@ -267,7 +267,7 @@ class Engine:
             _fulfill(work, error)
         else:
             with self._lock:
-                if work.future.done():  # cancelled, or told that the engine has ended
+                if work.future.done():  # cancelled, or told that the batcher has ended
                     return work.drop()
                 self._decoded_bytes += _num_bytes(work.input)
                 self._decoded.append(work)
