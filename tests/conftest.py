@@ -17,6 +17,7 @@ from typing import Any
 
 import hypothesis
 import pytest
+from tests.in_soak import IN_SOAK
 from tests.made_once import FOLDER
 
 from resnets.cli import process_settings
@@ -98,7 +99,7 @@ def quick_measurements() -> Iterator[None]:
     from resnets.export.quantization import measure_gain
 
     with pytest.MonkeyPatch.context() as patch:
-        if not os.environ.get("RESNETS_EVERY_SIZE"):
+        if not IN_SOAK:
             patch.setattr(measure_gain, "SECONDS", 0)
         yield
 

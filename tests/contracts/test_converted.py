@@ -11,7 +11,6 @@ from __future__ import annotations
 import dataclasses
 import functools
 import json
-import os
 from pathlib import Path
 
 import keras as keras_library
@@ -24,6 +23,7 @@ from huggingface_hub import ModelCard
 from PIL import Image
 from safetensors import safe_open
 from safetensors.torch import load_file
+from tests.in_soak import IN_SOAK
 from torch import Tensor, nn
 from transformers import AutoImageProcessor, AutoModelForImageClassification, pipeline
 
@@ -39,7 +39,6 @@ from resnets.weights.conversion import convert
 from resnets.weights.formats import fold_into_tensors, huggingface, keras, timm, torchvision
 from resnets.weights.load_weights import load
 
-EVERY = bool(os.environ.get("RESNETS_EVERY_SIZE"))
 NAMES = ("daisy", "rose, red", "tulip", "„Löwenzahn“", "e")
 TEMPERATURE = 0.5
 SIDE = 64
@@ -112,19 +111,25 @@ def written(checkpoint: Checkpoint, to: str, out: Path) -> list[str]:
 
 
 def shallow(spec: ResNetSpec) -> ResNetSpec:
-    return spec if EVERY else dataclasses.replace(spec, num_blocks=tuple(min(depth, 2) for depth in spec.num_blocks))
+    return spec if IN_SOAK else dataclasses.replace(spec, num_blocks=tuple(min(depth, 2) for depth in spec.num_blocks))
 
 
 def cases(names: list[str], suffixes: tuple[str, ...], others: dict[str, tuple[str, ...]]) -> list[tuple[str, str]]:
     """Every network with the first container, and some, or with RESNETS_EVERY_SIZE all, with the others."""
-    more = [(name, suffix) for suffix in suffixes[1:] for name in (names if EVERY else others[suffix])]
+    more = [(name, suffix) for suffix in suffixes[1:] for name in (names if IN_SOAK else others[suffix])]
     return [(name, suffixes[0]) for name in names] + more
 
 
-TORCHVISION = [name for name in torchvision.NAMES if EVERY] or ["resnet18", "resnet50"]
+TORCHVISION = [name for name in torchvision.NAMES if IN_SOAK] or ["resnet18", "resnet50"]
 # The tensors of all others are compared bit by bit in test_weights.py.
-TIMM = [name for name in timm.NAMES if EVERY] or ["resnet18", "resnet18d", "seresnet18", "resnetv2_50", "resnetv2_50d"]
-TRANSFORMERS = ["resnet18", "resnet50", "resnet50_v1", *(("resnet101", "resnet152_v1") if EVERY else ())]
+TIMM = [name for name in timm.NAMES if IN_SOAK] or [
+    "resnet18",
+    "resnet18d",
+    "seresnet18",
+    "resnetv2_50",
+    "resnetv2_50d",
+]
+TRANSFORMERS = ["resnet18", "resnet50", "resnet50_v1", *(("resnet101", "resnet152_v1") if IN_SOAK else ())]
 
 
 @pytest.mark.parametrize(
@@ -207,7 +212,7 @@ ALSO = [
     ),
     *("cifar_resnet20", "cifar_plain20", "cifar_preresnet110", "cifar_preresnet164", "wrn_16_8", "notes_basic_resnet"),
 ]
-FAMILIES = [*KINDS, *ALSO] if EVERY else KINDS
+FAMILIES = [*KINDS, *ALSO] if IN_SOAK else KINDS
 # What these compute between their layers has a name in Keras' operations and none among its layers.
 NO_LAYERS = {
     *("resnet34_a", "cbam_resnet18", "cbam_resnet50", "cifar_resnet20", "cifar_preresnet110"),

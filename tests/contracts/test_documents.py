@@ -2,8 +2,8 @@
 
 The `bash` and `python` blocks of a page are run in order, as a reader would, in a folder with nothing but an `image.jpg`
 and, for the README, a folder `photos` of the reader's own images. Many pages begin with the same two commands; these run once.
-Long trainings are shortened but in `make soak` (see `shorten`).
-A block after `<!-- not run: reason -->` (real data, minutes of work) is only read: its verbs and flags must exist.
+Long trainings are shortened but in `make soak` (see `shorten`), and pages whose commands take a quarter of a minute or more of
+processor time are only read in `make test` (LONG_PAGES). A block after `<!-- not run: reason -->` (real data, minutes of work) is only read: its verbs and flags must exist.
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ from pathlib import Path
 
 import pytest
 from PIL import Image
+from tests.in_soak import IN_SOAK
 from tests.made_once import made_once
 
 from resnets.cli import main, usage_errors
@@ -34,7 +35,10 @@ ROOT = Path(__file__).resolve().parents[2]
 README = ROOT / "README.md"
 OTHERS = [ROOT / name for name in ("CONTRIBUTING.md", "ARCHITECTURE.md", "AGENTS.md")]
 PAGES = [README, *OTHERS, *sorted((ROOT / "docs").glob("*.md"))]
-EVERY = bool(os.environ.get("RESNETS_EVERY_SIZE"))  # in `make soak`
+LONG_PAGES = (
+    *("deploy.md", "detection.md", "int8.md", "keras.md", "large_datasets.md", "python.md", "recipes.md"),
+    *("resnet50_variants.md", "segmentation.md", "ship.md"),
+)
 MOST_EPOCHS = 10
 MOST_IMAGES = 50
 RUN = ("bash", "python")
@@ -95,13 +99,13 @@ def shorten(words: list[str]) -> list[str]:
 
     But in `make soak`: for MOST_EPOCHS and of MOST_IMAGES at most, and `bench` without repetitions.
     """
-    if "--epochs" in words and not EVERY:
+    if "--epochs" in words and not IN_SOAK:
         place = words.index("--epochs") + 1
         words[place] = words[place] if words[place].startswith("+") else str(min(int(words[place]), MOST_EPOCHS))
-    if words[:3] == ["resnets", "data", "get"] and "--count" in words and not EVERY:
+    if words[:3] == ["resnets", "data", "get"] and "--count" in words and not IN_SOAK:
         place = words.index("--count") + 1
         words[place] = str(min(int(words[place]), MOST_IMAGES))
-    if words[:2] == ["resnets", "bench"] and not EVERY:
+    if words[:2] == ["resnets", "bench"] and not IN_SOAK:
         words = [*words, "--seconds", "0"]  # the last one counts
     decided = any(word in ("--epochs", "--resume", "--dry-run") or word.startswith("stop.") for word in words)
     return words if words[:2] != ["resnets", "train"] or decided else [*words, "--epochs", "1"]
@@ -165,11 +169,12 @@ def test_what_the_page_tells_to_do_works(
     page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
 ) -> None:
     monkeypatch.setenv("RESNETS_HOME", str(tmp_path / "home"))
+    run = IN_SOAK or page.name not in LONG_PAGES
     first = next(
         (list(commands(each)) for each in blocks(page.read_text()) if each.language == "bash" and not each.reason), []
     )
     done = BEGINNING if first[: len(BEGINNING)] == BEGINNING else []
-    if done:
+    if done and run:
         shutil.copytree(request.getfixturevalue("begun"), tmp_path, dirs_exist_ok=True)
     Image.linear_gradient("L").resize((320, 240)).convert("RGB").save(tmp_path / "image.jpg")
     if page == README:
@@ -180,14 +185,14 @@ def test_what_the_page_tells_to_do_works(
         for block in blocks(page.read_text()):
             where = f"{page.name}:{block.line}"
             assert block.language in (*RUN, *SHOWN), f"{where}: write the kind of the block, one of {RUN + SHOWN}"
-            if block.language == "python" and block.reason:
+            if block.language == "python" and (block.reason or not run):
                 compile(block.text, where, "exec")
             elif block.language == "python":
                 exec(compile(block.text, where, "exec"), names)
             elif block.language == "bash":
                 for command in commands(block):
                     check_words(command)
-                    if not block.reason and command not in done:
+                    if run and not block.reason and command not in done:
                         run_command(command)
         if page == README:
             check_convergence(tmp_path / "runs" / "first")
@@ -203,7 +208,7 @@ def end_processes(folder: Path) -> None:
 def check_convergence(run: Path) -> None:
     """The default recipe learns: 97.5 % of the test images after the 40 epochs of the README, in one minute on one core;
     53 % after 10, where one of ten would be right by chance."""
-    assert json.loads((run / "metrics.json").read_text())["top1"] > (0.95 if EVERY else 0.35)
+    assert json.loads((run / "metrics.json").read_text())["top1"] > (0.95 if IN_SOAK else 0.35)
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)

@@ -5,13 +5,13 @@ from __future__ import annotations
 import copy
 import importlib
 import inspect
-import os
 import sys
 from functools import cache
 
 import pytest
 import torch
 import torchvision
+from tests.in_soak import IN_SOAK
 from torch import nn
 from torchvision.models._utils import IntermediateLayerGetter
 from torchvision.models.detection.backbone_utils import BackboneWithFPN
@@ -57,7 +57,7 @@ def images(net: ResNet) -> torch.Tensor:
     return torch.rand(1, 3, side, side, generator=torch.Generator().manual_seed(1))
 
 
-@pytest.mark.parametrize("name", FAMILIES if os.environ.get("RESNETS_EVERY_SIZE") else SCRIPTED)
+@pytest.mark.parametrize("name", FAMILIES if IN_SOAK else SCRIPTED)
 def test_the_network_and_its_graph_are_scripted(name):
     """Each kind of module, and every family in `make soak`."""
     net = made(name)

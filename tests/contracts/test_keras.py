@@ -9,7 +9,6 @@ logit, at a size that no stride divides.
 from __future__ import annotations
 
 import dataclasses
-import os
 import shutil
 from collections.abc import Callable, Iterator
 from functools import partial
@@ -20,6 +19,7 @@ import keras as keras_library
 import numpy as np
 import pytest
 import torch
+from tests.in_soak import IN_SOAK
 from torch import Tensor, nn
 
 import resnets.keras
@@ -34,7 +34,6 @@ from resnets.weights.checkpoint import Checkpoint
 from resnets.weights.formats import keras
 from resnets.weights.load_weights import Request
 
-EVERY = bool(os.environ.get("RESNETS_EVERY_SIZE"))
 KINDS = [
     *("resnet18", "resnet50_v1", "resnet50_v2", "resnet34_a", "resnet50d", "resnext50_32x4d", "se_resnet18"),
     *("cbam_resnet18", "keras_resnet50", "keras_resnet50v2", "cifar_preresnet110", "cifar_highway20"),
@@ -44,7 +43,7 @@ ALSO = [
     *("resnet50", "resnet34_c", "resnet50c", "wide_resnet50_2", "se_resnet50", "cbam_resnet50", "plain18"),
     *("cifar_resnet20", "cifar_plain20", "cifar_preresnet164", "wrn_16_8"),
 ]
-FAMILIES = [*KINDS, *ALSO] if EVERY else KINDS
+FAMILIES = [*KINDS, *ALSO] if IN_SOAK else KINDS
 
 
 @pytest.fixture
@@ -94,7 +93,7 @@ def agree(ours: nn.Module, theirs: Callable[[Tensor], Tensor], size: tuple[int, 
 
 
 # The deeper ones repeat the layers of those of 50; that they are all there, tests/keras/test_resnet.py compares with Keras.
-DEPTHS = [name for name in keras.APPLICATIONS if name.endswith(("50", "50v2")) or EVERY]
+DEPTHS = [name for name in keras.APPLICATIONS if name.endswith(("50", "50v2")) or IN_SOAK]
 
 
 def theirs_with_random_weights(name: str) -> keras_library.Model:
@@ -120,7 +119,7 @@ def converted(
     name, folder = request.param, tmp_path_factory.mktemp("converted")
     model = theirs_with_random_weights(name)
     # Each container is also read in test_readers.py and written in test_converted.py.
-    suffixes = (".weights.h5", ".h5", ".keras") if EVERY else (".weights.h5",) if "v2" in name else (".keras",)
+    suffixes = (".weights.h5", ".h5", ".keras") if IN_SOAK else (".weights.h5",) if "v2" in name else (".keras",)
     made = {suffix: folder / f"ours{suffix}.safetensors" for suffix in suffixes}
     for suffix, out in made.items():
         path = folder / f"theirs{suffix}"
@@ -157,7 +156,7 @@ def test_logits_of_a_file_are_those_of_keras(converted: tuple[str, keras_library
     """The file is written in float32, as the published ones are, and both compute in float64."""
     name, model, made = converted
     ours = checkpoints.network(checkpoints.read(next(iter(made.values()))))
-    for size in [(97, 65), (224, 224)] if EVERY else [(97, 65)]:
+    for size in [(97, 65), (224, 224)] if IN_SOAK else [(97, 65)]:
         wide = getattr(keras_library.applications, keras.APPLICATIONS[name])(
             weights=None, classifier_activation=None, input_shape=(*size, 3)
         )
@@ -205,7 +204,7 @@ def test_a_network_of_other_blocks_as_a_keras_model(changes: dict[str, Any]) -> 
     agree(net, lambda images: answers(model, images), (33, 35))
 
 
-@pytest.mark.parametrize("name", ["resnet18", "cifar_highway20", *(["se_resnet18"] if EVERY else [])])
+@pytest.mark.parametrize("name", ["resnet18", "cifar_highway20", *(["se_resnet18"] if IN_SOAK else [])])
 def test_a_keras_model_of_resnets_survives_keras_own_file(name: str, tmp_path: Path) -> None:
     spec = zoo.get_spec(name, num_classes=5)
     net = randomized(build(spec))

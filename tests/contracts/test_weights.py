@@ -10,7 +10,6 @@ compared at 224x224 too, in float64 and in float32.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -19,6 +18,7 @@ import safetensors.torch
 import timm as timm_library
 import torch
 import torchvision as torchvision_library
+from tests.in_soak import IN_SOAK
 from torch import Tensor, nn
 from transformers import ResNetConfig, ResNetForImageClassification, ResNetModel
 
@@ -30,7 +30,6 @@ from resnets.weights.load_weights import Request
 
 SHALLOW = ("resnet18", "resnet50", "resnext50_32x4d", "resnet50c", "resnet50d", "resnet18d", "seresnet18",
            "seresnet50", "resnetv2_50", "resnetv2_50d")  # fmt: skip
-EVERY = bool(os.environ.get("RESNETS_EVERY_SIZE"))
 
 
 def blank(make) -> nn.Module:
@@ -57,12 +56,12 @@ def blank(make) -> nn.Module:
 
 def written(names: Iterable[str]) -> list[str]:
     """Those of the names whose files are written and read in this run."""
-    return [name for name in names if EVERY or name in SHALLOW]
+    return [name for name in names if IN_SOAK or name in SHALLOW]
 
 
 def agree(ours: nn.Module, theirs: nn.Module) -> None:
-    sizes = [(65, 97), (224, 224)] if EVERY else [(65, 97)]
-    if EVERY:
+    sizes = [(65, 97), (224, 224)] if IN_SOAK else [(65, 97)]
+    if IN_SOAK:
         near(ours, theirs, sizes, 1e-4)
     near(ours.double(), theirs.double(), sizes, 1e-9)
 
@@ -163,7 +162,7 @@ def test_names_and_shapes_of_transformers(name: str, config: dict[str, object]) 
 
 @pytest.mark.parametrize(
     ("name", "config"),
-    [case for case in TRANSFORMERS if EVERY or case[0] in (*SHALLOW, "resnet26", "resnet50_v1")],
+    [case for case in TRANSFORMERS if IN_SOAK or case[0] in (*SHALLOW, "resnet26", "resnet50_v1")],
     ids=lambda value: value if isinstance(value, str) else "",
 )
 def test_transformers_there_and_back(name: str, config: dict[str, object], tmp_path: Path) -> None:

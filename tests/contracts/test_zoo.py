@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import copy
 import math
-import os
 from dataclasses import replace
 from functools import cache
 from typing import Any
 
 import pytest
 import torch
+from tests.in_soak import IN_SOAK
 from torch import Tensor, nn
 
 from resnets.models import spec, zoo
@@ -20,7 +20,6 @@ from resnets.models.summary import layer_table
 
 NAMES = zoo.list_models()
 WINDOW = [name for name in NAMES if zoo.get_spec(name).pool == "window"]  # made for images of one size
-EVERY = bool(os.environ.get("RESNETS_EVERY_SIZE"))  # in `make soak`
 
 # Read off torchvision 0.29, timm 1.0.31 and Keras 3.15.1, or computed from the papers' layer tables: name -> parameters and
 # thousand million multiply-adds of convolutions and dense layers, at 224x224 (CIFAR's at 32x32).
@@ -111,7 +110,7 @@ def families() -> list[str]:
 
 FAMILIES = families()
 WIDER = ("wide_resnet50_2", "resnext101_32x8d", "wrn_16_8", "wrn_28_10")  # in nothing but their widths unlike others
-COMPUTED = [name for name in FAMILIES if EVERY or name not in WIDER]
+COMPUTED = [name for name in FAMILIES if IN_SOAK or name not in WIDER]
 
 
 def test_no_kind_of_network_is_left_out():
@@ -122,7 +121,7 @@ def test_no_kind_of_network_is_left_out():
     assert not {"resnet34", "resnet152", "cifar_resnet1202", "cifar_highway110"} & set(FAMILIES)
 
 
-@pytest.mark.parametrize("name", NAMES if EVERY else [*FAMILIES, "resnet34", "resnet152", "cifar_resnet110"])
+@pytest.mark.parametrize("name", NAMES if IN_SOAK else [*FAMILIES, "resnet34", "resnet152", "cifar_resnet110"])
 def test_parameters_and_multiply_adds_are_those_of_the_table(name):
     """Of one network of each kind and three that are deeper, and of all in `make soak`."""
     entry, net = zoo.find(name), outline(name)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import importlib
 import io
-import os
 import socket
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,6 +15,7 @@ import requests
 import torch
 from PIL import Image
 from tests import exported_files
+from tests.in_soak import IN_SOAK
 from tests.tiny_checkpoint import colored_images
 
 import resnets
@@ -31,7 +31,7 @@ def free_port() -> int:
 @pytest.fixture
 def address(tmp_path: Path, beside: None, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     """Where the example answers."""
-    if not os.environ.get("RESNETS_EVERY_SIZE"):
+    if not IN_SOAK:
         pytest.skip("half a minute for the start of Ray; part of `make soak`")
     monkeypatch.setenv("HOME", str(tmp_path))  # for ~/.ray/auth_token
     monkeypatch.setenv("RAY_USAGE_STATS_ENABLED", "0")

@@ -8,17 +8,17 @@ RESNETS_EVERY_SIZE=1 (`make soak`).
 from __future__ import annotations
 
 import importlib
-import os
 import unittest
 
 import keras
 import pytest
 from keras.src.applications import resnet, resnet_v2
+from tests.in_soak import IN_SOAK
 
 import resnets.keras
 
 NAMES = ("ResNet50", "ResNet101", "ResNet152", "ResNet50V2", "ResNet101V2", "ResNet152V2")
-TESTED = NAMES if os.environ.get("RESNETS_EVERY_SIZE") else ("ResNet50",)
+TESTED = NAMES if IN_SOAK else ("ResNet50",)
 TESTS = ("notop_variable_input_channels", "notop_custom_input_shape", "notop_custom_input_tensor", "pooling",
          "classifier_activation")  # fmt: skip
 FORMATS = ("channels_first", "channels_last")

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import os
 import re
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+from tests.in_soak import only_in_soak
 
 STEP = """
 import re, sys
@@ -30,7 +30,7 @@ print(loss.item(), int(re.search(r"VmHWM:\\s+(\\d+) kB", open("/proc/self/status
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="/proc/self/status is Linux'")
-@pytest.mark.skipif(not os.environ.get("RESNETS_EVERY_SIZE"), reason="part of `make soak`")
+@only_in_soak("13 GiB")
 def test_1202_layers_train_one_step_within_the_stated_memory():
     text = (Path(__file__).parents[2] / "docs" / "networks.md").read_text()
     stated = re.search(r"is (?P<gib>\d\.\d) GiB for a batch of (?P<batch>\d+)", text)

@@ -5,7 +5,6 @@ The networks of 101 and 152 layers are compared with RESNETS_EVERY_SIZE=1 only (
 
 from __future__ import annotations
 
-import os
 import re
 from collections.abc import Callable, Iterator
 
@@ -13,6 +12,7 @@ import keras
 import numpy as np
 import pytest
 import torch
+from tests.in_soak import IN_SOAK
 from torch import Tensor, nn
 
 from resnets.models.resnet import ResNet
@@ -33,7 +33,7 @@ def double(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     keras.utils.clear_session()
 
 
-DEPTHS = (50, 101, 152) if os.environ.get("RESNETS_EVERY_SIZE") else (50,)
+DEPTHS = (50, 101, 152) if IN_SOAK else (50,)
 
 
 @pytest.mark.parametrize("version", ["", "V2"])

@@ -5,11 +5,10 @@ The shallowest network of each kind is compared, and with RESNETS_EVERY_SIZE=1 (
 
 from __future__ import annotations
 
-import os
-
 import pytest
 import torch
 import torch.nn.functional as F
+from tests.in_soak import IN_SOAK
 from torch import Tensor
 
 
@@ -126,12 +125,11 @@ def pooled_groups(w: Weights, x: Tensor) -> Tensor:
     return x.amax((2, 3)) @ next(w.values).T + next(w.values)
 
 
-EVERY = bool(os.environ.get("RESNETS_EVERY_SIZE"))
 CIFAR = [
     ("cifar_resnet20", residual, 3), ("cifar_plain20", plain, 3), ("cifar_highway20", highway, 3), ("wrn_16_8", wide, 2),
     ("cifar_preresnet110", preactivation, 18), ("cifar_preresnet164", preactivation_bottleneck, 18),
 ]  # fmt: skip
-if EVERY:
+if IN_SOAK:
     CIFAR += [(f"cifar_{name}{6 * n + 2}", reference, n)
               for name, reference in (("resnet", residual), ("plain", plain), ("highway", highway))
               for n in (5, 7, 9, 18) if (name, n) != ("highway", 7)]  # fmt: skip
@@ -221,7 +219,7 @@ IMAGENET = [
     ("plain18", 18, {"shortcut": "none"}), ("resnet50_v1", 50, {}), ("cbam_resnet18", 18, {"attention": cbam}),
     ("cbam_resnet50", 50, {"attention": cbam, "stride_3x3": True}),
 ]  # fmt: skip
-if EVERY:
+if IN_SOAK:
     IMAGENET += [
         ("plain34", 34, {"shortcut": "none"}), ("resnet101_v1", 101, {}), ("resnet152_v1", 152, {}),
         ("cbam_resnet34", 34, {"attention": cbam}),
@@ -239,7 +237,7 @@ def test_imagenet_networks_follow_their_papers(name, depth, options, parity):
     parity.agree(net, reference)
 
 
-@pytest.mark.parametrize("depth", [50, 101, 152, 200] if EVERY else [50])
+@pytest.mark.parametrize("depth", [50, 101, 152, 200] if IN_SOAK else [50])
 def test_preactivation_for_imagenet_follows_the_paper_and_the_lua_file(depth, parity):
     net = parity.ours(f"resnet{depth}_v2")
 

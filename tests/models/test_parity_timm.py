@@ -5,15 +5,14 @@ The shallowest network of each family is compared, and with RESNETS_EVERY_SIZE=1
 
 from __future__ import annotations
 
-import os
 import re
 
 import pytest
 import timm
+from tests.in_soak import IN_SOAK
 
-EVERY = bool(os.environ.get("RESNETS_EVERY_SIZE"))
 NAMES = ["resnet50c", "resnet50d", "se_resnet18", "se_resnet50"]
-if EVERY:
+if IN_SOAK:
     NAMES += ["resnet101d", "resnet152d", "se_resnet34", "se_resnet101", "se_resnet152"]
 
 
@@ -32,7 +31,7 @@ PREACTIVATION = [
     ("resnet50_v2", "resnetv2_50", {"stride_at": "3x3"}),
     ("resnet50_v2", "resnetv2_50d", {"stride_at": "3x3", "stem": "deep", "shortcut": "D"}),
 ]
-if EVERY:
+if IN_SOAK:
     PREACTIVATION += [(f"resnet{depth}_v2", f"resnetv2_{depth}", {"stride_at": "3x3"}) for depth in (101, 152)]
 
 

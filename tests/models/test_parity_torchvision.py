@@ -5,14 +5,13 @@ The shallowest network of each family is compared, and with RESNETS_EVERY_SIZE=1
 
 from __future__ import annotations
 
-import os
-
 import pytest
 import torch
 import torchvision
+from tests.in_soak import IN_SOAK
 
 NAMES = ["resnet18", "resnet50", "wide_resnet50_2", "resnext50_32x4d"]
-if os.environ.get("RESNETS_EVERY_SIZE"):
+if IN_SOAK:
     NAMES += ["resnet34", "resnet101", "resnet152", "wide_resnet101_2", "resnext101_32x8d", "resnext101_64x4d"]
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import random
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -10,10 +9,11 @@ from typing import Any
 import httpx
 import pytest
 from tests import tiny_checkpoint
+from tests.in_soak import IN_SOAK
 from tests.serve.running import END_SECONDS, Gate, encode, reference, running, serve, tiny_model
 
 CLIENTS = 16
-COUNT = 1000 if os.environ.get("RESNETS_EVERY_SIZE") else 80  # in `make soak`, and else
+COUNT = 1000 if IN_SOAK else 80  # in `make soak`, and else
 
 
 def encoded_images(count: int) -> list[bytes]:

@@ -13,6 +13,7 @@ import pytest
 import torch
 from PIL import Image
 from tests import forked_processes
+from tests.in_soak import only_in_soak
 from tests.quick_figures import leave_white
 from tests.tiny_recipe import tiny
 from torch._dynamo.utils import counters
@@ -143,7 +144,7 @@ def test_a_run_that_begins_from_any_of_its_states_ends_the_same(images, uninterr
         assert ended["last.safetensors"] == uninterrupted["last.safetensors"], name
 
 
-@pytest.mark.skipif(not os.environ.get("RESNETS_EVERY_SIZE"), reason="compiles for 40 s; part of `make soak`")
+@only_in_soak("compiles for 40 s")
 def test_a_compiled_step_trains_the_same_weights(images, tmp_path):
     losses, before = [], counters["stats"]["unique_graphs"]
     for compiled in ("false", "true"):

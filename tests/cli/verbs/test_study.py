@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 import json
-import os
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from PIL import Image
+from tests.in_soak import IN_SOAK
 from tests.studies import known_images
 from tests.weights.formats.test_custom_keymap import Network
 
 from resnets.cli.main import main
 from resnets.studies import lesion_variants, registry
 
-DEPTHS = (32, 44, 56, 110) if os.environ.get("RESNETS_EVERY_SIZE") else (32, 44)  # in `make soak`, and else
+DEPTHS = (32, 44, 56, 110) if IN_SOAK else (32, 44)  # in `make soak`, and else
 LOADED = ("study ensemble --protocol minutes --weights {a} {b} --data {data} --out {out}",
           "study ensemble --protocol minutes --weights {a} --weights {b} --data {data} --out {out} --json")  # fmt: skip
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import tarfile
 from collections.abc import Callable
 from pathlib import Path
@@ -16,6 +15,7 @@ from PIL import Image
 from scipy import ndimage
 from tests.data.mask_datasets.mask_files import save_mask
 from tests.data.object_datasets.object_images import save_image
+from tests.in_soak import IN_SOAK
 
 import resnets
 from resnets.data.check import html_page
@@ -342,7 +342,7 @@ def test_no_false_alarm_on_a_set_as_cocos(tmp_path: Path) -> None:
 
 
 # Two sequences of CamVid are divided between splits, and of its frames some are nearly the same.
-TRUE = {"group-in-two-splits", *(["near-duplicates-across-splits"] if os.environ.get("RESNETS_EVERY_SIZE") else [])}
+TRUE = {"group-in-two-splits", *(["near-duplicates-across-splits"] if IN_SOAK else [])}
 
 
 @pytest.mark.parametrize(
@@ -354,7 +354,7 @@ def test_no_false_alarm_on_photographs(
     """Every tenth image, and with RESNETS_EVERY_SIZE=1 all of them."""
     with tarfile.open(shared(f"data/{name}.tar")) as tar:
         tar.extractall(tmp_path, filter="data")
-    if not os.environ.get("RESNETS_EVERY_SIZE"):
+    if not IN_SOAK:
         stems = sorted(
             {path.stem.removesuffix("_mask") for path in tmp_path.rglob("*") if path.suffix in (".webp", ".png")}
         )

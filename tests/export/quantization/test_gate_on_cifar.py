@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import tarfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -10,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from tests.in_soak import IN_SOAK
 
 from resnets.export import to_onnx, to_openvino
 from resnets.export.quantization import calibration_images, int8_gate, quantize
@@ -22,7 +22,7 @@ from resnets.tasks.exported import exported_model
 from resnets.tasks.trained_model import TrainedModel
 from resnets.weights.hub import bundled
 
-if not os.environ.get("RESNETS_EVERY_SIZE"):
+if not IN_SOAK:
     pytest.skip("10,000 images; part of `make soak`", allow_module_level=True)
 nncf = pytest.importorskip("nncf")
 quantization = pytest.importorskip("onnxruntime.quantization")

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
-import os
 from dataclasses import replace
 
 import pytest
 import torch
+from tests.in_soak import IN_SOAK
 
 import resnets
 from resnets.models import zoo as networks
@@ -17,7 +17,6 @@ from resnets.models.segmentation.build import build_segmenter
 from resnets.models.segmentation.prefixes import PREFIXES
 from resnets.models.segmentation.segmenter import Segmenter
 
-EVERY = bool(os.environ.get("RESNETS_EVERY_SIZE"))
 SIZES = ((31, 47), (97, 131))
 
 
@@ -50,7 +49,7 @@ def test_every_network_of_the_zoo_is_a_backbone_of_every_segmenter() -> None:
     for spec in specs.values():
         with torch.device("meta"):
             tensors = {f"backbone.{key}" for key in networks.build_spec(spec).backbone().state_dict()}
-            for prefix in PREFIXES if EVERY else [next(turns)]:
+            for prefix in PREFIXES if IN_SOAK else [next(turns)]:
                 model = build_segmenter(replace(PREFIXES[prefix], aux=True), spec, 3)
                 own = model.state_dict()
                 assert tensors == {key for key in own if key.startswith("backbone.")}, (prefix, spec.name)

@@ -8,37 +8,36 @@ dilated stage are compared, and with RESNETS_EVERY_SIZE=1 (`make soak`) every de
 from __future__ import annotations
 
 import copy
-import os
 import re
 from typing import Any
 
 import pytest
 import timm
 import torch
+from tests.in_soak import IN_SOAK
 from timm.layers import AvgPool2dSame
 from torch import nn
 
 from resnets.models import zoo
 from resnets.models.dilation import DilatedAvgPool, dilate
 
-EVERY = bool(os.environ.get("RESNETS_EVERY_SIZE"))
 NAMES: list[tuple[str, str, dict[str, Any]]] = [
     ("resnet18", "resnet18", {}),
     ("resnet50d", "resnet50d", {}),
     ("se_resnet18", "seresnet18", {}),
     ("resnet50_v2", "resnetv2_50", {"stride_at": "3x3", "stem_preact": True}),
 ]
-if EVERY:
+if IN_SOAK:
     NAMES += [(name, name, {}) for name in ("resnet34", "resnet50", "resnet101")]
     NAMES += [("se_resnet50", "seresnet50", {}), ("resnet101d", "resnet101d", {})]
 
 
 @pytest.mark.parametrize(("name", "timm_name", "changes"), NAMES, ids=[row[1] for row in NAMES])
 def test_every_stage_equals_timms(name: str, timm_name: str, changes: dict[str, Any], parity: Any) -> None:
-    depths = zoo.find(name).spec.num_blocks if EVERY else (1, 1, 2, 2)
+    depths = zoo.find(name).spec.num_blocks if IN_SOAK else (1, 1, 2, 2)
     ours = parity.ours(name, num_classes=3, num_blocks=depths, **changes)
     tensors = list(ours.state_dict().values())
-    for output_stride in (8, 16) if EVERY else (8,):
+    for output_stride in (8, 16) if IN_SOAK else (8,):
         theirs = parity.blank(
             lambda: timm.create_model(
                 timm_name,

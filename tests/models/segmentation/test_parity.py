@@ -6,7 +6,6 @@ not show is listed in `OTHERS`: with another value the logits differ, or the ten
 
 from __future__ import annotations
 
-import os
 import warnings
 from collections.abc import Callable
 from dataclasses import replace
@@ -15,6 +14,7 @@ from typing import Any
 
 import pytest
 import torch
+from tests.in_soak import IN_SOAK
 from torch import Tensor, nn
 from torchvision.models import segmentation as torchvision_models
 from torchvision.models.segmentation import deeplabv3
@@ -30,12 +30,11 @@ with warnings.catch_warnings():
     warnings.simplefilter("ignore")  # of its other dependencies
     import segmentation_models_pytorch as smp_models
 
-EVERY = bool(os.environ.get("RESNETS_EVERY_SIZE"))
-SIZES = ((65, 65), (96, 128), (97, 70)) if EVERY else ((65, 65), (33, 70))
+SIZES = ((65, 65), (96, 128), (97, 70)) if IN_SOAK else ((65, 65), (33, 70))
 DIVISIBLE = ((64, 96), (96, 128))  # by the stride, as segmentation_models_pytorch requires
 TORCHVISION = ["fcn_resnet50", "deeplabv3_resnet50"]
 SMP = [(architecture, "resnet18") for architecture in smp.CLASSES]
-if EVERY:
+if IN_SOAK:
     TORCHVISION += ["fcn_resnet101", "deeplabv3_resnet101"]
     SMP += [(architecture, network) for architecture in smp.CLASSES for network in ("resnet34", "resnet50")]
 
@@ -60,7 +59,7 @@ def pair(parity: Any, library: ModuleType, make: Callable[[], nn.Module]) -> tup
     return ours, theirs, found
 
 
-@pytest.mark.parametrize("aux", [True, False] if EVERY else [True])
+@pytest.mark.parametrize("aux", [True, False] if IN_SOAK else [True])
 @pytest.mark.parametrize("name", TORCHVISION)
 def test_logits_equal_torchvisions(name: str, aux: bool, parity: Any) -> None:
     ours, theirs, _ = pair(parity, torchvision, lambda: of_torchvision(name, aux=aux))

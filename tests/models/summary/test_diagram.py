@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import os
 import xml.etree.ElementTree as ElementTree
 from pathlib import Path
 from typing import Any
@@ -15,6 +14,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import FancyArrowPatch, FancyBboxPatch
 from matplotlib.path import Path as Curve
 from PIL import Image
+from tests.in_soak import IN_SOAK
 
 from resnets.errors import UserError
 from resnets.models import zoo
@@ -30,7 +30,7 @@ NAMES = [
     "notes_resnet50",
     "tiny",
 ]
-if os.environ.get("RESNETS_EVERY_SIZE"):  # in `make soak`
+if IN_SOAK:  # in `make soak`
     NAMES += ["resnet18", "resnet34_c", "resnext101_64x4d", "keras_resnet50v2", "cifar_resnet110", "wrn_28_10"]
 
 

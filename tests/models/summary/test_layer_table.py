@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import cProfile
 import itertools
-import os
 import re
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -14,6 +13,7 @@ from typing import Any
 
 import pytest
 import torch
+from tests.in_soak import IN_SOAK
 from torch.utils.flop_counter import FlopCounterMode
 
 from resnets.errors import UserError
@@ -172,7 +172,7 @@ def test_multiply_adds_are_half_of_torchs_operations(name: str, size: int | tupl
 
 KINDS = ["resnet18", "resnet34_a", "resnet50_v1", "resnet50_v2", "resnet50d", "resnext50_32x4d", "cbam_resnet18",
          "keras_resnet50v2", "cifar_highway20", "tutorial_resnet50", "notes_resnet50", "tiny"]  # fmt: skip
-if os.environ.get("RESNETS_EVERY_SIZE"):  # in `make soak`
+if IN_SOAK:  # in `make soak`
     KINDS = [name for name in zoo.list_models() if not re.search(r"101|1001|110|152|164|200|1202", name)]
 
 

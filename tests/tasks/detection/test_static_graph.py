@@ -7,12 +7,12 @@ Each kind has an image whose sides no stride divides, and one kind has all sizes
 from __future__ import annotations
 
 import functools
-import os
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
+from tests.in_soak import IN_SOAK
 from torch import Tensor, nn
 from torchvision.ops import box_iou
 
@@ -24,12 +24,11 @@ from resnets.tasks.detection.static_graph import static_graph
 
 KINDS = ["fasterrcnn_light", "fasterrcnn_c4", "fasterrcnn_dc5", "maskrcnn_light", "yolov3_light"]
 SIZES = [(50, 97), (64, 64), (96, 33)]
-EVERY = bool(os.environ.get("RESNETS_EVERY_SIZE"))
 NEEDED = pytest.mark.skipif(not has_openvino(), reason="needs openvino")
 
 
 def sizes(backend: str, kind: str) -> list[tuple[int, int]]:
-    return SIZES if EVERY or (backend, kind) == ("torch", KINDS[0]) else SIZES[:1]
+    return SIZES if IN_SOAK or (backend, kind) == ("torch", KINDS[0]) else SIZES[:1]
 
 
 CASES = [

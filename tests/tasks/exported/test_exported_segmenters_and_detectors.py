@@ -8,7 +8,6 @@ maps, and is a file of OpenVINO, too.
 from __future__ import annotations
 
 import dataclasses
-import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -16,6 +15,7 @@ import numpy as np
 import pytest
 import torch
 from tests import exported_files
+from tests.in_soak import IN_SOAK
 from tests.made_once import made_once
 from tests.tiny_checkpoint import colored_images
 from torch import nn
@@ -36,8 +36,7 @@ from resnets.weights.checkpoint import Checkpoint
 
 NAMES = ("cat", "dog", "owl")
 ANY_SIZE = Preprocess(size=(96, 96), resize="fit", resize_to=None)
-EVERY = bool(os.environ.get("RESNETS_EVERY_SIZE"))
-OF_DETECTOR = ANY_SIZE if EVERY else Preprocess(size=(96, 96), resize="pad")
+OF_DETECTOR = ANY_SIZE if IN_SOAK else Preprocess(size=(96, 96), resize="pad")
 IMAGES = colored_images(4)
 
 
@@ -91,7 +90,7 @@ def exported(segmenter: Path, yolo: Path) -> Callable[[str, str], Path]:
     return find
 
 
-RUNTIMES = [("onnx", "onnxruntime"), ("onnx", "openvino"), *([("openvino", "openvino")] if EVERY else [])]
+RUNTIMES = [("onnx", "onnxruntime"), ("onnx", "openvino"), *([("openvino", "openvino")] if IN_SOAK else [])]
 
 
 @pytest.mark.parametrize("backend", ["onnxruntime", "openvino"])

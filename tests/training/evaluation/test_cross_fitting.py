@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import importlib.util
 import json
-import os
 from dataclasses import fields
 from pathlib import Path
 from types import ModuleType
@@ -12,6 +11,7 @@ from types import ModuleType
 import numpy as np
 import pytest
 import torch
+from tests.in_soak import only_in_soak
 
 from resnets.tasks.classification import per_image_results
 from resnets.tasks.classification.calibration import fit_temperature
@@ -170,7 +170,7 @@ def _simulation() -> ModuleType:
     return made
 
 
-@pytest.mark.skipif(not os.environ.get("RESNETS_EVERY_SIZE"), reason="25 s; part of `make soak`")
+@only_in_soak("25 s")
 def test_the_printed_interval_covers_the_true_accuracy_where_the_plain_one_does_not() -> None:
     """The short form of `tests/soak/coverage.py`; the seed decides, so that it always ends in the same way."""
     result = _simulation().simulate("equal", 360, 60, seed=0)

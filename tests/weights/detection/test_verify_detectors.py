@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from tests.data.object_datasets.object_images import save_image
+from tests.in_soak import IN_SOAK
 from tests.weights.detection.saved_detector import saved
 from torch import nn
 from torchvision.models import detection as library
@@ -40,7 +40,7 @@ def save_random(path: Path, net: nn.Module) -> None:
     torch.save(tensors, path)
 
 
-@pytest.mark.parametrize("name", TORCHVISION if "RESNETS_EVERY_SIZE" in os.environ else ["maskrcnn_resnet50_fpn"])
+@pytest.mark.parametrize("name", TORCHVISION if IN_SOAK else ["maskrcnn_resnet50_fpn"])
 def test_torchvisions_own_network_and_the_converted_file_agree(name: str, tmp_path: Path) -> None:
     file, converted = tmp_path / "net.pth", tmp_path / "net.safetensors"
     torchvision_file(file, name)

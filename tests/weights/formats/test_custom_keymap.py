@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import io
-import os
 import tarfile
 from pathlib import Path
 
 import pytest
 import torch
 import torch.nn.functional as F
+from tests.in_soak import IN_SOAK, only_in_soak
 from torch import Tensor, nn
 
 from resnets.errors import UserError
@@ -17,7 +17,6 @@ from resnets.weights import checkpoint as checkpoints
 from resnets.weights.formats import custom_keymap
 from resnets.weights.load_weights import Request, load
 
-EVERY = bool(os.environ.get("RESNETS_EVERY_SIZE"))  # the long form in `make soak`
 MAP = Path(__file__).resolve().parents[3] / "docs" / "akamaster_cifar.toml"
 
 
@@ -68,7 +67,7 @@ def randomized(net: nn.Module) -> nn.Module:
     return net.eval()
 
 
-@pytest.mark.parametrize("depth", [20, 32, 44, 56, 110, 1202] if EVERY else [20, 32])
+@pytest.mark.parametrize("depth", [20, 32, 44, 56, 110, 1202] if IN_SOAK else [20, 32])
 def test_every_depth_of_the_repository_converts_with_the_same_map(depth: int, tmp_path: Path) -> None:
     theirs = randomized(Network((depth - 2) // 6))
     state = {f"module.{name}": tensor for name, tensor in theirs.state_dict().items()}
@@ -83,7 +82,7 @@ def test_every_depth_of_the_repository_converts_with_the_same_map(depth: int, tm
     assert wanted.abs().max() > 1e-3
 
 
-@pytest.mark.skipif(not EVERY, reason="10,000 images; part of `make soak`")
+@only_in_soak("10,000 images")
 def test_the_real_network_scores_what_its_repository_says(shared) -> None:
     """91.73 % of the 10,000 test images; with option A on the other side it is another network."""
     weights, archive = shared("data/weights/resnet20-12fca82f.th"), shared("data/cifar10-test.tar")

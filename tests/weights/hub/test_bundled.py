@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import subprocess
 import sys
 import tarfile
@@ -16,6 +15,7 @@ import pytest
 import torch
 from PIL import Image
 from safetensors import safe_open
+from tests.in_soak import only_in_soak
 
 import resnets
 from resnets.cli.main import main
@@ -74,7 +74,7 @@ def test_it_is_within_the_papers_figure() -> None:
     assert 100 - bundled.entries()[NAME].top1 <= 8.75 + 0.35
 
 
-@pytest.mark.skipif(not os.environ.get("RESNETS_EVERY_SIZE"), reason="10,000 images; part of `make soak`")
+@only_in_soak("10,000 images")
 def test_the_figure_in_the_header_is_that_of_the_test_images(shared, tmp_path: Path) -> None:
     """All 10,000 of them, at fp32 and without any backend."""
     with tarfile.open(shared("data/cifar10-test.tar")) as archive:

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
 import sys
 from pathlib import Path
 
-import pytest
+from tests.in_soak import only_in_soak
 
 PROGRAM = """
 import resource, sys
@@ -34,7 +33,7 @@ print((peak() - before) / 2**20)
 """
 
 
-@pytest.mark.skipif(not os.environ.get("RESNETS_EVERY_SIZE"), reason="25 s; part of `make soak`")
+@only_in_soak("25 s")
 def test_the_memory_of_a_report_follows_the_images_and_not_the_square_of_the_classes(tmp_path: Path) -> None:
     # A table of 10,000 x 10,000 takes 400 MB for each 4 bytes of a cell, and the report once took 40 bytes a cell.
     done = subprocess.run([sys.executable, "-c", PROGRAM, str(tmp_path)], capture_output=True, text=True, check=False)

@@ -3,7 +3,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+import pytest
 from PIL import Image
+from tests.quick_figures import leave_white
 
 from resnets.data.datasets.dataset import Sample
 from resnets.tasks.best_epoch import Monitor
@@ -48,7 +50,10 @@ def test_a_page_has_all_figures_and_intervals(tmp_path: Path, mask_scenes: Recor
     assert "selected on" not in page
 
 
-def test_images_that_chose_the_epoch_give_no_interval(tmp_path: Path, scenes: Records) -> None:
+def test_images_that_chose_the_epoch_give_no_interval(
+    tmp_path: Path, scenes: Records, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    leave_white(monkeypatch.setattr)
     page = _draw(tmp_path, scenes, {"split": "val", "in_sample": True})
 
     assert "95 % interval" not in page
@@ -69,7 +74,10 @@ def test_without_an_evaluation_there_is_a_page(tmp_path: Path) -> None:
     assert "has not been evaluated" in (tmp_path / "report.html").read_text("utf-8")
 
 
-def test_an_image_that_cannot_be_read_becomes_a_gray_tile(tmp_path: Path, mask_scenes: Records) -> None:
+def test_an_image_that_cannot_be_read_becomes_a_gray_tile(
+    tmp_path: Path, mask_scenes: Records, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    leave_white(monkeypatch.setattr)
     (tmp_path / "metrics.json").write_text(json.dumps(summarize.summarize(mask_scenes, len(NAMES), 0.5)))
     samples = [Sample(str(tmp_path / f"{k}.jpg")) for k in range(len(mask_scenes))]
 
