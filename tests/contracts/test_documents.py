@@ -2,8 +2,10 @@
 
 The `bash` and `python` blocks of a page are run in order, as a reader would, in a folder with nothing but an `image.jpg`
 and, for the README, a folder `photos` of the reader's own images. Many pages begin with the same two commands; these run once.
-Long trainings are shortened but in `make soak` (see `shorten`), and pages whose commands take a quarter of a minute or more of
-processor time are only read in `make test` (LONG_PAGES). A block after `<!-- not run: reason -->` (real data, minutes of work) is only read: its verbs and flags must exist.
+A block after `<!-- not run: reason -->` (real data, minutes of work) is only read: its verbs and flags must exist.
+
+In `make soak` all is run as it stands. In `make test` long trainings are shortened (see `shorten`), and pages whose commands take
+a quarter of a minute or more of processor time (LONG_PAGES) are only read.
 """
 
 from __future__ import annotations

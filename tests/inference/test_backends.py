@@ -8,6 +8,7 @@ from dataclasses import replace
 
 import pytest
 import torch
+from tests.in_soak import IN_SOAK
 from torch import Tensor, nn
 
 from resnets.errors import UserError
@@ -19,7 +20,12 @@ from resnets.models import zoo
 from resnets.models.resnet import ResNet
 from resnets.tasks.classification.static_graph import classifier_graph
 
-CASES = [(name, precision) for name in backends.NAMES for precision in backends.PRECISIONS]
+CASES = [
+    (name, precision)
+    for name in backends.NAMES
+    for precision in backends.PRECISIONS
+    if IN_SOAK or (name, precision) != ("compile", "bf16")  # the compiler takes ten seconds each time
+]
 SMALL = 1e-4
 
 

@@ -13,6 +13,7 @@ import pytest
 import torch
 from safetensors import SafetensorError
 from tests import forked_processes
+from tests.in_soak import only_in_soak
 from torch import Tensor
 
 from resnets.inference import backends, fold_batchnorm, openvino_cache
@@ -136,7 +137,7 @@ def test_a_class_without_readable_source_code_is_not_cached(images: Tensor, home
     assert not files(home)
 
 
-@pytest.mark.parametrize("damage", ["a byte", "cut"])
+@pytest.mark.parametrize("damage", ["a byte", pytest.param("cut", marks=only_in_soak("7 s"))])
 def test_a_damaged_file_is_converted_again(
     damage: str, net: ResNet, images: Tensor, folded: list[int], home: Path
 ) -> None:
@@ -152,6 +153,7 @@ def test_a_damaged_file_is_converted_again(
     assert len(folded) == 2
 
 
+@only_in_soak("12 s")
 def test_what_was_used_least_recently_goes(images: Tensor, home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def make(seed: int) -> set[Path]:
         before = set(files(home))

@@ -1,6 +1,6 @@
 """The same weights give the same logits here and in Keras Applications, and in the models of the seed documents.
 
-The networks of 101 and 152 layers are compared with RESNETS_EVERY_SIZE=1 only (`make soak`).
+Those of Keras Applications are compared with RESNETS_EVERY_SIZE=1 only (`make soak`).
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import keras
 import numpy as np
 import pytest
 import torch
-from tests.in_soak import IN_SOAK
+from tests.in_soak import only_in_soak
 from torch import Tensor, nn
 
 from resnets.models.resnet import ResNet
@@ -33,11 +33,9 @@ def double(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     keras.utils.clear_session()
 
 
-DEPTHS = (50, 101, 152) if IN_SOAK else (50,)
-
-
+@only_in_soak("a second proof of the logits that tests/contracts/test_keras.py compares")
 @pytest.mark.parametrize("version", ["", "V2"])
-@pytest.mark.parametrize("depth", DEPTHS)
+@pytest.mark.parametrize("depth", [50, 101, 152])
 def test_logits_equal_keras_applications(depth, version, parity):
     name, keras_name = f"keras_resnet{depth}{version.lower()}", f"ResNet{depth}{version}"
     ours = parity.ours(name)
