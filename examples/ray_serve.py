@@ -28,9 +28,9 @@ def replica_class(checkpoint: str, settings: resnets.ServerSettings) -> type:
     class Replica:
         def check_health(self) -> None:
             """Ray asks this every few seconds, and starts another replica in place of one that raises."""
-            error = self.app.state.service.batcher.error  # type: ignore[attr-defined]  # `app` is what `build` returned
-            if error is not None:
-                raise RuntimeError("a thread of the model has ended") from error
+            fault = self.app.state.service.batcher.fault  # type: ignore[attr-defined]  # `app` is what `build` returned
+            if fault is not None:
+                raise RuntimeError(fault)
 
     return Replica
 

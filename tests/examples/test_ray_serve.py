@@ -73,5 +73,5 @@ def check_health() -> None:
     asyncio.run(replica.__init__())  # as Ray calls it
     replica.check_health()
     replica.app.state.service.batcher.error = SystemExit(3)
-    with pytest.raises(RuntimeError, match="a thread of the model has ended"):
+    with pytest.raises(RuntimeError, match="A thread of the server has ended"):
         replica.check_health()

@@ -98,7 +98,9 @@ def test_an_application_whose_batcher_has_ended_is_not_live() -> None:
         model.model.register_forward_hook(end)
         assert client.post("/v1/predict", content=images()[0]).status_code == 503
         found = client.get("/v2/health/live")
-        assert (found.status_code, found.json()) == (503, {"live": False})
+        assert found.status_code == 503
+        reason = "A thread of the server has ended by an error, which its log names."
+        assert found.json() == {"live": False, "error": reason}
 
 
 def test_several_models_by_name() -> None:

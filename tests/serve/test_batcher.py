@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import io
+import re
 import threading
+import time
 import weakref
 from collections.abc import Iterator
 from functools import partial
@@ -11,6 +14,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 from tests.serve.running import (
     END_SECONDS,
     Gate,
@@ -18,6 +22,7 @@ from tests.serve.running import (
     decoded,
     images,
     results,
+    segmenter,
     serve,
     tiny_model,
     work,
@@ -27,7 +32,7 @@ from resnets.data.image.decode import MAX_PIXELS
 from resnets.errors import UserError
 from resnets.resource_limits import cpu_count
 from resnets.serve import batcher as batcher_module
-from resnets.serve.batcher import Batcher, BatcherStoppedError, QueueFullError, Work
+from resnets.serve.batcher import HANG_SECONDS, Batcher, BatcherStoppedError, QueueFullError, Work
 from resnets.serve.served_model import ServedModel
 from resnets.serve.settings import ServerSettings
 
@@ -327,6 +332,89 @@ def test_it_is_ready_when_it_is_warm_and_not_when_it_drains_or_hangs(served: Ser
     batcher.draining = True
     assert not batcher.is_ready
     batcher.stop()
+
+
+def test_a_thread_that_gets_no_outputs_for_10_minutes_is_a_fault(served: ServedModel, gate: Gate) -> None:
+    """Nothing but another start ends it. One thread computes two models of a batch, in the order of their names."""
+    second, passed = serve(tiny_model(), "two"), 0.0
+    second_gate = Gate(second.model)
+    settings = ServerSettings(timeout_seconds=1e-9)
+    batcher = Batcher([served, second], settings, lambda: time.monotonic() + passed)
+    batcher.start()
+    assert batcher.wait_until_started(END_SECONDS)
+    gate.close()
+    first = held(batcher, served, gate)
+    others = [work(served, images()[0]), work(second, images()[0])]
+    batcher.submit(others)
+    decoded(batcher, 2)
+    assert batcher.fault is None
+    passed = HANG_SECONDS + 1
+    assert re.fullmatch(r"A thread of the server has computed for \d+ s without a result\.", batcher.fault or "")
+    batcher.settings = ServerSettings(timeout_seconds=HANG_SECONDS + 2)  # for which the answer is still waited for
+    assert batcher.fault is None
+    batcher.settings, passed = settings, 0.0
+    second_gate.close()
+    gate.opened.set()
+    second_gate.wait_for_batch()
+    (batch,) = batcher._computed
+    assert set(batch.works) == set(others)
+    assert others[0].future.done()
+    batch.since -= HANG_SECONDS - 60  # it began long ago, and goes on
+    passed = 120.0
+    assert batcher.fault is None
+    passed = HANG_SECONDS + 1
+    assert batcher.fault is not None
+    second_gate.opened.set()
+    results([first, *others])
+    while batcher._computed:  # a batch ends a moment after its answers
+        assert batcher.error is None
+    assert batcher.fault is None
+    batcher.stop()
+
+
+def test_masks_do_not_wait_for_the_other_images_of_a_request() -> None:
+    """Each is as large as its image, and no limit would bound those of all requests together."""
+    served = serve(segmenter())
+    batcher = Batcher([served], ServerSettings(batch=4))
+    masks: list[weakref.ref[np.ndarray]] = []
+    kept: list[int] = []
+
+    def to_answer(prediction: Any) -> tuple[int, int]:
+        masks.append(weakref.ref(prediction.mask))
+        kept.append(sum(each() is not None for each in masks))
+        return prediction.size
+
+    sent = images()[:6]
+    works = [
+        Work(served, "image", partial(served.decode, content, "image", MAX_PIXELS), to_answer=to_answer)
+        for content in sent
+    ]
+    batcher.submit(works)
+    assert results(works) == [Image.open(io.BytesIO(content)).size[::-1] for content in sent]
+    assert len(kept) == 6
+    assert max(kept) <= 2  # with that of the image before, until the next one takes its name
+    batcher.stop()
+    assert not any(each() is not None for each in masks)
+
+
+def test_an_error_of_an_answer_is_that_of_one_image(batcher: Batcher, served: ServedModel, gate: Gate) -> None:
+    first = held(batcher, served, gate)
+    works = [work(served, content) for content in images()[:2]]
+
+    def refuse(_: Any) -> None:
+        raise RuntimeError("no answer")
+
+    works[1].to_answer = refuse
+    batcher.submit(works)
+    decoded(batcher, 2)
+    gate.opened.set()
+    assert results([first, works[0]])[1].label
+    with pytest.raises(RuntimeError, match="no answer"):
+        works[1].future.result(END_SECONDS)
+    while batcher._computed:
+        assert batcher.error is None
+    assert sample(batcher, "resnets_top_probability_count", model="tiny") == 2
+    assert batcher.is_ready
 
 
 def test_a_model_that_cannot_be_computed_ends_the_batcher(served: ServedModel) -> None:

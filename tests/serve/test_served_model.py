@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import io
 import threading
 import time
 from contextlib import ExitStack
@@ -12,7 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from PIL import features
+from PIL import ExifTags, Image, features
 from tests import exported_files, tiny_checkpoint
 from tests.serve.running import END_SECONDS, encode, images, reference, segmenter, serve, tiny_model
 
@@ -60,6 +61,26 @@ def test_images_as_the_model_takes_them() -> None:
     any_size = serve(segmenter())
     np.testing.assert_array_equal(np.asarray(any_size.decode(images()[0], "x", MAX_PIXELS)), pixels)
     assert any_size.of_pixels(pixels, "x") is pixels
+
+
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP", "AVIF"])
+def test_an_image_that_exif_turns_is_the_same_for_the_server_and_for_predict(kind: str, tmp_path: Path) -> None:
+    if kind == "AVIF" and not features.check("avif"):
+        pytest.skip("this Pillow has no AVIF")
+    exif = Image.Exif()
+    exif[ExifTags.Base.Orientation] = 6  # to be turned by 90 degrees
+    content = encode(tiny_checkpoint.colored_images(1)[0], kind, exif=exif)
+    with Image.open(io.BytesIO(content)) as stored:
+        upright = np.rot90(np.asarray(stored.convert("RGB")), -1).copy()
+    assert upright.shape[0] != upright.shape[1]
+    np.testing.assert_array_equal(np.asarray(serve(segmenter()).decode(content, "x", MAX_PIXELS)), upright)
+    prepared = serve(reference()).decode(content, "x", MAX_PIXELS)
+    assert isinstance(prepared, Prepared)
+    np.testing.assert_array_equal(prepared.inputs[0][0].numpy(), reference().preprocess(upright).numpy())
+    file = tmp_path / "image"
+    file.write_bytes(content)
+    found, wanted = reference().predict([file, upright])
+    assert found.top == wanted.top
 
 
 def test_images_that_are_refused() -> None:

@@ -39,6 +39,9 @@ from resnets.tasks.inputs.batching import Prepared
 # files say are bounded by their pixels, too: see `ServedModel.decode`.
 DECODED_BYTES = 2**28
 END_SECONDS = 10.0  # for the threads to end
+# After which a thread hangs that has got no outputs from the network. It is given a batch, or about 2 million pixels of a large
+# image, at a time: minutes at most, also on a slow processor.
+HANG_SECONDS = 600.0
 
 
 class QueueFullError(Exception):
@@ -56,7 +59,9 @@ class Work:
     Attributes:
         prepare: decodes it; raises ImageError. None once it was called, so that the bytes are not kept.
         options: of the task's predictions.
-        future: gets the prediction; if it is cancelled, nothing is computed, and nothing of the image is kept.
+        to_answer: what the future gets of the prediction. It is called as soon as there is one, so that masks as large as their
+            images do not wait for the other images of a request.
+        future: gets the answer; if it is cancelled, nothing is computed, and nothing of the image is kept.
         room: what the decoded image takes of a bound for several images; it is closed when the image is dropped.
     """
 
@@ -64,6 +69,7 @@ class Work:
     name: str
     prepare: Callable[[], Input] | None
     options: Mapping[str, Any] = field(default_factory=dict)
+    to_answer: Callable[[Any], Any] = lambda prediction: prediction
     future: Future[Any] = field(default_factory=Future)
     room: ExitStack = field(default_factory=ExitStack)
     arrived_seconds: float = field(default_factory=time.monotonic)
@@ -88,7 +94,8 @@ class _Batch:
     works: list[Work]
     num_bytes: int
     processors: int
-    since: float = field(default_factory=time.monotonic)
+    since: float
+    thread: int = field(default_factory=threading.get_ident)
 
 
 class _State(Enum):
@@ -98,14 +105,19 @@ class _State(Enum):
 class Batcher:
     """Predicts images for any number of threads that wait for them.
 
+    Args:
+        clock: seconds, as `time.monotonic`.
+
     Attributes:
         num_computing: the number of threads that compute.
         error: what ended a thread; None while all is well.
         draining: whether the server is about to end, so that no new request should come.
     """
 
-    def __init__(self, models: Sequence[ServedModel], settings: ServerSettings) -> None:
-        self.models, self.settings = {each.name: each for each in models}, settings
+    def __init__(
+        self, models: Sequence[ServedModel], settings: ServerSettings, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self.models, self.settings, self.clock = {each.name: each for each in models}, settings, clock
         self.metrics = Metrics(models, lambda: self._unanswered)
         self.num_computing = min((each.num_threads for each in models), default=1)
         self.error: BaseException | None = None
@@ -149,12 +161,30 @@ class Batcher:
         """Whether requests will be answered: it is warm, no thread died, and of those that compute, as of those that decode, one
         at least has taken no longer than requests wait.
         """
-        longest = time.monotonic() - self.settings.timeout_seconds
+        longest = self.clock() - self.settings.timeout_seconds
         with self._lock:
             num_decoding = len(self._threads) - self.num_computing
             is_stalled = sum(batch.since < longest for batch in self._computed) >= self.num_computing
             is_stalled |= 0 < num_decoding <= sum(since < longest for since in self._decoding.values())
             return self._state is _State.READY and not self.draining and not is_stalled
+
+    @property
+    def fault(self) -> str | None:
+        """Why it does not answer as it should, which only another start of the process mends; None if all is well.
+
+        A thread has ended by an error; or one hangs: it has got no outputs from the network for 10 minutes, and for longer than
+        requests wait. A large image, whose windows are computed one after the other, may take any time.
+        """
+        if self.error is not None:
+            return "A thread of the server has ended by an error, which its log names."
+        most = max(HANG_SECONDS, self.settings.timeout_seconds)
+        with self._lock:
+            seconds = max((self.clock() - self._last_step(batch) for batch in self._computed), default=0.0)
+        return f"A thread of the server has computed for {seconds:.0f} s without a result." if seconds > most else None
+
+    def _last_step(self, batch: _Batch) -> float:
+        """When the thread of a batch began with it, or last got outputs from a network."""
+        return max([batch.since] + [model.last_outputs.get(batch.thread, 0.0) for model in self.models.values()])
 
     def wait_until_started(self, timeout_seconds: float) -> bool:
         """Wait until it is warm, has failed or was stopped. Returns whether it is warm."""
@@ -250,7 +280,7 @@ class Batcher:
             if self._is_over:
                 return None
             work = self._waiting.popleft()
-            self._decoding[work] = time.monotonic()
+            self._decoding[work] = self.clock()
             return work
 
     def _decode(self, work: Work) -> None:
@@ -262,7 +292,7 @@ class Batcher:
                 work.input = prepare()
         except ImageError as error:
             self.metrics.refused.labels(error.kind if isinstance(error, DecodeError) else "size").inc()
-            _fulfill(work, work.model.model.task.unreadable(work.name, error.reason))
+            _fulfill(work, work.to_answer(work.model.model.task.unreadable(work.name, error.reason)))
         except Exception as error:
             _fulfill(work, error)
         else:
@@ -318,7 +348,8 @@ class Batcher:
                     self._free(_num_bytes(work.input))
             together = processors.all_processors()
             alone = together if self.num_computing == 1 else together // max(self._unanswered, 1)
-            batch = _Batch(works, sum(_num_bytes(work.input) for work in works), max(alone, 1))
+            num_bytes = sum(_num_bytes(work.input) for work in works)
+            batch = _Batch(works, num_bytes, max(alone, 1), self.clock())
             self._computed.add(batch)
             return batch
 
@@ -328,9 +359,14 @@ class Batcher:
         inputs = [work.input for work in works]
         model, batch = works[0].model.model, self.settings.batch
         options = {**works[0].options, **model.task.widest_options([work.options for work in works])}
+        answers: list[Any] = []
+        probabilities: list[float] = []
         try:
-            found = list(model.stream(inputs, batch=batch, workers=0, **options))  # type: ignore[arg-type]
-            found = [model.task.narrow(each, work.options) for work, each in zip(works, found, strict=True)]
+            stream = model.stream(inputs, batch=batch, workers=0, **options)  # type: ignore[arg-type]
+            for work, prediction in zip(works, stream, strict=True):
+                answers.append(work.to_answer(model.task.narrow(prediction, work.options)))
+                if model.task.has_single_class and prediction.error is None:
+                    probabilities.append(prediction.probability)
         except Exception as error:
             if len(works) == 1:
                 _fulfill(works[0], error)
@@ -340,14 +376,14 @@ class Batcher:
             return
         self.metrics.batch_size.observe(len(works))
         self.metrics.compute_seconds.observe(time.monotonic() - start)
-        for work, prediction in zip(works, found, strict=True):
-            if model.task.has_single_class and prediction.error is None:
-                self.metrics.top_probability.labels(work.model.name).observe(prediction.probability)
-            _fulfill(work, prediction)
+        for probability in probabilities:
+            self.metrics.top_probability.labels(works[0].model.name).observe(probability)
+        for work, answer in zip(works, answers, strict=True):
+            _fulfill(work, answer)
 
 
 def _fulfill(work: Work, result: Any) -> None:
-    """Give a work its prediction or its exception, unless nobody waits any more."""
+    """Give a work its answer or its exception, unless nobody waits any more."""
     work.drop()
     with contextlib.suppress(InvalidStateError):
         if isinstance(result, Exception):

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import json
+import threading
+import time
 from collections.abc import Iterable, Mapping
 from contextlib import ExitStack
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from PIL import Image
+from torch import Tensor
 
 from resnets.data.image.decode import opened
 from resnets.data.image.open_image_file import DecodeError
@@ -48,16 +51,28 @@ _budget = PixelBudget(PIXELS_AT_ONCE)  # one for all models, as the memory is
 class _OneJob:
     """Computes all requests in one job, so that a backend is chosen once and none is built for each batch."""
 
-    def __init__(self, runner: OutputsRunner, count: int | None) -> None:
+    def __init__(self, runner: OutputsRunner, count: int | None, last_outputs: dict[int, float]) -> None:
         self.backend, self.precision = runner.backend, runner.precision
         # A backend that is built for batches of one size computes single images, since it fills up smaller batches with zeros.
-        self._job = runner.job(count, 1)
+        self._job = _TimedJob(runner.job(count, 1), last_outputs)
 
     def job(
         self, count: int | None, batch: int, *, precision: str | None = None, exact: bool | None = None
     ) -> OutputsJob:
         """The job, whatever is asked for; see `ModelRunner.job`."""
         return self._job
+
+
+class _TimedJob:
+    """A job that notes when each thread got its last outputs, as `ServedModel.last_outputs`."""
+
+    def __init__(self, job: OutputsJob, last_outputs: dict[int, float]) -> None:
+        self.used, self._job, self._last_outputs = job.used, job, last_outputs
+
+    def outputs(self, images: Tensor) -> Any:
+        found = self._job.outputs(images)
+        self._last_outputs[threading.get_ident()] = time.monotonic()
+        return found
 
 
 @dataclass(frozen=True, eq=False)
@@ -70,6 +85,7 @@ class ServedModel:
         has_heatmaps: whether there are heat maps of its answers.
         sha256: of its file; empty for a model that was in memory.
         certificate: what was proved of an exported file; None for another one.
+        last_outputs: when a thread last got outputs of its network, in seconds of `time.monotonic`, by the number of the thread.
     """
 
     name: str
@@ -77,6 +93,7 @@ class ServedModel:
     has_heatmaps: bool
     sha256: str = ""
     certificate: Mapping[str, Any] | None = None
+    last_outputs: Mapping[int, float] = field(default_factory=dict)
 
     @property
     def num_threads(self) -> int:
@@ -160,17 +177,19 @@ def of_loaded(model: TrainedModel, name: str) -> ServedModel:
         UserError: its last layer was not trained.
     """
     model.check_trained()
+    last_outputs: dict[int, float] = {}
     try:
-        heatmaps = _OneJob(model.heatmap_runner(), None)
+        heatmaps = _OneJob(model.heatmap_runner(), None, last_outputs)
     except UserError:
         heatmaps = None
-    runner = _OneJob(model.runner, ENDLESS if has_fixed_size(model) else None)
+    runner = _OneJob(model.runner, ENDLESS if has_fixed_size(model) else None, last_outputs)
     served = model.with_runners(runner, heatmaps)
     address = local_file.as_address(name)
+    found = ServedModel(address, served, heatmaps is not None, last_outputs=last_outputs)
     if isinstance(model, ExportedModel):
         digest = int8_files.content_sha256(model.file)
-        return ServedModel(address, served, heatmaps is not None, digest, _certificate(model.file.path))
-    return ServedModel(address, served, heatmaps is not None)
+        return replace(found, sha256=digest, certificate=_certificate(model.file.path))
+    return found
 
 
 def load_all(paths: Iterable[str], **options: str) -> list[ServedModel]:

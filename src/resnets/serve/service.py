@@ -29,7 +29,7 @@ class Service:
         self.models = {each.name: each for each in models}
         self.settings = settings
         self.batcher = Batcher(models, settings)
-        # As many answers at once as there are processors: masks of large images take memory.
+        # As many answers at once as there are processors: their texts take memory.
         self._answering = ThreadPoolExecutor(cpu_count(), "resnets-answers")
 
     def model(self, request: Request, name: str | None = None) -> ServedModel:
@@ -40,14 +40,21 @@ class Service:
         request.scope[MODEL] = found.name
         return found
 
-    def work(self, served: ServedModel, content: bytes, name: str, options: Mapping[str, Any]) -> Work:
+    def work(
+        self,
+        served: ServedModel,
+        content: bytes,
+        name: str,
+        options: Mapping[str, Any],
+        to_answer: Callable[[Any], Any],
+    ) -> Work:
         """The image of a file for `predict`."""
         room = ExitStack()
         prepare = partial(served.decode, content, name, self.settings.max_pixels, room)
-        return Work(served, name, prepare, options, room=room)
+        return Work(served, name, prepare, options, to_answer, room=room)
 
     async def predict(self, request: Request, works: Sequence[Work]) -> list[Any]:
-        """The predictions of the images of a request, whose body was read.
+        """The answers to the images of a request, whose body was read.
 
         Raises:
             HTTPException: 503 where too many images wait or the server ends, 504 after the timeout.
@@ -70,7 +77,7 @@ class Service:
         return found
 
     async def _wait(self, request: Request, works: Sequence[Work]) -> list[Any]:
-        """The predictions or exceptions. What is not needed any more is not computed."""
+        """The answers or exceptions. What is not needed any more is not computed."""
         futures = [asyncio.wrap_future(work.future) for work in works]
         found = asyncio.ensure_future(asyncio.gather(*futures, return_exceptions=True))
         gone = asyncio.ensure_future(_disconnected(request))
@@ -95,7 +102,7 @@ class Service:
         raise HTTPException(504, f"No answer within {self.settings.timeout_seconds:g} s. Try again.", RETRY)
 
     async def in_thread(self, write: Callable[..., Found], *arguments: Any) -> Found:
-        """What a function returns that writes an answer: masks and heat maps take a while, in which others are answered."""
+        """What a function returns that writes an answer: that of many images takes a while, in which others are answered."""
         return await asyncio.get_running_loop().run_in_executor(self._answering, write, *arguments)
 
 

@@ -11,7 +11,7 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -43,15 +43,24 @@ class _Reply:
     outputs: Mapping[str, bool]
 
 
+class _ImageAnswer(NamedTuple):
+    """The outputs for one image; `label` and `probabilities`, in the order of the classes, of a classifier only."""
+
+    error: str | None
+    text: bytes
+    label: bytes = b""
+    probabilities: tuple[float, ...] = ()
+
+
 async def server_metadata(request: Request) -> Response:
     """GET /v2."""
     return Answer({"name": "resnets", "version": __version__, "extensions": ["binary_tensor_data"]})
 
 
 async def live(service: Service, request: Request) -> Response:
-    """GET /v2/health/live: 503 once a thread of the batcher has ended, which only another start of the process mends."""
-    is_live = service.batcher.error is None
-    return Answer({"live": is_live}, 200 if is_live else 503)
+    """GET /v2/health/live: 503 where only another start of the process mends what is wrong; see `Batcher.fault`."""
+    fault = service.batcher.fault
+    return Answer({"live": True}) if fault is None else Answer({"live": False, "error": fault}, 503)
 
 
 async def ready(service: Service, request: Request) -> Response:
@@ -88,11 +97,11 @@ async def infer(service: Service, request: Request) -> Response:
         raise UserError("The body of a request is not compressed.")
     body = await request.body()
     reply, works = await run_in_threadpool(_read, service, served, body, request.headers.get(LENGTH_HEADER))
-    predictions = await service.predict(request, works)
-    for work, each in zip(works, predictions, strict=True):
+    answers = await service.predict(request, works)
+    for work, each in zip(works, answers, strict=True):
         if each.error is not None:
             raise ImageError(f"Image {work.name} {each.error}")
-    return await service.in_thread(_write, served, reply, predictions)
+    return await service.in_thread(_write, served, reply, answers)
 
 
 def _model(service: Service, request: Request) -> ServedModel:
@@ -125,14 +134,16 @@ def _read(service: Service, served: ServedModel, body: bytes, header_length: str
         raise UserError(f"The model '{served.name}' takes images only: {BYTES} or UINT8.")
     has_classes = served.model.task.has_single_class
     options = {"top_k": len(served.model.class_names)} if has_classes else {}
+    to_answer = partial(_image_answer, served)
     works = []
     for index, image in enumerate(images):
         name = f"[{index}]"
         if kind == BYTES:
-            works.append(service.work(served, image, name, options))
+            works.append(service.work(served, image, name, options, to_answer))
         else:
             read = _of_tensor if kind == "FP32" else _of_pixels
-            works.append(Work(served, name, partial(read, served, service.settings.max_pixels, image, name), options))
+            prepare = partial(read, served, service.settings.max_pixels, image, name)
+            works.append(Work(served, name, prepare, options, to_answer))
     return reply, works
 
 
@@ -167,16 +178,22 @@ def _output_names(served: ServedModel) -> list[str]:
     return ["prediction", "label", "probabilities"] if served.model.task.has_single_class else ["prediction"]
 
 
-def _write(served: ServedModel, reply: _Reply, predictions: Sequence[Any]) -> Response:
-    task, names = served.model.task, served.model.class_names
-    texts = [json.dumps(task.answer(each)).encode("ascii") for each in predictions]
-    outputs: dict[str, tuple[str, Any]] = {"prediction": (BYTES, texts)}
-    if task.has_single_class:
-        by_name = [dict(each.top) for each in predictions]
-        rows = np.array([[row[name] for name in names] for row in by_name], np.float32)
+def _image_answer(served: ServedModel, prediction: Any) -> _ImageAnswer:
+    task = served.model.task
+    text = json.dumps(task.answer(prediction)).encode("ascii")
+    if not task.has_single_class or prediction.error is not None:
+        return _ImageAnswer(prediction.error, text)
+    by_name = dict(prediction.top)
+    probabilities = tuple(by_name[name] for name in served.model.class_names)
+    return _ImageAnswer(None, text, prediction.label.encode("utf-8", "replace"), probabilities)
+
+
+def _write(served: ServedModel, reply: _Reply, answers: Sequence[_ImageAnswer]) -> Response:
+    outputs: dict[str, tuple[str, Any]] = {"prediction": (BYTES, [each.text for each in answers])}
+    if served.model.task.has_single_class:
         outputs |= {
-            "label": (BYTES, [each.label.encode("utf-8", "replace") for each in predictions]),
-            "probabilities": ("FP32", rows),
+            "label": (BYTES, [each.label for each in answers]),
+            "probabilities": ("FP32", np.array([each.probabilities for each in answers], np.float32)),
         }
     tensors, binary = write_outputs(outputs, reply.outputs)
     answer = {"model_name": served.name, "model_version": VERSION, "outputs": tensors}

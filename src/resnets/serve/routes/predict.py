@@ -5,7 +5,8 @@ from __future__ import annotations
 import base64
 import binascii
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Any
 
 from python_multipart.multipart import parse_options_header
@@ -44,8 +45,8 @@ async def predict(service: Service, request: Request) -> Answer:
     content = await request.body()
     if kind == "application/json":
         content = await run_in_threadpool(_image_of_json, content)
-    work = service.work(served, content, "[0]", options)
-    return await service.in_thread(_answer, work, *await service.predict(request, [work]))
+    work = _work(service, served, content, "[0]", options)
+    return await service.in_thread(_answer, *await service.predict(request, [work]))
 
 
 async def _predict_form(service: Service, request: Request, served: ServedModel, options: dict[str, Any]) -> Answer:
@@ -66,25 +67,27 @@ async def _predict_form(service: Service, request: Request, served: ServedModel,
     if not files:
         raise HTTPException(400, "The form has no files in its field `files`.")
     works = [
-        service.work(served, await file.read(), file.filename or f"[{index}]", options)
+        _work(service, served, await file.read(), file.filename or f"[{index}]", options)
         for index, file in enumerate(files)
     ]
     await form.close()
-    return await service.in_thread(_answer_form, works, await service.predict(request, works))
+    return await service.in_thread(_answer_form, await service.predict(request, works))
 
 
-def _values(work: Work, prediction: Any) -> dict[str, Any]:
+def _work(service: Service, served: ServedModel, content: bytes, name: str, options: Mapping[str, Any]) -> Work:
+    return service.work(served, content, name, options, partial(_values, served, name))
+
+
+def _values(served: ServedModel, name: str, prediction: Any) -> dict[str, Any]:
     """A prediction for JSON, with the name of its image."""
-    return work.model.model.task.answer(prediction) | {"path": work.name}
+    return served.model.task.answer(prediction) | {"path": name}
 
 
-def _answer(work: Work, prediction: Any) -> Answer:
-    values = _values(work, prediction)
+def _answer(values: Mapping[str, Any]) -> Answer:
     return Answer(values, UNREADABLE if values["error"] is not None else 200)
 
 
-def _answer_form(works: Sequence[Work], predictions: Sequence[Any]) -> Answer:
-    values = list(map(_values, works, predictions))
+def _answer_form(values: Sequence[Mapping[str, Any]]) -> Answer:
     all_failed = all(each["error"] is not None for each in values)
     return Answer({"predictions": values}, UNREADABLE if all_failed else 200)
 

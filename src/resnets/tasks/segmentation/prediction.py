@@ -74,9 +74,10 @@ class Prediction:
         from faster_coco_eval.core import mask as coco_masks  # here, since it imports OpenCV, where that is installed
 
         assert self.mask is not None
+        by_columns = np.asfortranarray(self.mask)  # the order of the encoding
         found = []
         for name in self.areas:
-            pixels = np.asfortranarray(self.mask == self.class_names.index(name))
+            pixels = by_columns == self.class_names.index(name)
             rle = coco_masks.encode(pixels.view(np.uint8))
             found.append({"label": name, "size": list(rle["size"]), "counts": rle["counts"].decode("ascii")})
         return found
