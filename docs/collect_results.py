@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 RESULTS = Path(__file__).parent / "study_results"
-HEADER = "| study | subject | protocol | measured [interval] | n | verdict |\n|---|---|---|---|---|---|"
+HEADER = "| study | subject | protocol | measured [interval] | level | n | verdict |\n|---|---|---|---|---|---|---|"
 
 
 def collect(folder: Path, name: str, command: str, processor: str) -> None:
@@ -33,8 +33,10 @@ def rows(found: dict[str, Any]) -> list[str]:
     for subject, verdict in found["verdicts"].items():
         effect, low, high, count = verdict["interval"].values()
         measured = f"{effect:.3g} [{low:.3g}, {high:.3g}]"
-        word = verdict["word"]
-        lines.append(f"| `{found['study']}` | {subject} | {found['protocol']} | {measured} | {count} | {word} |")
+        values = (measured, f"{100 * verdict['confidence']:.5g} %", f"{count:,} {found['registered']['unit']}s")
+        lines.append(
+            f"| `{found['study']}` | {subject} | {found['protocol']} | {' | '.join(values)} | {verdict['word']} |"
+        )
     return lines
 
 

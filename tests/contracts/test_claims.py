@@ -39,6 +39,14 @@ def test_every_study_that_is_named_exists() -> None:
     assert {result["study"] for result in RESULTS} <= registry.STUDIES.keys()
 
 
+def test_every_study_is_measured_or_has_the_command_to_run_it() -> None:
+    (section,) = re.findall(
+        r"^## Not run yet\n(.*?)^## ", (DOCS / "claims.md").read_text("utf-8"), re.MULTILINE | re.DOTALL
+    )
+    named = set(re.findall(r"\| `resnets study ([\w-]+) ", section))
+    assert registry.STUDIES.keys() - named == {result["study"] for result in RESULTS} - named
+
+
 def test_the_table_is_that_of_the_files(collector: ModuleType) -> None:
     assert collector.table() in (DOCS / "claims.md").read_text("utf-8")
 

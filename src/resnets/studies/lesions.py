@@ -47,6 +47,13 @@ def with_shortcut(block: PlainBlock, shortcut: nn.Module) -> ResidualBlock:
     return ResidualBlock(block.branch, shortcut, lambda: block.act, block.channels, block.stride)
 
 
+def remove_shortcuts(net: ResNet) -> None:
+    """Leave each residual block its branch only, in place."""
+    for stage in net.stages.values():
+        for name, block in list(stage.named_children()):
+            stage._modules[name] = with_parts(block, shortcut=ZeroBranch())  # type: ignore[arg-type]
+
+
 def named_blocks(net: ResNet) -> dict[str, Block]:
     """The blocks in order, by names such as "stage1.block2"."""
     return {

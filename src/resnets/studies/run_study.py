@@ -204,11 +204,12 @@ def _report(result: StudyResult) -> str:
     lines = [f"# {study.name}", "", f"Claim: {study.claim}", "", f"{study.paper}: {study.published}", ""]
     lines += [f"Statistic, for each {study.unit}: {study.statistic}", ""]
     claimed = f"claimed: {study.rule.direction} than {study.rule.bound:g}"
-    lines += [f"| subject | {claimed}; measured, with interval | n | verdict |", "|---|---|---|---|"]
+    lines += [f"| subject | {claimed}; measured, with interval | level | n | verdict |", "|---|---|---|---|---|"]
     for subject, each in result.verdicts.items():
         effect, low, high, count = each.interval
         reason = f" ({each.reason})" if each.reason else ""
-        lines.append(f"| {subject} | {effect:.4g} [{low:.4g}, {high:.4g}] | {count} | {each.word}{reason} |")
+        level = f"{100 * each.confidence:.4g} %"
+        lines.append(f"| {subject} | {effect:.4g} [{low:.4g}, {high:.4g}] | {level} | {count} | {each.word}{reason} |")
     lines += ["", f"Control: {study.control}"]
     lines += [
         f"- {each.name}: {each.found}; {'held' if each.holds else 'failed'}" for each in result.measurement.controls

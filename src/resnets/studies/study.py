@@ -69,6 +69,11 @@ class Measurement:
     notes: Sequence[str] = ()
 
 
+def mean_and_range(values: np.ndarray) -> str:
+    """The values of the seeds in words, for a note."""
+    return f"{values.mean():.3g} in the mean, from {values.min():.3g} to {values.max():.3g}"
+
+
 def not_learned(error: float, num_classes: int) -> str:
     """The obstacle that a network is to a study of trained ones, by its error in percent; "" if it is at most half of chance."""
     if error <= 50 * (1 - 1 / num_classes):

@@ -34,7 +34,13 @@ def words(found: Measurement) -> dict[str, str]:
 
 @pytest.mark.parametrize(
     ("plain", "residual", "word"),
-    [(10, 0.5, "shown"), (-9, 0.5, "opposite"), (0.3, 0.3, "not shown"), (10, 4.0, "undecided")],
+    [
+        (10, 0.5, "shown"),
+        (-9, 0.5, "opposite"),
+        (0.3, 0.3, "not shown"),
+        (10, 4.0, "undecided"),
+        (-1, -3, "undecided"),  # the plain networks gain with depth, too
+    ],
 )
 def test_the_verdict_on_known_errors(plain: float, residual: float, word: str) -> None:
     found = measure(plain, residual)
@@ -53,10 +59,22 @@ def test_nothing_is_decided_before_the_deeper_residual_network_has_met_the_other
 
 
 def test_the_notes_say_what_an_early_end_would_have_said() -> None:
-    first, *seeds = measure(10, 0.5, far_until=500).notes
+    *gaps, first, _, _, _ = notes = measure(10, 0.5, far_until=500).notes
+    seeds = notes[-3:]
+    assert gaps == [
+        f"{subject} error: {kind}-56 minus {kind}-20: {gap} points, 95 % interval"
+        for subject in ("training", "test")
+        for kind, gap in (("plain", "10.1 [9.93, 10.2]"), ("residual", "0.55 [0.426, 0.674]"))
+    ]
     assert first == "after 100 steps, by the running training error: undecided, 0.0 points"
     assert all(note.endswith("is positive from the 600 steps on") for note in seeds)
-    assert measure(-9, 0.5).notes[1].endswith("is not positive at the end")
+    assert measure(-9, 0.5).notes[-1].endswith("is not positive at the end")
+
+
+def test_a_plain_network_that_does_not_get_worse_does_not_show_the_claim() -> None:
+    verdict = judge_all(degradation.STUDY, measure(-1, -3), 0.05)["test error"]
+    assert verdict.interval.low > 0
+    assert "the error of the plain networks does not rise with their depth (-0.9 points)" in verdict.reason
 
 
 def test_a_training_that_cannot_be_repeated_leaves_all_undecided(monkeypatch: pytest.MonkeyPatch) -> None:

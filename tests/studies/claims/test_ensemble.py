@@ -10,6 +10,7 @@ import torch
 from scipy.special import softmax
 from tests.studies import known_images
 
+from resnets.errors import UserError
 from resnets.studies.claims import ensemble
 from resnets.studies.study import Setup
 
@@ -34,6 +35,14 @@ def test_the_errors_are_those_of_the_mean_probabilities() -> None:
     (gain,) = found.effects.values()
     assert gain.mean() == pytest.approx(min(alone) - together)
     assert [control.holds for control in found.controls] == [True]
+    assert len(found.notes) == 4
+    assert found.notes[-1].endswith(f": {together:.2f} %")
+
+
+def test_more_networks_than_are_combined_are_refused() -> None:
+    networks, images = known_images.load(files()[0])
+    with pytest.raises(UserError, match="at most 8 `weights`; received 9"):
+        ensemble.measure(Setup({}, (), networks * 9, images))
 
 
 def test_copies_of_one_network_gain_nothing_exactly() -> None:

@@ -51,6 +51,12 @@ def test_the_added_errors_are_those_of_the_network_without_the_block() -> None:
     assert [control.holds for control in found.controls] == [True, True]
     assert set(found.obstacles.values()) == {""}
     several = [row for row in found.rows if row["kind"] == DELETED]
+    added = {keeps: [row["added_error"] for row in single if row["keeps_shape"] == keeps] for keeps in (True, False)}
+    for note, (verb, values) in zip(found.notes, (("keeps", added[True]), ("changes", added[False])), strict=False):
+        assert (
+            note == f"{network.name}: a block that {verb} the shape adds {min(values):.1f} to {max(values):.1f} points"
+        )
+    assert len(found.notes) == 3
     assert {row["kind"] for row in found.rows} == {SINGLE, DELETED, REORDERED}
     # All blocks that keep the shape are deleted in each of the last draws.
     last = lesions.without(net, [row["blocks"] for row in single if row["keeps_shape"]])

@@ -37,6 +37,7 @@ def test_the_shares_are_those_of_all_paths() -> None:
     np.testing.assert_allclose(effect, weighted / total / 3 - 0.5, rtol=1e-4, atol=1e-6)
     assert [each.holds for each in found.controls] == [True]
     assert set(found.obstacles.values()) == {""}
+    assert found.notes[0].startswith(f"{networks[0].name}: 90 % of the gradient on paths through ")
 
 
 def test_numbers_ranges_and_factors() -> None:

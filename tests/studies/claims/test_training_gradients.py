@@ -1,6 +1,8 @@
-"""`training-gradients`: the rows against gradients before and after a step, and the control."""
+"""`training-gradients`: the rows against gradients before and after a step, and the controls."""
 
 from __future__ import annotations
+
+from collections.abc import Callable
 
 import numpy as np
 import pytest
@@ -8,7 +10,7 @@ from tests.studies import known_images
 
 from resnets.studies import inputs
 from resnets.studies.claims import gradients, training_gradients
-from resnets.studies.study import Setup
+from resnets.studies.study import Measurement, Setup
 
 
 def test_the_ratio_is_that_of_the_new_and_of_the_trained_network(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -25,23 +27,48 @@ def test_the_ratio_is_that_of_the_new_and_of_the_trained_network(monkeypatch: py
     by_step = [rows[1, gradients.PLAIN, 14, step]["first"] for step in (0, 1, 5)]
     assert len(set(by_step)) == 3
     # Only step 5 counts.
-    (values,) = found.effects.values()
+    plain, differences = found.effects.values()
     for seed in range(2):
-        one, other = (rows[seed, gradients.PLAIN, depth, 5] for depth in (8, 14))
-        expected = np.log10(other["first"] / other["last"]) - np.log10(one["first"] / one["last"])
-        assert values[seed] == pytest.approx(expected)
-    assert [control.holds for control in found.controls] == [True]
+        changes = {}
+        for kind in (gradients.PLAIN, gradients.SHORTCUTS):
+            one, other = (rows[seed, kind, depth, 5] for depth in (8, 14))
+            changes[kind] = np.log10(other["first"] / other["last"]) - np.log10(one["first"] / one["last"])
+        assert plain[seed] == pytest.approx(changes[gradients.PLAIN])
+        assert differences[seed] == pytest.approx(changes[gradients.PLAIN] - changes[gradients.SHORTCUTS])
+    assert [control.holds for control in found.controls] == [True, True]
 
 
-def test_a_gradient_that_vanishes_with_shortcuts_fails_the_control(monkeypatch: pytest.MonkeyPatch) -> None:
+def measure_with(known: Callable[[str, int], tuple[float, float]], monkeypatch: pytest.MonkeyPatch) -> Measurement:
+    """The study of networks whose first and last layer have known gradients after five steps, and 1 and 1 before."""
     images = inputs.read_images(known_images.folder(), 4, [])
     numbers = {"images": 4, "batch": 2, "steps": 5, "depth1": 8, "depth2": 14}
 
-    def vanishing(seed: int, kind: str, depth: int, *_: object) -> dict[int, tuple[float, float]]:
-        return {5: (10.0**-depth, 1.0)}
+    def ratios(seed: int, kind: str, depth: int, *_: object) -> dict[int, tuple[float, float]]:
+        return {0: (1.0, 1.0), 5: known(kind, depth)}
 
-    monkeypatch.setattr(training_gradients, "ratios", vanishing)
-    found = training_gradients.measure(Setup(numbers, range(3), images=images))
-    assert [control.holds for control in found.controls] == [False]
-    assert next(iter(found.effects.values())) == pytest.approx(-6)
-    assert found.notes == ["with shortcuts, 14 layers: -6 in the mean, from -6 to -6"]
+    monkeypatch.setattr(training_gradients, "ratios", ratios)
+    return training_gradients.measure(Setup(numbers, range(3), images=images))
+
+
+def test_what_vanishes_with_shortcuts_too_is_no_difference(monkeypatch: pytest.MonkeyPatch) -> None:
+    found = measure_with(lambda _, depth: (10.0**-depth, 0.01), monkeypatch)
+    plain, differences = found.effects.values()
+    assert plain == pytest.approx(-6)
+    assert differences == pytest.approx(0)
+    assert [control.holds for control in found.controls] == [True, True]
+    assert found.notes == [
+        "14 layers, with shortcuts: -6 in the mean, from -6 to -6",
+        "14 layers, plain, before the first step: 0 in the mean, from 0 to 0",
+        "14 layers, plain, the norm of the first layer alone: -6 in the mean, from -6 to -6",
+    ]
+
+
+def test_shortcuts_that_were_not_removed_fail_the_control(monkeypatch: pytest.MonkeyPatch) -> None:
+    found = measure_with(lambda kind, depth: (1.0 if kind == gradients.PLAIN else 2.0, 1.0), monkeypatch)
+    assert [control.holds for control in found.controls] == [True, False]
+
+
+def test_shortcuts_that_were_not_added_fail_the_control(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(gradients, "_add_shortcuts", lambda net: None)
+    found = measure_with(lambda kind, depth: (1.0, 1.0), monkeypatch)
+    assert [control.holds for control in found.controls] == [False, True]

@@ -10,6 +10,7 @@ import numpy as np
 
 from resnets.recipes.recipe import Recipe
 from resnets.studies import verdict
+from resnets.studies.comparisons.differences import paired
 from resnets.studies.study import SEED, Measurement, Setup, Study
 from resnets.studies.trainings import cifar_training, training_curves
 from resnets.studies.trainings.training import EPOCH_ERROR, RUNNING_ERROR, TEST_ERROR, TRAIN_ERROR, Training
@@ -49,11 +50,33 @@ def measure(setup: Setup) -> Measurement:
     for subject, quantity in SUBJECTS.items():
         last = {key: each.last(quantity) for key, each in setup.trained.items()}
         effects[subject], obstacles[subject] = _differences(last, setup, setup.numbers["steps"])
+        if not obstacles[subject]:
+            obstacles[subject] = _not_risen(last, setup, float(np.mean(effects[subject])))
     controls = cifar_training.equal_controls(setup, "one network trained twice")
     for plain, residual in zip(names(setup.numbers)[:2], names(setup.numbers)[2:], strict=True):
         controls += cifar_training.shortcut_controls(*(recipe(name, 0, setup.numbers) for name in (plain, residual)))
     rows = training_curves.rows_of(setup, names(setup.numbers))
-    return Measurement(rows, effects, controls, obstacles, _notes(setup))
+    return Measurement(rows, effects, controls, obstacles, [*_gaps(setup), *_notes(setup)])
+
+
+def _not_risen(errors: Mapping[tuple[str, int], float], setup: Setup, statistic: float) -> str:
+    """Why a statistic above 0 does not show the claim, if the error of the plain networks does not rise with their depth."""
+    shallow, deep, *_ = names(setup.numbers)
+    gap = float(np.mean([errors[deep, seed] - errors[shallow, seed] for seed in setup.seeds]))
+    if gap > 0 or statistic <= 0:
+        return ""
+    return f"the error of the plain networks does not rise with their depth ({gap:.1f} points); only the residual ones gain"
+
+
+def _gaps(setup: Setup) -> list[str]:
+    """Both gaps of the statistic, each with an interval that decides nothing."""
+    notes = []
+    for subject, quantity in SUBJECTS.items() if setup.seeds else ():
+        for shallow, deep in (names(setup.numbers)[:2], names(setup.numbers)[2:]):
+            gap = verdict.mean_interval(paired(setup, deep, shallow, quantity), verdict.ALPHA)
+            words = f"{gap.effect:.3g} [{gap.low:.3g}, {gap.high:.3g}] points, 95 % interval"
+            notes.append(f"{subject}: {deep} minus {shallow}: {words}")
+    return notes
 
 
 def _differences(errors: Mapping[tuple[str, int], float], setup: Setup, step: int) -> tuple[np.ndarray, str]:

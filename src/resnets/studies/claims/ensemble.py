@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from resnets.errors import UserError
 from resnets.report.figures import canvas
 from resnets.studies.inputs import ImageSet, StudyNetwork, as_tensor
 from resnets.studies.study import IMAGE, Control, Measurement, Setup, Study, not_learned
@@ -39,8 +40,10 @@ def measure(setup: Setup) -> Measurement:
     """The errors of all subsets of the networks."""
     assert setup.images is not None
     labels = setup.images.labels
-    names = [network.name for network in setup.networks][:MAX_NETWORKS]
-    members = [probabilities(network, setup.images) for network in setup.networks[:MAX_NETWORKS]]
+    names = [network.name for network in setup.networks]
+    if len(names) > MAX_NETWORKS:
+        raise UserError(f"All subsets are evaluated, so give at most {MAX_NETWORKS} `weights`; received {len(names)}.")
+    members = [probabilities(network, setup.images) for network in setup.networks]
     rows: list[dict[str, Any]] = []
     for size in range(1, len(members) + 1):
         for chosen in combinations(range(len(members)), size):
@@ -53,7 +56,8 @@ def measure(setup: Setup) -> Measurement:
     controls = [Control("each network with a copy of itself", f"{copies:g} points gained by an image", copies == 0)]
     subject = f"{len(names)} networks"
     obstacle = not_learned(float(alone[-1].mean()), len(setup.images.class_names))
-    return Measurement(rows, {subject: gain}, controls, {subject: obstacle})
+    notes = [f"error of {row['networks']}: {row['error']:.2f} %" for row in rows if row["members"] in (1, len(names))]
+    return Measurement(rows, {subject: gain}, controls, {subject: obstacle}, notes)
 
 
 def draw(rows: Sequence[Mapping[str, Any]], page: Figure) -> None:

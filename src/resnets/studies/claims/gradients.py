@@ -17,7 +17,7 @@ from resnets.models.resnet import ResNet
 from resnets.progress import progress_bar
 from resnets.report.figures import canvas
 from resnets.studies.lesions import with_shortcut
-from resnets.studies.study import SEED, Control, Measurement, Setup, Study
+from resnets.studies.study import SEED, Control, Measurement, Setup, Study, mean_and_range
 from resnets.studies.verdict import Rule
 
 if TYPE_CHECKING:
@@ -107,7 +107,9 @@ def measure(setup: Setup) -> Measurement:
     }
     lowest = min(float(changes(setting, SHORTCUTS, depth).min()) for setting in SETTINGS for depth in depths[1:])
     control = Control("shortcuts added to the plain networks", f"change of {lowest:.3g} at least", lowest > -LIMIT)
-    return Measurement(rows, effects, [control])
+    notes = [f"{setting}, {depth} layers with shortcuts: {mean_and_range(changes(setting, SHORTCUTS, depth))}"
+             for setting in SETTINGS for depth in depths[1:]]  # fmt: skip
+    return Measurement(rows, effects, [control], notes=notes)
 
 
 def draw(rows: Sequence[Mapping[str, Any]], page: Figure) -> None:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -12,7 +13,7 @@ from resnets.models.blocks import Block, PlainBlock
 from resnets.progress import progress_bar
 from resnets.studies import lesion_figure, lesion_variants, lesions
 from resnets.studies.inputs import ImageSet, StudyNetwork, as_tensor
-from resnets.studies.lesion_variants import SINGLE, Variant
+from resnets.studies.lesion_variants import DELETED, SINGLE, Variant
 from resnets.studies.study import IMAGE, Control, Measurement, Setup, Study, not_learned
 from resnets.studies.verdict import Rule
 
@@ -24,7 +25,7 @@ def measure(setup: Setup) -> Measurement:
     assert setup.images is not None
     num_classes = len(setup.images.class_names)
     rows: list[dict[str, Any]] = []
-    effects, obstacles, controls = {}, {}, []
+    effects, obstacles, controls, notes = {}, {}, [], []
     for network in setup.networks:
         blocks = lesions.deletable(network.net)
         is_plain = isinstance(next(iter(blocks.values()))[0], PlainBlock)
@@ -47,8 +48,30 @@ def measure(setup: Setup) -> Measurement:
         elif kept:
             effects[network.name] = (torch.stack(kept).mean(dim=0) - whole).numpy()
             obstacles[network.name] = obstacle
+        notes += _notes([row for row in rows if row["network"] == network.name])
         controls += _controls(network, setup.images, next(iter(blocks)))
-    return Measurement(rows, effects, controls, obstacles)
+    return Measurement(rows, effects, controls, obstacles, notes)
+
+
+def _notes(rows: Sequence[Mapping[str, Any]]) -> list[str]:
+    """The points of error that a single block adds, by whether it changes the shape; and those of several, in the mean."""
+    name = rows[0]["network"]
+    single = {keeps: sorted(row["added_error"] for row in rows if row["kind"] == SINGLE and row["keeps_shape"] == keeps)
+              for keeps in (True, False)}  # fmt: skip
+    notes = [
+        f"{name}: a block that {'keeps' if keeps else 'changes'} the shape adds {added[0]:.1f} to {added[-1]:.1f} points"
+        for keeps, added in single.items()
+        if added
+    ]
+    counts = sorted({row["count"] for row in rows if row["kind"] == DELETED})
+    means = [
+        np.mean([row["added_error"] for row in rows if (row["kind"], row["count"]) == (DELETED, count)])
+        for count in counts
+    ]
+    if counts:
+        several = ", ".join(f"{count}: {mean:.1f}" for count, mean in zip(counts, means, strict=True))
+        notes.append(f"{name}: points added by several deleted blocks, mean of their draws: {several}")
+    return notes
 
 
 @torch.inference_mode()

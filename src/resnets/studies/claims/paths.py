@@ -29,7 +29,7 @@ def measure(setup: Setup) -> Measurement:
     """The gradients of all lengths and networks."""
     assert setup.images is not None
     rows: list[dict[str, Any]] = []
-    effects, obstacles, controls = {}, {}, []
+    effects, obstacles, controls, notes = {}, {}, [], []
     for network in setup.networks:
         if not gradient_paths.has_paths(network.net):
             raise UserError(
@@ -50,8 +50,12 @@ def measure(setup: Setup) -> Measurement:
             rows.append({"network": network.name, "length": length, "paths": paths[length],
                          "gradient_of_a_path": float(by_length[length].mean()), "share_of_gradient": float(shares[length]),
                          "in_range": low <= length <= high, "factor_of_a_branch": growth})  # fmt: skip
+        notes.append(
+            f"{network.name}: {100 * SHARE:.0f} % of the gradient on paths through {low} to {high} of {count} branches; the "
+            f"gradient of a path changes by a factor of {growth:.3g} with each branch"
+        )
         controls.append(_control(network, images, labels))
-    return Measurement(rows, effects, controls, obstacles)
+    return Measurement(rows, effects, controls, obstacles, notes)
 
 
 def gradients_by_length(network: StudyNetwork, images: ImageSet, draws: int) -> np.ndarray:

@@ -107,8 +107,8 @@ def measure(setup: Setup) -> Measurement:
         Control("shortcuts removed from the residual networks", f"difference of {left:.3g}", abs(left) < REMOVED_LIMIT),
         Control("a network that looks linear, without norm", f"at least {lowest:.3f}", lowest >= LINEAR_FLOOR),
     ]
-    means = f"{lag1[RESIDUAL].mean():.2f}; {lag1[RECTIFIED].mean():.2f}"
-    note = f"residual at lag 1, mean; and with a ReLU after the first layer and no norm before the last: {means}"
+    plain, residual, other = (f"{lag1[kind].mean():.2f}" for kind in (PLAIN, RESIDUAL, RECTIFIED))
+    note = f"mean at lag 1: plain {plain}; residual {residual}; with ReLU after the first layer, no norm before the last {other}"
     effects = {f"{depth} layers with batch norm": lag1[RESIDUAL] - lag1[PLAIN]}
     return Measurement(rows, effects, controls, notes=[note])
 
@@ -130,7 +130,7 @@ def draw(rows: Sequence[Mapping[str, Any]], page: Figure) -> None:
 
 STUDY = Study(
     name="shattering",
-    claim="The gradient of a deep plain network at neighboring inputs is like white noise; shortcuts keep it similar.",
+    claim="With batch norm the gradients of a deep network at neighboring inputs are more similar with shortcuts than without.",
     paper="Balduzzi et al. 2017, figures 1 and 2",
     published="plain: correlations fall as 1/2^L; residual with batch norm and beta = 0.1: nearly those of one layer",
     statistic="autocorrelation of the gradient at lag 1: residual with beta = 0.1 minus plain, both with batch norm",

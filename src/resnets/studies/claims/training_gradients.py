@@ -9,20 +9,24 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from torch import Tensor
 
+from resnets.models.resnet import ResNet
 from resnets.progress import progress_bar
 from resnets.report.figures import canvas
-from resnets.studies import short_training
-from resnets.studies.claims.gradients import LIMIT, PLAIN, SHORTCUTS, gradient_norms, network
-from resnets.studies.study import SEED, Control, Measurement, Setup, Study
+from resnets.studies import lesions, short_training
+from resnets.studies.claims.gradients import PLAIN, SHORTCUTS, gradient_norms, network
+from resnets.studies.study import SEED, Control, Measurement, Setup, Study, mean_and_range
+from resnets.studies.trainings.cifar_training import pass_on_control
 from resnets.studies.verdict import Rule
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
+REMOVED = "residual, shortcuts removed"
 SETTING, LR = "batch norm, He", 0.1  # the paper's
 STEPS = (0, 1, 5, 20, 100, 300, 1000)
 FIRST_COUNTED = 5  # before it the gradient is that of the initialization
 GRADIENT_IMAGES = 64
+Values = dict[tuple[int, str, int], float]  # by seed, kind and depth
 
 
 def measure(setup: Setup) -> Measurement:
@@ -32,7 +36,10 @@ def measure(setup: Setup) -> Measurement:
     depths = sorted(depth for key, depth in setup.numbers.items() if key.startswith("depth"))
     cases = [(seed, kind, depth) for seed in setup.seeds for kind in (PLAIN, SHORTCUTS) for depth in depths]
     rows: list[dict[str, Any]] = []
-    ratio: dict[tuple[int, str, int], float] = {}
+    # log10 of the ratio before the first step; of the ratio and of the first layer's norm, mean of the steps that count.
+    start: Values = {}
+    ratio: Values = {}
+    first_norm: Values = {}
     for case in progress_bar(cases, description="training-gradients", unit="trainings"):
         found = ratios(*case, setup, images, labels)
         seed, kind, depth = case
@@ -40,21 +47,51 @@ def measure(setup: Setup) -> Measurement:
             {"seed": seed, "kind": kind, "depth": depth, "step": step, "first": first, "last": last}
             for step, (first, last) in found.items()
         ]
-        ratio[case] = float(np.mean([np.log10(f / last) for step, (f, last) in found.items() if step >= FIRST_COUNTED]))
+        counted = np.log10([norms for step, norms in found.items() if step >= FIRST_COUNTED])
+        start[case] = float(np.log10(found[0][0] / found[0][1]))
+        ratio[case] = float((counted[:, 0] - counted[:, 1]).mean())
+        first_norm[case] = float(counted[:, 0].mean())
 
-    def changes(kind: str, depth: int) -> np.ndarray:
+    def changes(values: Values, kind: str, depth: int) -> np.ndarray:
         """By seed, from the shallowest network to this one."""
-        return np.array([ratio[seed, kind, depth] - ratio[seed, kind, depths[0]] for seed in setup.seeds])
+        return np.array([values[seed, kind, depth] - values[seed, kind, depths[0]] for seed in setup.seeds])
 
-    effects = {f"plain, {depth} layers": changes(PLAIN, depth) for depth in depths[1:]}
-    lowest = min(float(changes(SHORTCUTS, depth).min()) for depth in depths[1:])
-    control = Control("shortcuts added to the plain networks", f"change of {lowest:.3g} at least", lowest > -LIMIT)
-    notes = [
-        f"with shortcuts, {depth} layers: {values.mean():.3g} in the mean, from {values.min():.3g} to {values.max():.3g}"
-        for depth, values in ((depth, changes(SHORTCUTS, depth)) for depth in depths[1:])
-        if len(values)
+    effects, notes = {}, []
+    for depth in depths[1:]:
+        plain, with_shortcuts = (changes(ratio, kind, depth) for kind in (PLAIN, SHORTCUTS))
+        effects[f"plain, {depth} layers"] = plain
+        effects[f"plain minus with shortcuts, {depth} layers"] = plain - with_shortcuts
+        notes += [
+            f"{depth} layers, with shortcuts: {mean_and_range(with_shortcuts)}",
+            f"{depth} layers, plain, before the first step: {mean_and_range(changes(start, PLAIN, depth))}",
+            f"{depth} layers, plain, the norm of the first layer alone: {mean_and_range(changes(first_norm, PLAIN, depth))}",
+        ]
+    return Measurement(rows, effects, _controls(setup, images, labels, depths[-1], rows), notes=notes)
+
+
+def build(kind: str, depth: int, num_classes: int, seed: int) -> ResNet:
+    """A network in fp32; `REMOVED` is that with shortcuts without them."""
+    net = network(PLAIN if kind == PLAIN else SHORTCUTS, depth, SETTING, num_classes, seed).float()
+    if kind == REMOVED:
+        lesions.remove_shortcuts(net)
+    return net
+
+
+def _controls(
+    setup: Setup, images: Tensor, labels: Tensor, depth: int, rows: Sequence[Mapping[str, Any]]
+) -> list[Control]:
+    """Whether the deepest networks of the first seed differ by their shortcuts, and by nothing else."""
+    assert setup.images is not None
+    seed, num_classes = setup.seeds[0], len(setup.images.class_names)
+    own = [row for row in rows if (row["seed"], row["kind"], row["depth"]) == (seed, PLAIN, depth)]
+    plain = {row["step"]: (row["first"], row["last"]) for row in own}
+    removed = ratios(seed, REMOVED, depth, setup, images, labels)
+    count = sum(removed[step] == plain[step] for step in plain)
+    nets = (build(kind, depth, num_classes, seed) for kind in (PLAIN, SHORTCUTS))
+    return [
+        pass_on_control("plain, and with shortcuts", *nets),
+        Control("shortcuts removed", f"equal to plain at {count} of {len(plain)} steps", count == len(plain)),
     ]
-    return Measurement(rows, effects, [control], notes=notes)
 
 
 def ratios(
@@ -62,7 +99,7 @@ def ratios(
 ) -> dict[int, tuple[float, float]]:
     """By step, the norms of the gradients of the first and the last 3x3 layer, for the mean loss of the first images."""
     assert setup.images is not None
-    net = network(kind, depth, SETTING, len(setup.images.class_names), seed).float()
+    net = build(kind, depth, len(setup.images.class_names), seed)
     few = images[:GRADIENT_IMAGES], labels[:GRADIENT_IMAGES]
     steps = [step for step in STEPS if step <= setup.numbers["steps"]]
     trained = short_training.train(net, images, labels, steps=steps[-1], batch=setup.numbers["batch"], lr=LR, seed=seed,
@@ -93,13 +130,15 @@ def draw(rows: Sequence[Mapping[str, Any]], page: Figure) -> None:
 
 STUDY = Study(
     name="training-gradients",
-    claim="In a training the gradient of the first layers of a plain network with batch norm vanishes with its depth.",
+    claim="In a training the gradient of the first layer vanishes with the depth of a plain network, and less with shortcuts.",
     paper="an explanation of many tutorials; He et al. 2015, section 4.1",
     published='with batch norm "unlikely to be caused by vanishing gradients": "healthy norms"; no numbers',
-    statistic="log10 of the gradient of the first layer / last, mean from step 5 on, minus that of the shallowest network",
+    statistic="log10 of the gradient of the first layer / last, mean from step 5 on, minus that of the shallowest network; and "
+    "this of the plain networks minus this with shortcuts",
     unit=SEED,
     rule=Rule("less", 0.0, 0.5, least_count=3),
-    control="shortcuts added to the same plain networks: the ratio falls by less than a factor of 50",
+    control="without its shortcuts a residual network has the plain one's gradients, exactly; with them its blocks pass on "
+    "their input",
     protocols={
         "paper": {"images": 10_000, "batch": 128, "steps": 1000, "depth1": 20, "depth2": 56, "depth3": 110},
         "short": {"images": 2_000, "batch": 64, "steps": 300, "depth1": 20, "depth2": 56},

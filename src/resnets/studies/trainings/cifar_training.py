@@ -88,12 +88,17 @@ def shortcut_controls(plain: Recipe, residual: Recipe) -> list[Control]:
     before, after = (net.state_dict() for net in nets)
     equal = before.keys() == after.keys() and all(value.equal(after[key]) for key, value in before.items())
     names = f"{residual.model.name} is {plain.model.name} with shortcuts"
-    without, with_ = (blocks_with_shortcut(net) for net in nets)
-    counts = f"{sum(without)} of {len(without)} blocks, and {sum(with_)} of {len(with_)}"
     return [
         Control(names, f"the initial weights are {'equal' if equal else 'different'}", equal),
-        Control(f"{names}: blocks that pass on their input", counts, not any(without) and all(with_)),
+        pass_on_control(names, *nets),
     ]
+
+
+def pass_on_control(name: str, plain: ResNet, residual: ResNet) -> Control:
+    """Whether each block of the second network passes on its input, and none of the first. The networks are changed."""
+    without, with_ = blocks_with_shortcut(plain), blocks_with_shortcut(residual)
+    counts = f"{sum(without)} of {len(without)} blocks, and {sum(with_)} of {len(with_)}"
+    return Control(f"{name}: blocks that pass on their input", counts, not any(without) and all(with_))
 
 
 def new_network(recipe: Recipe) -> ResNet:
