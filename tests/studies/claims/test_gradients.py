@@ -58,6 +58,7 @@ def test_gradients_vanish_only_with_small_weights(monkeypatch: pytest.MonkeyPatc
     found = gradients.measure(setup())
     assert [control.holds for control in found.controls] == [True]
     normal, small = found.effects.values()
+    assert found.notes[1].startswith("no norm, N(0, 0.01), 14 layers with shortcuts: ")
     assert normal.min() > -1
     assert small.max() < -3
     assert np.isfinite([row["norm"] for row in found.rows]).all()

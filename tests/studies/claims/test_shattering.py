@@ -54,6 +54,8 @@ def test_shortcuts_keep_gradients_similar_and_the_controls_hold() -> None:
     assert [control.holds for control in found.controls] == [True, True]
     (effects,) = found.effects.values()
     assert effects.min() > 0.3
+    plain = [row["autocorrelation"] for row in found.rows if (row["kind"], row["lag"]) == (shattering.PLAIN, 1)]
+    assert found.notes[0].startswith(f"mean at lag 1: plain {np.mean(plain):.2f}; residual ")
     assert len(found.rows) == 3 * 6 * shattering.LAGS
 
 

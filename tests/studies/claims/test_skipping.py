@@ -12,6 +12,7 @@ from tests.studies import known_images
 
 from resnets.studies import inputs, inserted_blocks, registry, run_study, short_training
 from resnets.studies.claims import skipping
+from resnets.studies.inputs import StudyNetwork
 from resnets.studies.study import Measurement, Setup
 
 NUMBERS = {"images": 40, "steps": 4}
@@ -74,6 +75,19 @@ def test_a_rate_that_is_not_0_fails_the_control(monkeypatch: pytest.MonkeyPatch)
 
     monkeypatch.setattr(torch.optim.SGD, "__init__", always_moving)
     assert not measure().controls[1].holds
+
+
+def test_without_shortcuts_the_errors_must_be_more_with_each_seed(monkeypatch: pytest.MonkeyPatch) -> None:
+    errors = {skipping.WITH: 30.0, skipping.WITHOUT: 40.0}
+
+    def known(network: StudyNetwork, kind: str, seed: int, *_: object) -> tuple[list[dict[str, Any]], float]:
+        error = 29.0 if (kind, seed) == (skipping.WITHOUT, exception) else errors[kind]
+        same = {"network": network.name, "kind": kind, "block": "stage1.block2", "seed": seed, "size": 1.0}
+        return [same | {"step": step, "error": error} for step in (0, 4)], 0.0
+
+    monkeypatch.setattr(skipping, "_train", known)
+    for exception, holds in ((None, True), (2, False)):  # noqa: B007
+        assert measure().controls[0].holds == holds
 
 
 def test_shortcuts_that_were_not_taken_away_fail_the_control(monkeypatch: pytest.MonkeyPatch) -> None:
