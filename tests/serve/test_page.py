@@ -18,9 +18,9 @@ from urllib.parse import urlsplit
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, ImageOps
 from tests import exported_files, tiny_checkpoint
-from tests.serve.running import END_SECONDS, Gate, reference, running, segmenter, serve, tiny_model
+from tests.serve.running import END_SECONDS, Gate, encode, reference, running, segmenter, serve, tiny_model
 from tests.tiny_checkpoint import NAMES, colored_images
 
 import resnets
@@ -339,19 +339,53 @@ def scene(tmp_path_factory: pytest.TempPathFactory) -> Image.Image:
         return whole
 
 
+UPRIGHT = """async (bytes) => {
+  const { upright } = await import("/upright.js");
+  const shown = await createImageBitmap(await upright(new File([Uint8Array.from(bytes)], "image.webp")));
+  const canvas = new OffscreenCanvas(shown.width, shown.height);
+  canvas.getContext("2d").drawImage(shown, 0, 0);
+  return [shown.height, shown.width, [...canvas.getContext("2d").getImageData(0, 0, shown.width, shown.height).data]];
+}"""
+
+IS_LEFT = """async (bytes) => {
+  const { upright } = await import("/upright.js"), file = new File([Uint8Array.from(bytes)], "image.webp");
+  return await upright(file) === file;
+}"""
+
+
+def test_a_webp_is_shown_upright(show: Callable[..., Any], address: str) -> None:
+    """Chromium does not turn it, and what is drawn over it would lie elsewhere."""
+    pixels = colored_images(1)[0]
+    page = show(address)
+    for orientation in (None, 0, 9, *range(1, 9)):
+        exif = Image.Exif()
+        if orientation is not None:
+            exif[ORIENTATION] = orientation
+        content = encode(pixels, "WEBP", lossless=True, exif=exif)
+        height, width, found = page.evaluate(UPRIGHT, list(content))
+        with Image.open(io.BytesIO(content)) as stored:
+            expected = np.asarray(ImageOps.exif_transpose(stored).convert("RGB"))
+        np.testing.assert_array_equal(np.reshape(found, (height, width, 4))[..., :3], expected, str(orientation))
+    for damaged in (content[:-20], content[:4], b""):
+        assert page.evaluate(IS_LEFT, list(damaged))
+
+
+@pytest.mark.parametrize("suffix", ["jpg", "webp"])
 def test_boxes_are_where_the_detector_found_them_on_an_image_that_a_phone_has_turned(
-    show: Callable[..., Any], detector: Any, scene: Image.Image, tmp_path: Path
+    show: Callable[..., Any], detector: Any, scene: Image.Image, tmp_path: Path, suffix: str
 ) -> None:
     exif = Image.Exif()
     exif[ORIENTATION] = 6  # to be turned by 90 degrees
-    scene.transpose(Image.Transpose.ROTATE_90).save(tmp_path / "scene.jpg", exif=exif, quality=95)
-    (expected,) = detector.predict(tmp_path / "scene.jpg")
+    file = tmp_path / f"scene.{suffix}"
+    scene.transpose(Image.Transpose.ROTATE_90).save(file, exif=exif, quality=95)
+    (expected,) = detector.predict(file)
     assert expected.size == (128, 192)
     assert expected.objects
     with serving(detector) as address:
         page = show(address)
-        page.set_input_files("#files", tmp_path / "scene.jpg")
+        page.set_input_files("#files", file)
         sentences(page, 1)
+        page.wait_for_function("() => document.querySelector('.answer img').naturalWidth === 192")
         image = page.locator(".answer img").bounding_box()
         assert image["width"] == pytest.approx(1.5 * image["height"], rel=0.01)
         scale = image["width"] / 192

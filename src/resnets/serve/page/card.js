@@ -126,7 +126,7 @@ export class Card {
   constructor(item, model, read, { onRemove, onAgain }) {
     Object.assign(this, { item, model, read, onAgain });
     const over = make("div", { className: "over" });
-    const image = make("img", { src: item.url, alt: item.name });
+    const image = this.image = make("img", { src: item.url, alt: item.name });
     const view = make("figure", { className: "view" }, image, over);
     image.onerror = () => view.replaceWith(make("p", { className: "quiet", textContent: "This browser cannot show this file." }));
     // As wide as its column, or as its height allows.

@@ -6,6 +6,7 @@ import { Card, Drawing } from "./card.js";
 import { element, make } from "./elements.js";
 import { describe } from "./model_card.js";
 import { describeModel, predict, useToken } from "./server.js";
+import { upright } from "./upright.js";
 
 const AT_ONCE = 4; // requests
 const FEW = 4; // images, below which the table is near
@@ -68,6 +69,15 @@ function add(files) {
   element("answers").prepend(...added.map(({ card }) => card.element));
   element("rows").prepend(...added.map(({ row }) => row));
   added.forEach(ask);
+  added.forEach(turn);
+}
+
+async function turn(item) {
+  const shown = await upright(item.file);
+  if (shown === item.file || item.removed) return;
+  URL.revokeObjectURL(item.url);
+  item.url = URL.createObjectURL(shown);
+  item.card.image.src = item.url;
 }
 
 function ask(item) {
