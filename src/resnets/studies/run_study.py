@@ -21,7 +21,6 @@ from resnets.studies.study import PROTOCOLS, SEED, Measurement, Setup, Study
 from resnets.studies.trainings import cost, run_trainings
 from resnets.studies.trainings.run_trainings import Plan
 from resnets.studies.verdict import UNDECIDED, Verdict
-from resnets.weights.hub import bundled
 
 DEFAULT_WEIGHTS = ("cifar_resnet20.cifar10",)
 _WIDTH, _HEIGHT = 1500, 900  # pixels of the figure
@@ -157,7 +156,7 @@ def _setup(
             f"'{study.name}' needs images to train on, with a train and a test split; give `data`, such as cifar10."
         )
     if data is None:
-        known = f" {bundled.names()[0]} was trained on CIFAR-10." if not weights else ""
+        known = f" {DEFAULT_WEIGHTS[0]} was trained on CIFAR-10." if not weights else ""
         raise UserError(f"'{study.name}' needs labeled images that the networks know; give `data`.{known}")
     networks = inputs.load_networks(chosen)
     images = inputs.read_images(data, numbers["images"], networks) if data and study.runs is None else None

@@ -1,6 +1,7 @@
 """Weights in the package, for predictions without a download: networks that this project trained itself.
 
 `cifar_resnet20.cifar10` is a full run of the recipe `he2015_cifar`; docs/recipes.md has its command, curve and metrics.
+`cifar_fast.cifar10` is one of the recipe `cifar_fast`, in half precision; see there as well.
 `fasterrcnn_light_tiny.digit_scenes` finds handwritten digits; docs/detection.md has its command and metrics.
 """
 
