@@ -41,16 +41,6 @@ def sample(batcher: Batcher, name: str, **labels: str) -> float:
     return batcher.metrics.registry.get_sample_value(name, labels) or 0.0
 
 
-@pytest.fixture(scope="module")
-def served() -> ServedModel:
-    return serve(tiny_model())
-
-
-@pytest.fixture(scope="module")
-def gate(served: ServedModel) -> Gate:
-    return Gate(served.model)
-
-
 @pytest.fixture
 def batcher(served: ServedModel, gate: Gate) -> Iterator[Batcher]:
     batcher = Batcher([served], ServerSettings(batch=4, queue=12))

@@ -16,8 +16,6 @@ from tests.serve.running import (
     images,
     reference,
     results,
-    serve,
-    tiny_model,
     work,
 )
 
@@ -32,16 +30,6 @@ def two_processors() -> Iterator[None]:
     torch.set_num_threads(2)
     yield
     torch.set_num_threads(before)
-
-
-@pytest.fixture(scope="module")
-def served() -> ServedModel:
-    return serve(tiny_model())
-
-
-@pytest.fixture(scope="module")
-def gate(served: ServedModel) -> Gate:
-    return Gate(served.model)
 
 
 def started(served: ServedModel, **settings: float) -> Batcher:

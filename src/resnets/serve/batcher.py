@@ -39,8 +39,8 @@ from resnets.tasks.inputs.batching import Prepared
 # files say are bounded by their pixels, too: see `ServedModel.decode`.
 DECODED_BYTES = 2**28
 END_SECONDS = 10.0  # for the threads to end
-# After which a thread hangs that has got no outputs from the network. It is given a batch, or about 2 million pixels of a large
-# image, at a time: minutes at most, also on a slow processor.
+# A thread that has got no outputs from the network for so long counts as one that hangs. It is given a batch, or about 2 million
+# pixels of a large image, at a time: minutes at most, also on a slow processor.
 HANG_SECONDS = 600.0
 
 
@@ -148,7 +148,7 @@ class Batcher:
         atexit.register(self.stop)  # a thread in native code must not outlive the interpreter
 
     def stop(self) -> None:
-        """End the threads; what still waits gets an BatcherStoppedError."""
+        """End the threads; what still waits gets a BatcherStoppedError."""
         atexit.unregister(self.stop)
         self._end(_State.STOPPED, BatcherStoppedError("the server ends"))
         last = time.monotonic() + END_SECONDS
