@@ -143,6 +143,11 @@ class _Recorder(fx.Interpreter):
         assert layer is not None
         return layer
 
+    def call_module(self, target: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        if isinstance(self.submodules[target], nn.BatchNorm2d):  # torch takes most of the time of a network to find this shape
+            return torch.empty_like(args[0])
+        return super().call_module(target, args, kwargs)
+
     def run_node(self, n: fx.Node) -> Any:
         value = super().run_node(n)
         input_layers = [layer for node in n.all_input_nodes if (layer := self.layer_of_node[node])]

@@ -42,7 +42,7 @@ def draw_forest(
     pairs: Mapping[str, tuple[str, str]],
     published: Mapping[str, float | None],
 ) -> None:
-    """The differences in test error of pairs of networks, by label: seeds, mean, and the 95 % interval of each alone.
+    """The differences in test error of pairs of networks, by label: seeds, mean, and the interval of the verdict.
 
     `published` has the differences of the paper, which are drawn dotted; a None there is the paper's "fail".
     """
@@ -50,11 +50,11 @@ def draw_forest(
         values = _differences(rows, network, other)
         if not len(values):
             continue
-        interval = verdict.mean_interval(values, verdict.ALPHA)
-        if len(values) > 1:
+        if len(values) in verdict.LOOKS:
+            interval = verdict.mean_interval(values, verdict.alpha_of(len(values)) / len(pairs))
             axes.plot([interval.low, interval.high], [height, height], color=canvas.TRAINING, linewidth=2)
         axes.plot(values, [height] * len(values), "o", color=canvas.TRAINING, alpha=0.4)
-        axes.plot([interval.effect], [height], "D", color=canvas.TRAINING, markersize=9)
+        axes.plot([np.mean(values)], [height], "D", color=canvas.TRAINING, markersize=9)
         if label in published:
             paper = published[label]
             if paper is None:
@@ -67,7 +67,7 @@ def draw_forest(
     axes.axvline(0, color=canvas.TEXT, linewidth=1)
     axes.set_yticks(range(len(pairs)), list(pairs))
     axes.set_ylim(len(pairs) - 0.5, -0.5)
-    axes.plot([], [], "D", color=canvas.TRAINING, label="mean, seeds, 95 % interval")
+    axes.plot([], [], "D", color=canvas.TRAINING, label="mean, seeds, interval of the verdict")
     axes.plot([], [], ":", color=canvas.VALIDATION, linewidth=2, label="paper, its own protocol")
     axes.set_xlabel("points")
     axes.set_title("difference in test error", color=canvas.MUTED, fontweight="normal")
