@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import importlib.util
 import json
 import re
@@ -9,6 +10,7 @@ from pathlib import Path
 from types import ModuleType
 
 import pytest
+from scipy import stats
 
 from resnets.studies import registry
 
@@ -49,6 +51,33 @@ def test_every_study_is_measured_or_has_the_command_to_run_it() -> None:
 
 def test_the_table_is_that_of_the_files(collector: ModuleType) -> None:
     assert collector.table() in (DOCS / "claims.md").read_text("utf-8")
+
+
+def other_network(subject: str, study: str) -> tuple[str, str]:
+    """The names of the network of a subject and of that with which it is compared."""
+    if study == "shortcuts":
+        return subject, "original"
+    depth = subject.split()[0]
+    return f"highway-{depth}", f"residual-{depth}"
+
+
+@pytest.mark.parametrize(
+    "file", sorted((DOCS / "study_results" / "trainings").glob("*.csv")), ids=lambda file: file.stem
+)
+def test_the_rows_of_the_trainings_give_the_intervals(file: Path) -> None:
+    with file.open(encoding="utf-8", newline="") as stream:
+        rows = [row for row in csv.DictReader(stream) if row["test_error"]]
+    errors = {(row["network"], int(row["seed"])): float(row["test_error"]) for row in rows}
+    (result,) = [each for each in RESULTS if each["study"] == file.stem]
+    for subject, verdict in result["verdicts"].items():
+        network, other = other_network(subject, file.stem)
+        seeds = [seed for name, seed in errors if name == network]
+        assert len(seeds) == verdict["interval"]["num_values"]
+        interval = stats.ttest_rel(
+            [errors[network, seed] for seed in seeds], [errors[other, seed] for seed in seeds]
+        ).confidence_interval(verdict["confidence"])
+        assert verdict["interval"]["low"] == pytest.approx(interval.low)
+        assert verdict["interval"]["high"] == pytest.approx(interval.high)
 
 
 def matches(printed: tuple[str, str, str], interval: dict[str, float]) -> bool:

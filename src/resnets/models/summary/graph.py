@@ -144,7 +144,9 @@ class _Recorder(fx.Interpreter):
         return layer
 
     def call_module(self, target: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        if isinstance(self.submodules[target], nn.BatchNorm2d):  # torch takes most of the time of a network to find this shape
+        if isinstance(
+            self.submodules[target], nn.BatchNorm2d
+        ):  # torch takes most of the time of a network to find this shape
             return torch.empty_like(args[0])
         return super().call_module(target, args, kwargs)
 

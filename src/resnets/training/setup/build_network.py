@@ -67,7 +67,9 @@ def check_model(recipe: Recipe, model: nn.Module, spec: ResNetSpec, world_size: 
     model.train()
     freeze.apply(model, recipe.freeze)
     freeze.apply(model, recipe.freeze, epoch=recipe.freeze.head_epochs)
-    if min_batch > 1:  # each channel has that many values at least; and torch's first forward pass without data takes two seconds
+    if (
+        min_batch > 1
+    ):  # each channel has that many values at least; and torch's first forward pass without data takes two seconds
         return
     try:
         backbone(torch.empty(min_batch, spec.in_channels, side, side, device="meta"))
