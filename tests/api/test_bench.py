@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 from tests import exported_files, shaded_shapes, tiny_checkpoint
+from tests.in_soak import only_in_soak
 
 import resnets
 from resnets.api.bench import bench_rows
@@ -69,6 +70,7 @@ def test_the_usual_size_of_a_detector() -> None:
         bench_rows("yolov3_tinny", batch=1)
 
 
+@only_in_soak("20 s")
 def test_the_int8_file_that_passed_is_a_row_and_is_never_the_advice() -> None:
     pytest.importorskip("nncf")
     shaded_shapes.quantized()

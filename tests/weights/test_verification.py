@@ -11,6 +11,7 @@ import pytest
 import torch
 import torchvision as torchvision_library
 from PIL import Image
+from tests.in_soak import only_in_soak
 
 from resnets.data.image.preprocess import Preprocess
 from resnets.errors import UserError
@@ -54,6 +55,7 @@ def test_a_changed_weight_is_found(file: Path, tmp_path: Path) -> None:
     assert not verify(file, tmp_path / "other.pth", imgsz=64).within(1e9)
 
 
+@only_in_soak("10 s, and tests/contracts/test_weights.py compares both")
 def test_v1_and_v15_of_one_file_differ(tmp_path: Path) -> None:
     torch.manual_seed(0)
     torch.save(torchvision_library.models.resnet50(num_classes=3).state_dict(), tmp_path / "r.pth")

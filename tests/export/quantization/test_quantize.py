@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 from tests import shaded_shapes
+from tests.in_soak import only_in_soak
 from tests.shaded_shapes import CLASSES, FAST_ENOUGH, NUM_TEST, SIDE
 
 import resnets
@@ -89,6 +90,7 @@ def traced() -> TracedGraph:
     return quantize.graph_to_quantize(file, load_model.load(file, "cpu", precision="fp32"))
 
 
+@only_in_soak("11 s")
 def test_a_calibration_by_dark_noise_is_refused(tmp_path: Path) -> None:
     """Its ranges are those of other images than the network sees."""
     file = shaded_shapes.checkpoint_file()

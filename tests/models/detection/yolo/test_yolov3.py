@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import pytest
 import torch
+from tests.in_soak import only_in_soak
 from torch import Tensor, nn
 from torchvision.ops import box_iou, nms
 
@@ -184,7 +185,7 @@ def test_losses_under_autocast_are_float32():
     assert all(parameter.grad.isfinite().all() for parameter in detector.parameters())
 
 
-@pytest.mark.parametrize("box_loss", ["paper", "giou"])
+@pytest.mark.parametrize("box_loss", ["paper", pytest.param("giou", marks=only_in_soak("8 s"))])
 def test_eight_images_can_be_learned(box_loss):
     """Rectangles of three colors: after 60 steps each is found, and nothing else."""
     generator = torch.Generator().manual_seed(0)
