@@ -144,9 +144,8 @@ class _Recorder(fx.Interpreter):
         return layer
 
     def call_module(self, target: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        if isinstance(
-            self.submodules[target], nn.BatchNorm2d
-        ):  # torch takes most of the time of a network to find this shape
+        # Torch finds the shape of a batch norm in Python, which takes most of the time of a network.
+        if isinstance(self.submodules[target], nn.BatchNorm2d):
             return torch.empty_like(args[0])
         return super().call_module(target, args, kwargs)
 

@@ -67,10 +67,8 @@ def check_model(recipe: Recipe, model: nn.Module, spec: ResNetSpec, world_size: 
     model.train()
     freeze.apply(model, recipe.freeze)
     freeze.apply(model, recipe.freeze, epoch=recipe.freeze.head_epochs)
-    if (
-        min_batch > 1
-    ):  # each channel has that many values at least; and torch's first forward pass without data takes two seconds
-        return
+    if min_batch > 1:  # values per channel at least
+        return  # torch's first forward pass on the meta device takes two seconds
     try:
         backbone(torch.empty(min_batch, spec.in_channels, side, side, device="meta"))
     except ValueError as error:
