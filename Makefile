@@ -85,7 +85,7 @@ docs: .venv/.installed-docs
 lint: .venv/.installed-dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/mypy
+	$(BIN)/mypy --num-workers $(JOBS)
 
 format: .venv/.installed-dev
 	$(BIN)/ruff check --fix .
