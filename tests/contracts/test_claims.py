@@ -53,12 +53,15 @@ def test_the_table_is_that_of_the_files(collector: ModuleType) -> None:
     assert collector.table() in (DOCS / "claims.md").read_text("utf-8")
 
 
-def other_network(subject: str, study: str) -> tuple[str, str]:
-    """The names of the network of a subject and of that with which it is compared."""
+def terms(study: str, subject: str) -> tuple[str, list[str], list[str]]:
+    """The column with the errors of a subject, the networks whose errors are added, and those whose are subtracted."""
+    if study == "degradation":
+        column = {"training error": "train_error", "test error": "test_error"}[subject]
+        return column, ["plain-56", "residual-20"], ["plain-20", "residual-56"]
     if study == "shortcuts":
-        return subject, "original"
+        return "test_error", [subject], ["original"]
     depth = subject.split()[0]
-    return f"highway-{depth}", f"residual-{depth}"
+    return "test_error", [f"highway-{depth}"], [f"residual-{depth}"]
 
 
 @pytest.mark.parametrize(
@@ -67,15 +70,16 @@ def other_network(subject: str, study: str) -> tuple[str, str]:
 def test_the_rows_of_the_trainings_give_the_intervals(file: Path) -> None:
     with file.open(encoding="utf-8", newline="") as stream:
         rows = [row for row in csv.DictReader(stream) if row["test_error"]]
-    errors = {(row["network"], int(row["seed"])): float(row["test_error"]) for row in rows}
+    last = {(row["network"], int(row["seed"])): row for row in rows}
     (result,) = [each for each in RESULTS if each["study"] == file.stem]
     for subject, verdict in result["verdicts"].items():
-        network, other = other_network(subject, file.stem)
-        seeds = [seed for name, seed in errors if name == network]
+        column, added, subtracted = terms(file.stem, subject)
+        seeds = sorted(seed for name, seed in last if name == added[0])
         assert len(seeds) == verdict["interval"]["num_values"]
-        interval = stats.ttest_rel(
-            [errors[network, seed] for seed in seeds], [errors[other, seed] for seed in seeds]
-        ).confidence_interval(verdict["confidence"])
+        sums = [
+            [sum(float(last[name, seed][column]) for name in names) for seed in seeds] for names in (added, subtracted)
+        ]
+        interval = stats.ttest_rel(*sums).confidence_interval(verdict["confidence"])
         assert verdict["interval"]["low"] == pytest.approx(interval.low)
         assert verdict["interval"]["high"] == pytest.approx(interval.high)
 
