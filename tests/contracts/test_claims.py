@@ -13,6 +13,7 @@ import pytest
 from scipy import stats
 
 from resnets.studies import registry
+from resnets.studies.trainings.training import read_rows
 
 DOCS = Path(__file__).resolve().parents[2] / "docs"
 INTERVAL = re.compile(r"([+-]?\d+(?:\.\d+)?) \[([+-]?\d+(?:\.\d+)?), ([+-]?\d+(?:\.\d+)?)\]")
@@ -82,6 +83,20 @@ def test_the_rows_of_the_trainings_give_the_intervals(file: Path) -> None:
         interval = stats.ttest_rel(*sums).confidence_interval(verdict["confidence"])
         assert verdict["interval"]["low"] == pytest.approx(interval.low)
         assert verdict["interval"]["high"] == pytest.approx(interval.high)
+
+
+@pytest.mark.parametrize("study", sorted(path.stem for path in (DOCS / "study_results" / "trainings").glob("*.csv")))
+def test_the_rows_of_the_trainings_are_found_again(study: str) -> None:
+    """By `--rows` and the recipes as they are now, with the images that are registered."""
+    (result,) = [each for each in RESULTS if each["study"] == study]
+    runs, digest = registry.STUDIES[study].runs, result["registered"]["pixels_sha256"]
+    assert runs is not None
+    numbers = registry.STUDIES[study].protocols[result["protocol"]]
+    trainings = {each.fingerprint(digest): each for each in runs(numbers, range(result["registered"]["seeds"]))}
+    rows = read_rows([DOCS / "study_results" / "trainings" / f"{study}.csv"])
+    assert rows.keys() == trainings.keys()
+    for key, training in trainings.items():
+        assert {(row["network"], row["seed"]) for row in rows[key]} == {(training.network, training.recipe.seed)}
 
 
 def matches(printed: tuple[str, str, str], interval: dict[str, float]) -> bool:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import torch
-from tests.studies import known_images
+from PIL import Image, ImageOps
+from tests.studies import known_images, known_trainings
 from tests.weights.formats.test_custom_keymap import MAP, Network
 
 from resnets.errors import UserError
@@ -40,6 +42,30 @@ def test_each_image_counts_once_in_a_fixed_order(tmp_path: Path) -> None:
     few = inputs.read_images(data, 7, [])
     assert few.digest == inputs.read_images(known_images.folder(), 7, []).digest != found.digest
     assert few.labels.tolist() == [known_images.CLASSES.index(str(sample.label)) for sample in few.samples]
+
+
+def test_images_to_train_on_are_told_apart_by_pixels_and_labels(tmp_path: Path) -> None:
+    def digest(change: Callable[[Path], object] = lambda folder: None) -> str:
+        data = tmp_path / str(len(list(tmp_path.iterdir())))
+        for path in known_trainings.folder().rglob("*.png"):
+            file = (data / path.relative_to(known_trainings.folder())).with_suffix(".webp")
+            file.parent.mkdir(parents=True, exist_ok=True)
+            Image.open(path).save(file, lossless=True)
+        change(data)
+        return inputs.read_training_images(data, 10).digest
+
+    def invert(folder: Path) -> None:
+        file = folder / "train" / "ant" / "3.webp"
+        ImageOps.invert(Image.open(file).convert("RGB")).save(file, lossless=True)
+
+    same = inputs.read_training_images(known_trainings.folder(), 10).digest
+    assert digest() == same
+    others = [
+        digest(invert),
+        digest(lambda folder: (folder / "test" / "ant" / "0.webp").rename(folder / "test" / "bee" / "0a.webp")),
+        digest(lambda folder: (folder / "train" / "bee" / "2.webp").write_bytes(b"no image")),
+    ]
+    assert len({same, *others}) == 4
 
 
 def test_other_classes_are_refused(tmp_path: Path) -> None:

@@ -14,13 +14,16 @@ from torch import Tensor
 
 from resnets.data.datasets import open_dataset
 from resnets.data.datasets.dataset import IndexedSamples, Sample, remap_classes, sample_labels, sample_paths
+from resnets.data.image.decode import decode
+from resnets.data.image.open_image_file import DecodeError
 from resnets.data.image.preprocess import IMAGENET_MEAN, IMAGENET_STD, Preprocess
 from resnets.data.loading.eval_loader import EvalLoader
+from resnets.data.loading.thread_pool import ordered_map
 from resnets.data.split import lineage
 from resnets.errors import UserError
 from resnets.hashing import sha256
 from resnets.models.resnet import ResNet
-from resnets.progress import log
+from resnets.progress import log, progress_bar
 from resnets.tasks.inputs import evaluation_split
 from resnets.weights import checkpoint as checkpoints
 from resnets.weights import find_weights, identify, load_weights
@@ -31,6 +34,7 @@ AKAMASTER = "assumed as in akamaster's: a residual network, option A with zeros 
 CIFAR10 = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
 IMGSZ = 32  # of new networks, in pixels
 _BATCH = 100
+_AHEAD = 64  # images that are read before they are asked for
 _CACHE_BYTES = 2**30
 
 
@@ -80,7 +84,7 @@ class TrainingImages:
     Attributes:
         location: of the data, which have a train and a test split.
         train, test: the images that errors are measured on, without augmentation.
-        digest: of the contents and the labels of all images.
+        digest: of the pixels and the labels of all images in their order, whatever the format of their files.
     """
 
     location: str
@@ -142,7 +146,13 @@ def read_training_images(data: str | Path, count: int) -> TrainingImages:
         )
         for split in ("train", "test")
     }
-    lines = [f"{each.split} {each.labels} {each.sha256}" for each in hashed]
+    digests = progress_bar(
+        ordered_map(_digest_of_pixels, hashed, workers=None, ahead=_AHEAD),
+        description="reading",
+        total=len(hashed),
+        unit="images",
+    )
+    lines = [f"{each.split} {each.labels} {digest}" for each, digest in zip(hashed, digests, strict=True)]
     return TrainingImages(str(data), sets["train"], sets["test"], hashlib.sha256("\n".join(lines).encode()).hexdigest())
 
 
@@ -205,6 +215,15 @@ def read_images(data: str | Path, count: int, networks: Sequence[StudyNetwork]) 
         name = next((name for name in ("test", "val") if name in dataset.splits), None)
         samples, origin = (dataset.subset(name), f"split {name}") if name else (dataset.samples, "all images")
     return choose_images(samples, count, class_names, f"{data}, {origin}")
+
+
+def _digest_of_pixels(sample: Sample) -> str:
+    """Of the size and the pixels of an image; of a file that cannot be read as one, of its bytes."""
+    try:
+        pixels = decode(sample.path)
+    except DecodeError:
+        return f"file {sample.sha256}"
+    return f"{pixels.shape} {hashlib.sha256(pixels.tobytes()).hexdigest()}"
 
 
 def _digest(samples: Sequence[Sample]) -> str:

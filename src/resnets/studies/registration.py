@@ -46,7 +46,7 @@ def content(study: Study, protocol: str, setup: Setup, plan: Plan | None = None)
             "trainings": [f"{each.network} {plan.fingerprint(each)}" for each in first],
             "num_images": len(plan.images.train),
             "num_test_images": len(plan.images.test),
-            "images_sha256": plan.images.digest,
+            "pixels_sha256": plan.images.digest,
         }
     if setup.images is not None:
         values |= {"num_images": len(setup.images), "images_sha256": setup.images.digest}

@@ -46,7 +46,8 @@ class Training:
     copy: int = 0
 
     def fingerprint(self, data_digest: str) -> str:
-        """12 hexadecimal digits that are equal for equal recipes on equal images, whatever the study and the machine.
+        """12 hexadecimal digits that are equal for equal recipes on equal pixels and labels, whatever the study, the machine and
+        the format of the files.
 
         Values that every recipe has by default are left out, so that a new key of recipes changes no fingerprint.
         """
