@@ -29,6 +29,7 @@ import numpy as np
 from resnets.data.image.open_image_file import DecodeError
 from resnets.errors import ImageError, JobError, UserError
 from resnets.inference import processors
+from resnets.message_format import pluralize
 from resnets.resource_limits import cpu_count
 from resnets.serve.metrics import Metrics
 from resnets.serve.served_model import Input, ServedModel
@@ -206,7 +207,7 @@ class Batcher:
                 raise BatcherStoppedError("nothing is computed any more")
             if self._unanswered + len(works) > self.settings.queue:
                 self.metrics.refused.labels("queue").inc(len(works))
-                raise QueueFullError(f"{self._unanswered} images wait")
+                raise QueueFullError(f"{pluralize(self._unanswered, 'image')} waiting")
             self._unanswered += len(works)
             self._waiting.extend(works)
             self._changed["waiting"].notify(len(works))

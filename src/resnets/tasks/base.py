@@ -45,6 +45,7 @@ from resnets.data.loading.batch import Batch, Images
 from resnets.data.split import stratify_groups
 from resnets.errors import UserError
 from resnets.inference.static_graph import Agreement, StaticGraph
+from resnets.message_format import pluralize
 from resnets.models.build_network import build
 from resnets.models.resnet import PooledBackbone, ResNet
 from resnets.models.spec import ResNetSpec
@@ -644,4 +645,6 @@ class Task(ABC):
 def _largest_difference(outputs: Any, reference: Any) -> Agreement:
     pairs = [(outputs, reference)] if isinstance(outputs, Tensor) else list(zip(outputs, reference, strict=True))
     difference = max(float((one - other).abs().max()) for one, other in pairs)
-    return Agreement(len(pairs[0][0]), difference, f"on {len(pairs[0][0])} images outputs within {difference:.4g}")
+    return Agreement(
+        len(pairs[0][0]), difference, f"on {pluralize(len(pairs[0][0]), 'image')} outputs within {difference:.4g}"
+    )

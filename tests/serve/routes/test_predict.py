@@ -364,7 +364,7 @@ def test_a_request_that_takes_too_long_and_one_too_many() -> None:
         assert "No answer within 0.2 s" in late.json()["error"]
         busy = client.post("/v1/predict", content=images()[0])  # the one before is still computed
         assert (busy.status_code, busy.headers["retry-after"]) == (503, "1")
-        assert "The server is busy: 1 images wait" in busy.json()["error"]
+        assert "The server is busy: 1 image waiting" in busy.json()["error"]
         gate.opened.set()
 
 

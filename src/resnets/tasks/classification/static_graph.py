@@ -5,6 +5,7 @@ from functools import partial
 from torch import Tensor
 
 from resnets.inference.static_graph import Agreement, StaticGraph
+from resnets.message_format import pluralize
 from resnets.models.resnet import PooledBackbone, ResNet
 
 TOLERANCE = {"fp32": 0.002, "bf16": 0.01}  # largest accepted difference of a probability; bf16 has 8 bits
@@ -31,6 +32,6 @@ def agreement(logits: Tensor, reference: Tensor, *, temperature: float = 1.0) ->
     same = float((logits.argmax(1) == reference.argmax(1)).double().mean())
     one, other = ((values.double() / temperature).softmax(1) for values in (logits, reference))
     difference = float((one - other).abs().max())
-    text = f"on {len(logits)} images {same:.2%} equal labels, probabilities within {difference:.4f}"
+    text = f"on {pluralize(len(logits), 'image')} {same:.2%} equal labels, probabilities within {difference:.4f}"
     details = {"same": same, "logit": float((logits - reference).abs().max()), "probability": difference}
     return Agreement(len(logits), difference, text, details, quantity="a probability")

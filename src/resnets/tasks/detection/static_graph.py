@@ -7,6 +7,7 @@ from torch import Tensor, nn
 from torchvision.ops import box_iou
 
 from resnets.inference.static_graph import Agreement, StaticGraph
+from resnets.message_format import pluralize
 from resnets.models.detection.output import DetectorOutput
 from resnets.models.detection.padding import padded_size
 
@@ -51,7 +52,7 @@ def compare(outputs: DetectorOutput, reference: DetectorOutput) -> Agreement:
         for one, other in ((found, expected), (expected, found)):
             differences += _differences(one, other).tolist()
     count, worst = len(reference.objects), max(differences)
-    return Agreement(count, worst, f"on {count} images scores within {worst:.4f}", quantity="a score")
+    return Agreement(count, worst, f"on {pluralize(count, 'image')} scores within {worst:.4f}", quantity="a score")
 
 
 def _differences(found: dict[str, Tensor], other: dict[str, Tensor]) -> Tensor:

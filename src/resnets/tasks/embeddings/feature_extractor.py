@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from resnets.errors import UserError
 from resnets.inference.static_graph import Agreement, StaticGraph
-from resnets.message_format import suggestion
+from resnets.message_format import pluralize, suggestion
 from resnets.models.backbone import Backbone
 from resnets.models.resnet import PooledBackbone, ResNet, find_backbone
 
@@ -108,5 +108,5 @@ class _LayerVector(nn.Module):
 def _agreement(vectors: Tensor, reference: Tensor) -> Agreement:
     distance = float((1 - torch.cosine_similarity(vectors.double(), reference.double())).max())
     distance = max(distance, 0.0)
-    text = f"on {len(vectors)} images vectors within a cosine distance of {distance:.2g}"
+    text = f"on {pluralize(len(vectors), 'image')} vectors within a cosine distance of {distance:.2g}"
     return Agreement(len(vectors), distance, text, quantity="a cosine distance")

@@ -5,6 +5,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from resnets.inference.static_graph import Agreement, StaticGraph
+from resnets.message_format import pluralize
 from resnets.tasks.segmentation.forward import largest_batch
 
 TOLERANCE = {"fp32": 1e-3, "bf16": 0.01}  # of the part of the pixels
@@ -32,5 +33,5 @@ def compare(logits: Tensor, reference: Tensor) -> Agreement:
     """The part of the pixels whose class differs."""
     different = (logits.argmax(1) != reference.argmax(1)).float().mean(dim=(1, 2))
     count, worst = len(logits), float(different.max())
-    text = f"on {count} images the same class for {1 - worst:.2%} of the pixels, or more"
+    text = f"on {pluralize(count, 'image')} the same class for {1 - worst:.2%} of the pixels, or more"
     return Agreement(count, worst, text, quantity="the part of the pixels with another class")
