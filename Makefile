@@ -45,7 +45,7 @@ demo: .venv/.installed
 
 # The tests start hundreds of processes, which read what the first one compiled.
 test: lint
-	PYTHONDONTWRITEBYTECODE= OMP_NUM_THREADS=1 $(BIN)/pytest -n $(JOBS) --dist worksteal
+	PYTHONDONTWRITEBYTECODE= $(BIN)/pytest -n $(JOBS) --dist worksteal
 
 soak: .venv/.installed-dev
 	OMP_NUM_THREADS=1 $(BIN)/python tests/soak/killed_runs.py --kills 40
@@ -58,7 +58,7 @@ soak: .venv/.installed-dev
 	OMP_NUM_THREADS=1 $(BIN)/python tests/soak/hostile_clients.py
 	OMP_NUM_THREADS=1 $(BIN)/python tests/soak/parts_on_ray.py
 	OMP_NUM_THREADS=1 $(BIN)/python tests/soak/parts_memory.py
-	PYTHONDONTWRITEBYTECODE= OMP_NUM_THREADS=1 RESNETS_EVERY_SIZE=1 $(BIN)/pytest -n $(JOBS) --dist worksteal $$(grep -rlE 'IN_SOAK|only_in_soak' tests --include 'test_*.py')
+	PYTHONDONTWRITEBYTECODE= RESNETS_EVERY_SIZE=1 $(BIN)/pytest -n $(JOBS) --dist worksteal $$(grep -rlE 'IN_SOAK|only_in_soak' tests --include 'test_*.py')
 	@if [ "$$(id -u)" = 0 ]; then $(BIN)/python tests/soak/two_hosts.py --kills 3; \
 	else echo "two hosts were left out: network namespaces need root"; fi
 

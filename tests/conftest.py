@@ -33,6 +33,9 @@ os.environ.setdefault("KERAS_BACKEND", "torch")
 # No test asks a host of the internet; those with a server on this machine remove it.
 os.environ.setdefault("RESNETS_OFFLINE", "1")
 
+# As many processes run the tests as there are processors; and some tests count on one thread that computes.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
 # Threads that wait for each other must not spin on processors that other tests use.
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 
