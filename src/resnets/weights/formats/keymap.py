@@ -12,7 +12,7 @@ without a rule, or two with one name, is an error before any file is read.
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, lru_cache
 
 import torch
 from torch import Tensor
@@ -130,11 +130,16 @@ class Keymap:
 def expected_tensors(spec: ResNetSpec, *, top: bool = True) -> dict[str, Tensor]:
     """The tensors of a specification's network by name, on the meta device; without `top`, all but those of its head."""
     try:
-        with torch.device("meta"):
-            tensors = dict(build(spec).state_dict())
-        return tensors if top else backbone_tensors(tensors)
+        tensors = _meta_tensors(spec)
+        return dict(tensors) if top else backbone_tensors(tensors)
     except (ValueError, RuntimeError) as error:  # sizes that do not divide, or that no memory could hold
         raise UserError(f"The network '{spec.name}' cannot be built: {error}") from error
+
+
+@lru_cache(maxsize=8)  # one file is compared with the tensors of the same few networks several times
+def _meta_tensors(spec: ResNetSpec) -> dict[str, Tensor]:
+    with torch.device("meta"):
+        return dict(build(spec).state_dict())
 
 
 def backbone_tensors(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -153,6 +158,8 @@ def _first_match(rules: Sequence[Rule], name: str) -> tuple[str, str]:
 
 def read_name(pattern: str, name: str) -> dict[str, int | str] | None:
     """The values of the fields of `pattern` in `name`, without offsets: "block{b+1}", "block3" -> {"b": 2}."""
+    if "{" not in pattern and "}" not in pattern:  # of the hundreds of rules of Keras, each for one name, most do not match
+        return {} if pattern == name else None
     expression, offsets = _compiled(pattern)
     if (match := expression.fullmatch(name)) is None:
         return None
