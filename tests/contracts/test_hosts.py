@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from tests.in_soak import IN_SOAK
 
 from resnets import disable_telemetry
 from resnets.inference.import_openvino import has_openvino
@@ -22,7 +23,7 @@ CI_VARIABLES = (
     *disable_telemetry.VARIABLES,
 )  # by which libraries keep silent in test runs
 
-COMMANDS = """
+ALL_COMMANDS = """
 data get shapes images --count 60
 data check images
 data split images --out split.csv
@@ -40,6 +41,9 @@ weights list
 weights inspect runs/run/weights/best.safetensors
 weights convert runs/run/weights/best.safetensors --to keras --out out.keras
 """.strip().splitlines()
+# These import no library that the others do not.
+ONLY_IN_SOAK = ("models", "summary", "lr-find", "bench", "weights list", "weights inspect")
+COMMANDS = [line for line in ALL_COMMANDS if IN_SOAK or not line.startswith(ONLY_IN_SOAK)]
 
 NEED_A_PACKAGE = {"openvino": "openvino", "quantize": "nncf", "int8": "nncf"}  # by a word of a command
 NEED_A_DOWNLOAD = ["predict resnet50.torchvision_v1 images", "weights convert resnet18.torchvision --to keras"]

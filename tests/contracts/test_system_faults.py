@@ -19,6 +19,7 @@ import pytest
 from PIL import Image
 from tests import forked_processes
 from tests.contracts import forked_verbs
+from tests.in_soak import only_in_soak
 
 import resnets
 from resnets.data.image.preprocess import Preprocess
@@ -189,7 +190,10 @@ def test_a_full_disk_keeps_the_existing_file(verb: str, verbs: Verbs, made: dict
     assert tree(tmp_path) == {path: b"old"}
 
 
-@pytest.mark.parametrize("verb", FOLDERS)
+# The file of `export` is written in the same way.
+@pytest.mark.parametrize(
+    "verb", [pytest.param(verb, marks=only_in_soak("8 s")) if verb == "quantize" else verb for verb in FOLDERS]
+)
 def test_a_full_disk_leaves_no_partly_written_file(
     verb: str, verbs: Verbs, made: dict[str, str], tmp_path: Path
 ) -> None:
@@ -199,7 +203,12 @@ def test_a_full_disk_leaves_no_partly_written_file(
     assert not [path for path in tree(tmp_path) if ".writing-" in path]
 
 
-@pytest.mark.parametrize("verb", PRINTED)
+ALSO_PRINTED = ("search", "split", "get", "inspect", "list", "studies")  # lines as those of the others
+
+
+@pytest.mark.parametrize(
+    "verb", [pytest.param(verb, marks=only_in_soak("1.5 s")) if verb in ALSO_PRINTED else verb for verb in PRINTED]
+)
 def test_stdout(verb: str, verbs: Verbs, made: dict[str, str], tmp_path: Path) -> None:
     done = {}
     for fault in ("utf-8", "ascii", "closed", "none", "full"):
