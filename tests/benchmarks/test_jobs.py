@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import subprocess
+import runpy
 import sys
 from pathlib import Path
 
@@ -80,7 +80,9 @@ def test_every_contender_is_a_file_and_every_file_a_contender():
     assert used == set((BENCHMARKS / "contenders").glob("*.py"))
 
 
-def test_an_unknown_job_is_named():
-    done = subprocess.run([sys.executable, BENCHMARKS / "run.py", "predikt"], capture_output=True, text=True)
-    assert done.returncode == 2
-    assert "no job 'predikt'; there is predict, transfer" in done.stderr
+def test_an_unknown_job_is_named(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]):
+    monkeypatch.setattr(sys, "argv", ["run.py", "predikt"])
+    with pytest.raises(SystemExit) as ended:
+        runpy.run_path(str(BENCHMARKS / "run.py"), run_name="__main__")
+    assert ended.value.code == 2
+    assert "no job 'predikt'; there is predict, transfer" in capsys.readouterr().err

@@ -100,8 +100,10 @@ LIBRARY = sorted(path for path in CLI.parent.rglob("*.py") if CLI not in path.pa
 
 
 def raised_with_a_flag(path: Path) -> list[str]:
-    found = []
-    for raised in ast.walk(ast.parse(path.read_text())):
+    found: list[str] = []
+    if "--" not in (source := path.read_text()):
+        return found
+    for raised in ast.walk(ast.parse(source)):
         if isinstance(raised, ast.Raise) and raised.exc is not None:
             parts = [
                 each for each in ast.walk(raised.exc) if isinstance(each, ast.Constant) and isinstance(each.value, str)

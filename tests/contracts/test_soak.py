@@ -9,12 +9,17 @@ from resnets.cli import main
 from resnets.export import preprocess_graph
 
 
+@pytest.fixture(scope="module")
+def images(tmp_path_factory):
+    images = str(tmp_path_factory.mktemp("shapes") / "images")
+    assert main.main(["data", "get", "shapes", images, "--count", "200", "--size", "32"]) == 0
+    return images
+
+
 @pytest.mark.parametrize("job", ["sgd", "adamw", "he2015", "light", "yolov3"])
-def test_killed_runs_start_trainings_that_are_accepted(program, job, tmp_path, capsys):
+def test_killed_runs_start_trainings_that_are_accepted(program, job, images, capsys):
     killed_runs = program("killed_runs")
     assert set(killed_runs.JOBS) == {"sgd", "adamw", "he2015", "light", "yolov3"}
-    images = str(tmp_path / "images")
-    assert main.main(["data", "get", "shapes", images, "--count", "200", "--size", "32"]) == 0
     words = [
         "train",
         images,
