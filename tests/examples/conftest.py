@@ -28,6 +28,14 @@ def images(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
+def few_images(images: Path) -> Path:
+    """The folder with 2 images a class: one is held out, and five are a batch."""
+    for path in images.glob("*/[23].png"):
+        path.unlink()
+    return images
+
+
+@pytest.fixture
 def beside(monkeypatch: pytest.MonkeyPatch) -> None:
     """Examples can be imported, as they import each other."""
     monkeypatch.syspath_prepend(str(EXAMPLES))

@@ -11,11 +11,11 @@ from PIL import Image
 import resnets.keras
 
 
-def test_it_trains_the_head_on_the_weights_of_a_file(images, example, tmp_path):
+def test_it_trains_the_head_on_the_weights_of_a_file(few_images, example, tmp_path):
     body = resnets.keras.ResNet50(include_top=False, weights=None)
     body.save_weights(tmp_path / "body.weights.h5")
     words = ("--weights", tmp_path / "body.weights.h5", "--side", "32", "--epochs", "2", "--batch", "5", "--preprocess")
-    printed = example("flowers_transfer.py", images, *words)
+    printed = example("flowers_transfer.py", few_images, *words)
     assert "Epoch 2/2" in printed
     assert "val_accuracy" in printed
     assert "predicted " in printed.splitlines()[-1]

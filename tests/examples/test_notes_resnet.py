@@ -9,9 +9,9 @@ from resnets.weights import checkpoint as checkpoints
 from resnets.weights import conversion
 
 
-def test_it_trains_and_keeps_the_best_in_a_file_that_converts(images, example, tmp_path):
+def test_it_trains_and_keeps_the_best_in_a_file_that_converts(few_images, example, tmp_path):
     name = "notes_basic_resnet"
-    printed = example("notes_resnet.py", images, "--model", name, "--epochs", "1", "--batch", "5")
+    printed = example("notes_resnet.py", few_images, "--model", name, "--epochs", "1", "--batch", "5")
     assert "learning_rate: 0.0010" in printed
     conversion.convert(tmp_path / "notes.keras", to="resnets", out=tmp_path / "notes.safetensors")
     spec = checkpoints.read(tmp_path / "notes.safetensors").spec
