@@ -18,6 +18,7 @@ import pytest
 import torch
 import torchvision
 from PIL import Image
+from tests.in_soak import only_in_soak
 from torch import nn
 
 from resnets.cli import main
@@ -127,10 +128,13 @@ def test_torchvision_scaled_jpeg(of_torchvision, files, capsys):
     assert 0 < off < stated
 
 
+# The images of ResNet50 are compared in tests/data/image/test_preprocess.py, its logits in test_keras.py.
 @pytest.mark.parametrize(
     ("function", "module"),
-    [("ResNet50", keras.applications.resnet), ("ResNet50V2", keras.applications.resnet_v2)],
-    ids=["caffe", "tf"],
+    [
+        pytest.param("ResNet50", keras.applications.resnet, marks=only_in_soak("8 s"), id="caffe"),
+        pytest.param("ResNet50V2", keras.applications.resnet_v2, id="tf"),
+    ],
 )
 def test_keras_png(function, module, files, tmp_path, capsys):
     """Both resize with Pillow here: what is compared is the order of colors, the range and the network."""

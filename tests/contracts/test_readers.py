@@ -18,6 +18,7 @@ import safetensors.torch
 import timm
 import torch
 import torchvision
+from tests.in_soak import only_in_soak
 from torch import Tensor, nn
 from transformers import ResNetConfig, ResNetForImageClassification
 
@@ -156,7 +157,19 @@ def told() -> dict[str, dict[str, bool]]:
     return {row[0]: dict(zip(rows[0][1:], [cell == "yes" for cell in row[1:]], strict=True)) for row in rows[2:]}
 
 
-@pytest.mark.parametrize("file", FILES, ids=lambda file: re.sub(r"\W+", "_", file.row))
+# Others read these in test_weights.py and test_keras.py.
+LONG = {
+    "Keras `ResNet50` `.h5`": "6 s",
+    "Keras `ResNet50` `.weights.h5`": "6 s",
+    "timm `resnetv2_50` `.safetensors`": "2 s",
+}
+
+
+@pytest.mark.parametrize(
+    "file",
+    [pytest.param(file, marks=only_in_soak(LONG[file.row])) if file.row in LONG else file for file in FILES],
+    ids=lambda file: re.sub(r"\W+", "_", file.row),
+)
 def test_the_table_says_what_happens(file: File, tmp_path: Path) -> None:
     torch.manual_seed(0)
     theirs = file.make()
