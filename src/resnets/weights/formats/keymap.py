@@ -158,7 +158,8 @@ def _first_match(rules: Sequence[Rule], name: str) -> tuple[str, str]:
 
 def read_name(pattern: str, name: str) -> dict[str, int | str] | None:
     """The values of the fields of `pattern` in `name`, without offsets: "block{b+1}", "block3" -> {"b": 2}."""
-    if "{" not in pattern and "}" not in pattern:  # of the hundreds of rules of Keras, each for one name, most do not match
+    # As the hundreds of rules of Keras, each for one name.
+    if "{" not in pattern and "}" not in pattern:
         return {} if pattern == name else None
     expression, offsets = _compiled(pattern)
     if (match := expression.fullmatch(name)) is None:
