@@ -206,7 +206,7 @@ def test_a_network_of_other_blocks_as_a_keras_model(changes: dict[str, Any]) -> 
 
 
 # Those between whose layers are other operations are loaded by Keras in test_converted.py.
-@pytest.mark.parametrize("name", ["resnet18", *(("cifar_highway20", "se_resnet18") if IN_SOAK else ())])
+@pytest.mark.parametrize("name", ["tiny", *(("resnet18", "cifar_highway20", "se_resnet18") if IN_SOAK else ())])
 def test_a_keras_model_of_resnets_survives_keras_own_file(name: str, tmp_path: Path) -> None:
     spec = zoo.get_spec(name, num_classes=5)
     net = randomized(build(spec))

@@ -157,10 +157,10 @@ def told() -> dict[str, dict[str, bool]]:
     return {row[0]: dict(zip(rows[0][1:], [cell == "yes" for cell in row[1:]], strict=True)) for row in rows[2:]}
 
 
-# Others read these in test_weights.py and test_keras.py.
+# They are read in test_weights.py, test_keras.py and tests/weights/readers/test_keras_zip.py too.
 LONG = {
-    "Keras `ResNet50` `.h5`": "6 s",
     "Keras `ResNet50` `.weights.h5`": "6 s",
+    "Keras `ResNet50` `.keras`": "13 s",
     "timm `resnetv2_50` `.safetensors`": "2 s",
 }
 
