@@ -248,7 +248,8 @@ def _image_files(names: Sequence[str], side: int) -> Iterator[list[Path]]:
         for number, (height, width) in enumerate(SHAPES):
             coarse = Image.fromarray(random.integers(0, 256, (9, 9, 3), dtype=np.uint8))
             paths.append(Path(folder) / f"{number}.png")
-            coarse.resize((round(width * side), round(height * side)), Image.Resampling.BICUBIC).save(paths[-1])
+            image = coarse.resize((round(width * side), round(height * side)), Image.Resampling.BICUBIC)
+            image.save(paths[-1], compress_level=0)  # for a second or two
         yield paths
 
 
