@@ -48,7 +48,8 @@ LONG_PAGES = (
         "python.md",
         "recipes.md",
     ),
-    *("resnet50_variants.md", "segmentation.md", "serve.md", "ship.md", "split.md", "studies.md", "weights.md"),
+    *("resnet50_variants.md", "segmentation.md", "serve.md", "ship.md", "split.md", "studies.md"),
+    *("train.md", "weights.md"),
 )
 MOST_EPOCHS = 10
 MOST_IMAGES = 50
