@@ -46,7 +46,7 @@ def refusal(copies: Path) -> str:
 def test_the_unchanged_copies_are_taken(copies: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path, gain = copies.with_name("model_int8_openvino"), shaded_shapes.quantized().gain.speedup
     assert resnets.load(copies, precision="int8").name == str(path)
-    limits = "`max_drop=0.5` and `min_gain=1e-06`"
+    limits = f"`max_drop={shaded_shapes.MAX_DROP}` and `min_gain=1e-06`"
     assert f"int8: '{path}' passed with {limits} and was {gain:.2f} times as fast\n" in capsys.readouterr().err
     edit(copies, lambda values: values.update(max_drop=[], min_gain=10**400, gain=None))
     resnets.load(copies, precision="int8")
