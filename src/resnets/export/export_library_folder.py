@@ -50,12 +50,12 @@ def export(model: TrainedModel | str | Path, out: str | Path | None, *, to: str,
         lines = conversion.convert(file, to=to, out=new)
         chosen = proof_images.choose(images, file, checkpoint)
         found = _as_of_folder(evidence.collect(trained, (LOGITS,), chosen, "none"), checkpoint, traced.checkpoint)
-        log(f"tracing {checkpoint.spec.name}, and writing it as onnx ...")
         metadata = traced.metadata("onnx")
-        content = to_onnx.to_bytes(library_onnx.onnx_model(traced), metadata)
-        result = certify(folder / ONNX_FILE, "onnx", {"": content}, metadata, file.name, found)
         if metadata["checkpoint_sha256"] != digest:  # by a training that goes on
             raise UserError(f"'{file}' was changed while it was read. Export it when its training has ended.")
+        log(f"tracing {checkpoint.spec.name}, and writing it as onnx ...")
+        content = to_onnx.to_bytes(library_onnx.onnx_model(traced), metadata)
+        result = certify(folder / ONNX_FILE, "onnx", {"": content}, metadata, file.name, found)
         if not result.passed:
             folder = output_path.beside(folder, output_path.REFUSED)
             result = result.written_to(folder / ONNX_FILE)

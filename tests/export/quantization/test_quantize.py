@@ -7,6 +7,7 @@ import hashlib
 import json
 import shutil
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,12 +20,13 @@ from tests.shaded_shapes import CLASSES, FAST_ENOUGH, MAX_DROP, NUM_CALIBRATION,
 import resnets
 from resnets.cli.main import main
 from resnets.errors import JobError, UserError
-from resnets.export.quantization import calibration_images, int8_gate, quantize, to_int8
+from resnets.export.quantization import calibration_images, gate_images, int8_gate, quantize, to_int8
 from resnets.export.traced_graph import TracedGraph, write_contents
 from resnets.hashing import sha256
 from resnets.tasks import load_model
 from resnets.tasks.classification.predict_samples import predict_samples
 from resnets.tasks.exported import exported_model
+from resnets.weights import checkpoint as checkpoints
 
 pytest.importorskip("nncf")
 
@@ -139,6 +141,22 @@ def test_too_few_images_prove_nothing_and_the_file_is_kept_as_refused(
     (tmp_path / "m.onnx.refused").rename(tmp_path / "renamed.onnx")
     model = resnets.load(tmp_path / "renamed.onnx")
     assert {each.label for each in model.predict([few / "dark", few / "light"][0].glob("*.png"))} == {"dark"}
+
+
+def test_a_checkpoint_that_is_replaced_meanwhile_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As by a training that goes on; nothing is written."""
+    file = Path(shutil.copy(shaded_shapes.checkpoint_file(), tmp_path / "model.safetensors"))
+    choose = gate_images.choose
+
+    def replaced(*arguments: Any, **options: Any) -> gate_images.GateImages:
+        content = checkpoints.read(file)
+        checkpoints.save(file, replace(content, provenance={**content.provenance, "recipe": "another"}))
+        return choose(*arguments, **options)
+
+    monkeypatch.setattr(gate_images, "choose", replaced)
+    with pytest.raises(UserError, match="was changed while it was read"):
+        resnets.quantize(file, shaded_shapes.folder(), count=4)
+    assert [each.name for each in tmp_path.iterdir()] == ["model.safetensors"]
 
 
 def test_a_file_that_is_too_slow_is_refused() -> None:

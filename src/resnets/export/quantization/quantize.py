@@ -109,14 +109,14 @@ def quantize(
         log(f"warning: {notice}")
     calibration = _calibration_images(file, model, images, gate, count=count, seed=seed)
     traced = graph_to_quantize(file, model)
+    if traced.sha256 != digest:  # by a training that goes on
+        raise UserError(f"'{file}' was changed while it was read. Quantize it when its training has ended.")
     pixels = calibration_images.load(calibration.paths, input_preprocess(model.preprocess, INPUT_KIND), INPUT_KIND)
     log(f"quantizing {model.spec.name if model.spec else 'the network'}, and writing it as {to} ...")
     contents = to_int8.contents(traced, to, pixels)
     written = ExportedFile(path, to, tuple(contents.values()), traced.metadata(to, int8_files.INT8))
     loss, gain = measure(model, exported_model.of_file(written), gate.samples)
     verdict = int8_gate.judge(loss, gain, max_drop=max_drop, min_gain=min_gain)
-    if written.metadata["checkpoint_sha256"] != digest:  # by a training that goes on
-        raise UserError(f"'{file}' was changed while it was read. Quantize it when its training has ended.")
     details = {
         "format": FORMAT, "verdict": verdict.name, "reason": verdict.reason, "max_drop": max_drop, "min_gain": min_gain,
         "loss": loss.to_dict(), "gain": gain.to_dict(), **_describe_file(written, file), "calibration": calibration.to_dict(),
