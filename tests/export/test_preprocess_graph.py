@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from resnets.data.image import resizing
 from resnets.data.image.preprocess import Preprocess
 from resnets.errors import UserError
-from resnets.export import preprocess_graph, to_onnx
+from resnets.export import preprocess_graph, to_onnx, to_openvino
 from resnets.export.graph import example_input
 from resnets.export.preprocess_graph import ResizeCrop
 from resnets.export.trace import trace
@@ -145,7 +145,8 @@ def test_in_onnx_runtime_and_openvino() -> None:
     content = to_onnx.convert(program, ["pixels"]).SerializeToString()
     runtime = OnnxRuntime(content)
     assert [each.shape for each in runtime.session.get_inputs()] == [["batch", "height", "width", 3]]
-    runtimes = [runtime, OpenVino(read_onnx(content))]
+    of_program = to_openvino.convert(program, ["pixels"], (None, None, None, 3))
+    runtimes = [runtime, OpenVino(read_onnx(content)), OpenVino(of_program)]
     for size in [(53, 97), (301, 80), (80, 201), (9, 7), (1, 1)]:
         images = np.stack([noise(*size, seed) for seed in (0, 1, 2)])
         expected = torch.stack([preprocess(image) for image in images])

@@ -12,6 +12,7 @@ import onnx
 import pytest
 from onnx import helper, numpy_helper
 from tests import exported_files
+from tests.in_soak import only_in_soak
 
 import resnets
 from resnets.errors import UserError
@@ -137,7 +138,7 @@ def test_graphs_in_graphs_and_weights_without_content_are_refused(tmp_path: Path
         assert memory_limits.NOT_OURS in refusal(tmp_path / "b.onnx"), change
 
 
-@pytest.mark.parametrize("kind", ["normalize", "full", "none"])
+@pytest.mark.parametrize("kind", ["normalize", "full", pytest.param("none", marks=only_in_soak("4 s"))])
 def test_exported_files_need_little(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Far below the limits; those of other tasks are read in their own tests."""
     monkeypatch.setattr(memory_limits, "IMAGE_BYTES", 2**20)

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 from tests import exported_files, tiny_checkpoint
+from tests.in_soak import IN_SOAK
 
 import resnets
 from resnets.errors import UserError
@@ -79,7 +80,7 @@ def test_a_stated_size_is_refused_before_the_file_is_read(tmp_path: Path) -> Non
     assert "asks for 14.4 GB for a value; at most 2.1 GB" in refusal(folder)
 
 
-@pytest.mark.parametrize("kind", ["normalize", "full", "none"])
+@pytest.mark.parametrize("kind", ["normalize", *(["full", "none"] if IN_SOAK else [])])
 def test_exported_folders_need_little(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Far below the limits."""
     monkeypatch.setattr(memory_limits, "IMAGE_BYTES", 2**20)

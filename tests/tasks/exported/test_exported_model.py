@@ -12,6 +12,7 @@ import onnx
 import pytest
 from PIL import Image
 from tests import exported_files
+from tests.in_soak import only_in_soak
 from tests.tiny_checkpoint import NAMES, colored_images
 
 import resnets
@@ -34,7 +35,7 @@ def test_it_predicts_and_embeds_as_the_checkpoint_does(to: str, backend: str) ->
     assert np.abs(file.embed(IMAGES).vectors - vectors).max() < 1e-5 * np.abs(vectors).max()
 
 
-@pytest.mark.parametrize(("to", "backend"), KINDS)
+@pytest.mark.parametrize(("to", "backend"), [*KINDS[:2], pytest.param(*KINDS[2], marks=only_in_soak("12 s"))])
 def test_a_file_that_resizes_predicts_and_has_the_heat_maps_of_the_checkpoint(to: str, backend: str) -> None:
     model = resnets.load(exported_files.checkpoint_file(), "cpu", precision="fp32")
     file = resnets.load(exported_files.exported(to, "full"), backend=backend)
