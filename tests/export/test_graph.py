@@ -6,6 +6,7 @@ import onnxruntime
 import pytest
 import torch
 from captum.attr import LayerGradCam
+from tests.in_soak import only_in_soak
 from tests.narrow_networks import CLASSES, SIZE, images, network
 
 from resnets.data.image.preprocess import Preprocess
@@ -22,7 +23,7 @@ def build(net: ResNet) -> graph.ExportedGraph:
     return graph.build(TASK, net, Preprocess(size=SIZE, resize="stretch"), "none", heatmap=True)
 
 
-@pytest.mark.parametrize("name", ["cifar_resnet20", "resnet50_v2"])
+@pytest.mark.parametrize("name", [pytest.param("cifar_resnet20", marks=only_in_soak("5 s")), "resnet50_v2"])
 def test_maps_in_onnx_runtime_are_those_of_captum(name: str) -> None:
     net, x = network(name), images()
     built = build(net)

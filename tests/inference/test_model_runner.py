@@ -12,6 +12,7 @@ from dataclasses import replace
 
 import pytest
 import torch
+from tests.in_soak import only_in_soak
 from torch import Tensor
 
 from resnets.errors import JobError
@@ -70,7 +71,13 @@ def test_the_static_part_is_accepted_by_what_the_model_makes_of_it(
 
 
 @pytest.mark.parametrize(
-    ("backend", "precision"), [("torch", "fp32"), ("torch", "bf16"), ("compile", "fp32"), ("openvino", "fp32")]
+    ("backend", "precision"),
+    [
+        ("torch", "fp32"),
+        ("torch", "bf16"),
+        ("compile", "fp32"),
+        pytest.param("openvino", "fp32", marks=only_in_soak("5 s")),
+    ],
 )
 def test_several_outputs_of_images_of_several_sizes(backend: str, precision: str, two_outputs: StaticGraph) -> None:
     """Batches of one size are full, and of the other not."""
