@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import inspect
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import torch
@@ -27,6 +28,12 @@ CASES = [
     if IN_SOAK or (name, precision) != ("compile", "bf16")  # the compiler takes ten seconds each time
 ]
 SMALL = 1e-4
+
+
+@pytest.fixture(autouse=True)
+def home(home_of_file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One for all tests, so that each network is converted to OpenVINO once."""
+    monkeypatch.setenv("RESNETS_HOME", str(home_of_file))
 
 
 @pytest.fixture(scope="module")

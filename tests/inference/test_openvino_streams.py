@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -16,6 +17,12 @@ from resnets.inference.openvino_streams import OpenVinoStreams
 from resnets.inference.static_graph import StaticGraph
 
 pytestmark = pytest.mark.skipif(not has_openvino(), reason="needs openvino")
+
+
+@pytest.fixture(autouse=True)
+def home(home_of_file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One for all tests, so that each network is converted to OpenVINO once."""
+    monkeypatch.setenv("RESNETS_HOME", str(home_of_file))
 
 
 @pytest.fixture(autouse=True)

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from starlette.testclient import TestClient
+from tests.in_soak import IN_SOAK
 from tests.serve.running import images, reference, serve
 
 from resnets.serve import access, application
@@ -161,7 +162,7 @@ HEADERS = (
 TEXT = st.text(st.characters(min_codepoint=0x20, max_codepoint=0xFF, exclude_characters="\x7f"), max_size=60)
 
 
-@settings(max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=150 if IN_SOAK else 60, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.dictionaries(st.sampled_from(HEADERS), TEXT, max_size=4), st.sampled_from(["GET", "POST", "PUT"]), TEXT)
 def test_no_header_makes_the_server_fail(plain: TestClient, headers: dict[str, str], method: str, path: str) -> None:
     """Whatever is sent, the answer says what is wrong with it, and repeats no header."""

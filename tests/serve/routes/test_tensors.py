@@ -13,6 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
+from tests.in_soak import IN_SOAK
 
 from resnets.errors import UserError
 from resnets.serve.routes import tensors
@@ -33,7 +34,7 @@ INPUT = st.fixed_dictionaries(
 )
 
 
-@settings(max_examples=60)
+@settings(max_examples=60 if IN_SOAK else 25)
 @given(JSON | st.fixed_dictionaries({"inputs": JSON | st.lists(INPUT, max_size=2)}), st.binary(max_size=20))
 def test_any_request_is_read_or_refused(values: Any, binary: bytes) -> None:
     with contextlib.suppress(UserError):

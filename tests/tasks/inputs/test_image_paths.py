@@ -6,13 +6,12 @@ import contextlib
 import io
 import os
 import shutil
-import subprocess
-import sys
 import tempfile
 from pathlib import Path
 
 import pytest
 from PIL import Image
+from tests.forked_processes import TIMEOUT_SECONDS, start
 
 from resnets.data.datasets.dataset import UnusedFiles
 from resnets.errors import UserError
@@ -135,24 +134,28 @@ def test_an_image_on_stdin_is_no_list(there: Path) -> None:
         find_images(["-"], io.TextIOWrapper(file))
 
 
+def _find_as_nobody(place: str) -> None:
+    if os.getuid() == 0:  # root may look everywhere
+        os.setgid(65534)
+        os.setuid(65534)
+    unused = UnusedFiles()
+    print(find_images([place], NOTHING, unused), unused.inaccessible)
+
+
 @pytest.mark.skipif(os.name != "posix", reason="folders are closed in another way")
 def test_an_inaccessible_folder_is_recorded(tmp_path: Path) -> None:
     place = Path(tempfile.mkdtemp(dir="/tmp"))  # which another user can reach, unlike pytest's
     (place / "shut").mkdir()
     (place / "1.jpg").touch()
-    code = (
-        "import io, os, sys\n"
-        "from resnets.data.datasets.dataset import UnusedFiles\n"
-        "from resnets.tasks.inputs.image_paths import find_images\n"
-        "if os.getuid() == 0: os.setgid(65534), os.setuid(65534)  # root may look everywhere\n"
-        "unused = UnusedFiles(); print(find_images(sys.argv[1:], io.StringIO(), unused), unused.inaccessible)\n"
-    )
     place.chmod(0o755)
     (place / "shut").chmod(0)
-    done = subprocess.run([sys.executable, "-c", code, str(place)], capture_output=True, text=True, timeout=100)
+    process = start(tmp_path / "log", _find_as_nobody, str(place))
+    process.join(TIMEOUT_SECONDS)
     shutil.rmtree(place)
-    assert done.stdout == f"['{place}/1.jpg'] {{'{place}/shut': 'Permission denied'}}\n", done.stderr
-    assert f"not used: the inaccessible folder '{place}/shut'" in done.stderr
+    said = (tmp_path / "log").read_text()
+    assert process.exitcode == 0, said
+    assert f"['{place}/1.jpg'] {{'{place}/shut': 'Permission denied'}}" in said.splitlines()
+    assert f"not used: the inaccessible folder '{place}/shut'" in said
 
 
 @pytest.mark.parametrize("end", [b"\n", b"\r\n", b"\0"])

@@ -51,10 +51,10 @@ def test_a_page_has_all_figures_and_intervals(tmp_path: Path, mask_scenes: Recor
 
 
 def test_images_that_chose_the_epoch_give_no_interval(
-    tmp_path: Path, scenes: Records, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, make_records: Callable[..., Records], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     leave_white(monkeypatch.setattr)
-    page = _draw(tmp_path, scenes, {"split": "val", "in_sample": True})
+    page = _draw(tmp_path, make_records(6), {"split": "val", "in_sample": True})
 
     assert "95 % interval" not in page
     assert "no intervals are given" in page

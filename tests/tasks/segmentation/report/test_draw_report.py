@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
+from tests.quick_figures import leave_white
 
 from resnets.data.datasets.dataset import Dataset
 from resnets.tasks.segmentation.metrics import records
@@ -62,7 +63,10 @@ def test_the_report_has_its_figures_and_says_what_it_measured(
     assert rows[0] == "path,group,pixels,pixel_accuracy,miou"
 
 
-def test_few_groups_are_said_and_listed(evaluated: Callable[..., tuple[Path, dict]]) -> None:
+def test_few_groups_are_said_and_listed(
+    evaluated: Callable[..., tuple[Path, dict]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    leave_white(monkeypatch.setattr)
     run, metrics = evaluated("video 1")
     page = (run / "report.html").read_text()
     assert "no interval: there are 9 images, of 1 group" in page
@@ -79,8 +83,13 @@ def test_a_run_without_an_evaluation_has_a_page(task: Segmentation, tmp_path: Pa
     ("val", True, False), ("val", False, True), ("test", True, True),
 ])  # fmt: skip
 def test_images_that_the_epoch_was_selected_on_have_no_interval_of_classes(
-    evaluated: Callable[..., tuple[Path, dict]], split: str, is_training: bool, has_intervals: bool
+    evaluated: Callable[..., tuple[Path, dict]],
+    split: str,
+    is_training: bool,
+    has_intervals: bool,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    leave_white(monkeypatch.setattr)
     run, _ = evaluated(None, split=split, is_training=is_training)
     with (run / "per_class.csv").open() as file:
         rows = list(csv.DictReader(file))
