@@ -228,7 +228,7 @@ def test_a_network_in_float64_is_run_by_the_reference(net: ResNet, images: Tenso
 
 
 @pytest.mark.parametrize("backend", ["torch", "compile", "openvino"])
-def test_settings_of_the_process_are_unchanged(backend: str, graph: StaticGraph, images: Tensor) -> None:
+def test_settings_of_the_process_are_unchanged(backend: str, two_outputs: StaticGraph, images: Tensor) -> None:
     """While a thread compiles, what another one logs, warns and prints is neither lost nor held back."""
     if backend == "openvino" and not has_openvino():
         pytest.skip("needs openvino")
@@ -240,7 +240,7 @@ def test_settings_of_the_process_are_unchanged(backend: str, graph: StaticGraph,
 
     def work() -> None:
         try:
-            ModelRunner(graph, backend=backend, precision="fp32").job(MILLION, 4).outputs(images)
+            ModelRunner(two_outputs, backend=backend, precision="fp32").job(MILLION, 4).outputs(images)
         finally:
             done.set()
 

@@ -3,25 +3,19 @@
 from __future__ import annotations
 
 import math
-from pathlib import Path
 
 import numpy as np
-import torch
 from tests import exported_files
 
-from resnets.data.image.preprocess import Preprocess
 from resnets.export.certificate import proof_images
 from resnets.export.certificate.certify import prove
 from resnets.export.certificate.compare_predictions import differences
 from resnets.export.certificate.evidence import collect
 from resnets.export.certificate.proof_runtimes import runtime_choices
-from resnets.models import zoo
 from resnets.tasks import load_model
 from resnets.tasks.detection.prediction import DetectedObject
 from resnets.tasks.detection.prediction import Prediction as Objects
 from resnets.tasks.segmentation.prediction import Prediction as Mask
-from resnets.tasks.segmentation.task import Segmentation
-from resnets.weights import checkpoint as checkpoints
 
 
 def objects(*of: tuple[str, float, float]) -> Objects:
@@ -57,19 +51,12 @@ def test_masks_are_compared_by_pixels() -> None:
     assert differences(["a class"], ["a class"], 0) == ()
 
 
-def test_the_masks_of_a_segmenter_are_compared(tmp_path: Path) -> None:
-    task, spec = Segmentation(("road", "car", "sky")), zoo.get_spec("tiny")
-    torch.manual_seed(0)
-    preprocess = Preprocess(size=(33, 45), resize="stretch", resize_to=None)
-    tensors = task.build(spec).state_dict()
-    checkpoints.save(
-        tmp_path / "a.safetensors",
-        checkpoints.Checkpoint(spec, preprocess, task.class_names, tensors, task=task.name),
-    )
-    trained = load_model.load(tmp_path / "a.safetensors", "cpu", precision="fp32")
-    traced = exported_files.traced(tmp_path / "a.safetensors")
+def test_the_masks_of_a_segmenter_are_compared() -> None:
+    trained = load_model.load(exported_files.segmenter_file(), "cpu", precision="fp32")
+    traced = exported_files.traced(exported_files.segmenter_file())
     evidence = collect(trained, traced.graph.output_names, proof_images.of_scikit_learn(), "normalize")
-    first, *_ = runtime_choices("openvino", traced.contents("openvino"), traced.metadata("openvino"))
+    content = exported_files.exported_segmenter().read_bytes()
+    first, *_ = runtime_choices("onnx", {"": content}, traced.metadata("onnx"))
     proof = prove(first, evidence)
     assert proof.failing == ""
     assert [each.output for each in proof.differences] == ["logits", "pixels of another class"]
