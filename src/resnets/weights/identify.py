@@ -189,7 +189,8 @@ def inspect(
 def confirmed_by_hash(path: Path, candidates: Sequence[Candidate]) -> list[Candidate]:
     """The candidate that is in the catalog of published weights by the hash of the file, else none."""
     file = main_file(path)
-    if (published := catalog.find_by_digest(sha256(file), file.stat().st_size)) is None:
+    size = file.stat().st_size
+    if not catalog.has_size(size) or (published := catalog.find_by_digest(sha256(file), size)) is None:
         return []
     digits = len(published.digest.removeprefix("sha256:"))
     same = f"its sha256 is that of {published.name}"

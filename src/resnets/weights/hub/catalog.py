@@ -163,10 +163,18 @@ def find_by_digest(sha256: str, size: int) -> PublishedWeights | None:
 
     If the publisher states only the first digits, another file may have the same: see `PublishedWeights.whole_digest`.
     """
-    digest, megabytes = f"sha256:{sha256}", round(size / 2**20, 3)
+    digest = f"sha256:{sha256}"
+    return next((entry for entry in _of_size(size) if digest.startswith(entry.digest)), None)
+
+
+def has_size(size: int) -> bool:
+    """Whether `find_by_digest` may find a file of this size in bytes; if not, it need not be hashed."""
+    return bool(_of_size(size))
+
+
+def _of_size(size: int) -> list[PublishedWeights]:
     hashed = [entry for entry in entries().values() if entry.digest.startswith("sha256:")]
-    fitting = [entry for entry in hashed if entry.megabytes in (None, megabytes)]
-    return next((entry for entry in fitting if digest.startswith(entry.digest)), None)
+    return [entry for entry in hashed if entry.megabytes in (None, round(size / 2**20, 3))]
 
 
 def best(model: str) -> PublishedWeights:
