@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-import torchvision
+from tests.weights.narrow_resnet import NarrowResNet
 from torch import Tensor, nn
 
 import resnets
@@ -29,7 +29,7 @@ IMAGE = torch.randn(2, 3, 64, 64, generator=torch.Generator().manual_seed(1))
 @pytest.fixture(scope="module")
 def net() -> nn.Module:
     torch.manual_seed(0)
-    return torchvision.models.resnet18(num_classes=5).eval()
+    return NarrowResNet(num_classes=5).eval()
 
 
 @pytest.fixture(scope="module")
@@ -56,7 +56,7 @@ def children(net: nn.Module, end: int | None = None) -> dict[str, Tensor]:
 
 def momentum(net: nn.Module) -> dict[str, Any]:
     """The state of an optimizer after a step."""
-    clone = torchvision.models.resnet18(num_classes=5)
+    clone = NarrowResNet(num_classes=5)
     clone.load_state_dict(net.state_dict())
     optimizer = torch.optim.SGD(clone.parameters(), 0.1, momentum=0.9)
     clone(IMAGE).sum().backward()
@@ -108,17 +108,17 @@ WITH_HEAD = {
 }  # fmt: skip
 WITHOUT = {
     "DINO": lambda net: {"student": {**under("module.backbone.", other(body(net.state_dict()))),
-                                     "module.head.mlp.0.weight": torch.zeros(8, 512)},
-                         "teacher": {**under("backbone.", body(net.state_dict())), "head.mlp.0.weight": torch.zeros(8, 512)},
+                                     "module.head.mlp.0.weight": torch.zeros(8, 64)},
+                         "teacher": {**under("backbone.", body(net.state_dict())), "head.mlp.0.weight": torch.zeros(8, 64)},
                          "args": argparse.Namespace(arch="resnet18"), "epoch": 3},
     "MoCo v2": lambda net: {"arch": "resnet18", "state_dict": {
-        **under("module.encoder_q.", body(net.state_dict())), "module.encoder_q.fc.0.weight": torch.zeros(512, 512),
-        "module.encoder_q.fc.0.bias": torch.zeros(512), "module.encoder_q.fc.2.weight": torch.zeros(128, 512),
+        **under("module.encoder_q.", body(net.state_dict())), "module.encoder_q.fc.0.weight": torch.zeros(64, 64),
+        "module.encoder_q.fc.0.bias": torch.zeros(64), "module.encoder_q.fc.2.weight": torch.zeros(128, 64),
         "module.encoder_q.fc.2.bias": torch.zeros(128), **under("module.encoder_k.", other(body(net.state_dict()))),
         "module.queue": torch.zeros(4, 4), "module.queue_ptr": torch.zeros(1, dtype=torch.int64)}},
-    "SimCLR": lambda net: {**under("backbone.", body(net.state_dict())), "projector.0.weight": torch.zeros(4, 512)},
-    "fastai": lambda net: {"model": {**under("0.", children(net, -2)), "1.2.weight": torch.zeros(1024),
-                                     "1.4.weight": torch.zeros(512, 1024), "1.8.weight": torch.zeros(5, 512)},
+    "SimCLR": lambda net: {**under("backbone.", body(net.state_dict())), "projector.0.weight": torch.zeros(4, 64)},
+    "fastai": lambda net: {"model": {**under("0.", children(net, -2)), "1.2.weight": torch.zeros(128),
+                                     "1.4.weight": torch.zeros(512, 128), "1.8.weight": torch.zeros(5, 512)},
                            "opt": momentum(net)},
     "children": lambda net: children(net, -1),
 }  # fmt: skip
@@ -199,7 +199,7 @@ def test_names_that_may_change_the_answers_are_left_out_only_when_asked(net: nn.
         UserError, match=r"a weight as several tensors, fc\.weight_orig, fc\.weight_mask.*prune\.remove"
     ):
         load(saved(tmp_path / "p.pth", pruned))
-    layers = {**body(net.state_dict()), "fc.0.weight": torch.zeros(8, 512), "fc.0.bias": torch.zeros(8),
+    layers = {**body(net.state_dict()), "fc.0.weight": torch.zeros(8, 64), "fc.0.bias": torch.zeros(8),
               "fc.2.weight": torch.zeros(5, 8), "fc.2.bias": torch.zeros(5)}  # fmt: skip
     path = saved(tmp_path / "e.pth", layers)
     with pytest.raises(UserError, match=r"no last layer under a name of torchvision: fc\.0\.weight.*`ignore='fc\*'`"):
