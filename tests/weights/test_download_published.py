@@ -135,7 +135,12 @@ def test_training_begins_with_published_weights(
     publish: Publish, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     entry = publish("resnet10a.test", model="resnet34_a", overrides={"num_blocks": (1, 1, 1, 1), "shortcut": "B"})
-    words = ["train", "shapes", "--epochs", "1", "--imgsz", "32", "--device", "cpu", "--out", str(tmp_path / "runs")]
+    random = np.random.default_rng(0)
+    for name in [f"{label}/{number}.png" for label in ("cat", "dog") for number in range(8)]:
+        (tmp_path / "data" / name).parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(random.integers(0, 256, (32, 32, 3), dtype=np.uint8)).save(tmp_path / "data" / name)
+    words = ["train", str(tmp_path / "data"), "--out", str(tmp_path / "runs"), "--epochs", "1"]
+    words += ["--imgsz", "32", "--device", "cpu"]
     assert main([*words, "--model", "resnet34_a", "--weights", "imagenet", "--dry-run"]) == 0
     said = capsys.readouterr().err
     assert f"ImageNet weights for resnet34_a: {entry.name}, top-1 99.0 %" in said

@@ -8,6 +8,7 @@ from functools import cache
 import torch
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
+from tests.in_soak import IN_SOAK
 from torch import Tensor
 
 from resnets.errors import UserError
@@ -42,7 +43,7 @@ ODD = st.sampled_from(
 
 @example(format_="timm", number=3, odd={}, dropped=[], container="pickle", config=None)
 @example(format_="huggingface", number=0, odd={}, dropped=[], container="safetensors", config=None)
-@settings(max_examples=40)
+@settings(max_examples=40 if IN_SOAK else 15)
 @given(
     format_=st.sampled_from(list(MAKERS)),
     number=st.integers(0, 3),

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 from tests.data.object_datasets.object_images import save_image
+from tests.in_soak import IN_SOAK
 from tests.weights.segmentation.library_files import smp_file, torchvision_file
 
 import resnets
@@ -16,8 +17,18 @@ from resnets.weights import checkpoint as checkpoints
 from resnets.weights.segmentation import smp
 from resnets.weights.segmentation.checkpoint import network
 
+# smp's others are converted both ways in models/segmentation/test_parity.py, with equal logits.
+ARCHITECTURES = ["torchvision", *smp.CLASSES] if IN_SOAK else ["torchvision", "pspnet"]
 
-@pytest.mark.parametrize("architecture", ["torchvision", *smp.CLASSES])
+
+@pytest.fixture(scope="module")
+def unet(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("unet") / "net.pth"
+    smp_file(path, "unet")
+    return path
+
+
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
 def test_a_file_is_converted_and_back_and_agrees_with_the_library(architecture: str, tmp_path: Path) -> None:
     file, converted, back = tmp_path / "net.pth", tmp_path / "net.safetensors", tmp_path / "back.pth"
     if architecture == "torchvision":
@@ -78,10 +89,9 @@ def test_the_names_of_old_versions_of_smp(tmp_path: Path) -> None:
     net.load_state_dict(dict(tensors))  # changes its argument
 
 
-def test_the_commands(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    file, out, back = tmp_path / "net.pth", tmp_path / "net.safetensors", tmp_path / "back.pth"
-    smp_file(file, "unet")
-    assert main(["weights", "convert", str(file), "--to", "resnets", "--out", str(out)]) == 0
+def test_the_commands(unet: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    out, back = tmp_path / "net.safetensors", tmp_path / "back.pth"
+    assert main(["weights", "convert", str(unet), "--to", "resnets", "--out", str(out)]) == 0
     said = capsys.readouterr().out
     assert "segmentation_models_pytorch, unet on resnet18" in said
     assert "class names: 'class 0', 'class 1', 'class 2'; --class-names gives others" in said
@@ -105,15 +115,13 @@ def test_the_commands(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Non
         ({"to": "resnets", "class_names": ("a",)}, "1 class names do not fit a segmenter of 3 classes"),
     ],
 )
-def test_conversions_that_do_not_fit(arguments: dict[str, object], said: str, tmp_path: Path) -> None:
-    smp_file(tmp_path / "net.pth", "unet")
+def test_conversions_that_do_not_fit(arguments: dict[str, object], said: str, unet: Path, tmp_path: Path) -> None:
     with pytest.raises(UserError, match=said):
-        resnets.convert(tmp_path / "net.pth", out=tmp_path / "new.pth", **arguments)
+        resnets.convert(unet, out=tmp_path / "new.pth", **arguments)
 
 
-def test_what_cannot_be_compared_or_converted(tmp_path: Path) -> None:
-    smp_file(tmp_path / "net.pth", "unet")
+def test_what_cannot_be_compared_or_converted(unet: Path, tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"net\.pth' is a segmenter, 'cifar_resnet20\.cifar10' is none"):
-        resnets.verify(tmp_path / "net.pth", "cifar_resnet20.cifar10")
+        resnets.verify(unet, "cifar_resnet20.cifar10")
     with pytest.raises(UserError, match="A segmenter is converted to smp"):
         resnets.convert("cifar_resnet20.cifar10", to="smp", out=tmp_path / "new.pth")

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from tests.in_soak import IN_SOAK
 from torchvision.models import get_model_weights
 from torchvision.models import segmentation as library
 from torchvision.models.segmentation import DeepLabV3_ResNet50_Weights, FCN_ResNet50_Weights
@@ -23,8 +24,13 @@ from resnets.weights.segmentation.checkpoint import segmenter_settings
 PUBLISHED = [entry for entry in catalog.entries().values() if entry.format == segmenters.FORMAT]
 
 
-@pytest.mark.parametrize("aux", [False, True])
-@pytest.mark.parametrize("name", ["fcn_resnet50", "fcn_resnet101", "deeplabv3_resnet50", "deeplabv3_resnet101"])
+NETWORKS = [("fcn_resnet50", True), ("deeplabv3_resnet50", False), ("deeplabv3_resnet101", True)]
+if IN_SOAK:
+    architectures = ("fcn_resnet50", "fcn_resnet101", "deeplabv3_resnet50", "deeplabv3_resnet101")
+    NETWORKS = [(name, aux) for name in architectures for aux in (False, True)]
+
+
+@pytest.mark.parametrize(("name", "aux"), NETWORKS)
 def test_the_names_of_all_tensors_both_ways(name: str, aux: bool) -> None:
     with torch.device("meta"):
         net = getattr(library, name)(weights=None, weights_backbone=None, num_classes=5, aux_loss=aux)
