@@ -12,6 +12,7 @@ from resnets.models import zoo
 from resnets.models.backbone import Backbone
 from resnets.models.build_network import build
 from resnets.models.dilation import dilate
+from resnets.models.spec import ResNetSpec
 
 CASES = {
     "resnet18": {},
@@ -65,11 +66,14 @@ def test_every_second_position_is_the_networks(name: str) -> None:
     assert torch.allclose(found[..., ::step, ::step], expected, rtol=0, atol=1e-9)
 
 
-# Networks that differ in nothing but their depth are computed once.
-KINDS = {
-    str(replace(entry.spec, name="", num_blocks=(1,) * len(entry.spec.num_blocks))): name
-    for name, entry in zoo.entries().items()
-}
+def kind(spec: ResNetSpec) -> ResNetSpec:
+    """What `narrow` leaves of a specification: networks that differ in nothing but depth and width are computed once."""
+    ones, fours = ((each,) * len(spec.num_blocks) for each in (1, 4))
+    sizes = {"num_blocks": ones, "out_channels": fours, "mid_channels": fours if spec.mid_channels else ()}
+    return replace(spec, name="", stem_channels=4, groups=min(spec.groups, 2), **sizes)
+
+
+KINDS = {kind(entry.spec): name for name, entry in zoo.entries().items()}
 # Their maps of one position are averages of all, of which a dilated network has more.
 ATTENTION = {name for name in KINDS.values() if zoo.find(name).spec.attention != "none"}
 # At odd sizes the windows of the 2x2 averages, and of TensorFlow's padding, lie elsewhere.

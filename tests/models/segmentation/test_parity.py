@@ -9,6 +9,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable
 from dataclasses import replace
+from functools import cache
 from types import ModuleType
 from typing import Any
 
@@ -136,13 +137,19 @@ OTHERS: list[tuple[ModuleType, str, dict[str, Any], dict[str, Any]]] = [
 ]
 
 
+@cache
+def found_in(library: ModuleType, name: str) -> LibrarySegmenter:
+    with torch.device("meta"):
+        theirs = of_torchvision(name) if library is torchvision else of_smp(name, "resnet18")
+    return library.find(theirs.state_dict())
+
+
 @pytest.mark.parametrize(("library", "name", "settings", "spec"), OTHERS)
 def test_with_another_setting_the_logits_differ(
     library: ModuleType, name: str, settings: dict[str, Any], spec: dict[str, Any], parity: Any
 ) -> None:
     """So the tests above fail if it is swapped; on a narrow network, with weights that both take."""
-    theirs = parity.blank(lambda: of_torchvision(name) if library is torchvision else of_smp(name, "resnet18"))
-    found = library.find(theirs.state_dict())
+    found = found_in(library, name)
     narrow = {"stem_channels": 8, "out_channels": (8, 8, 12, 16), "num_blocks": (1, 1, 2, 2)}
     if found.spec.mid_channels:
         narrow["mid_channels"] = (4, 4, 4, 4)

@@ -22,16 +22,24 @@ from resnets.models.summary import diagram
 
 NAMES = [
     "resnet34_a",
-    "resnet50d",
-    "resnet152_v2",
+    "resnet50_v2",
     "cbam_resnet50",
-    "plain34",
     "cifar_highway32",
     "notes_resnet50",
     "tiny",
 ]
 if IN_SOAK:  # in `make soak`
-    NAMES += ["resnet18", "resnet34_c", "resnext101_64x4d", "keras_resnet50v2", "cifar_resnet110", "wrn_28_10"]
+    NAMES += [
+        "resnet50d",
+        "resnet152_v2",
+        "plain34",
+        "resnet18",
+        "resnet34_c",
+        "resnext101_64x4d",
+        "keras_resnet50v2",
+        "cifar_resnet110",
+        "wrn_28_10",
+    ]
 
 
 def net_of(name: str, **changes: Any) -> torch.nn.Module:

@@ -8,6 +8,7 @@ from functools import cache
 
 import pytest
 import torch
+from tests.in_soak import only_in_soak
 from torch import Tensor, nn
 from torchvision.models import resnet18
 from torchvision.models.detection import FasterRCNN, MaskRCNN
@@ -31,7 +32,9 @@ from resnets.weights.formats import torchvision
 CLASSES, WIDTH, UNITS = 4, 16, 32
 SAMPLES = 32  # as many as each image has, so that torchvision's mean over samples is the mean over images
 NAMES = (
-    "fasterrcnn_resnet50_fpn", "fasterrcnn_resnet50_fpn_v2", "maskrcnn_resnet50_fpn", "maskrcnn_resnet50_fpn_v2",
+    "fasterrcnn_resnet50_fpn", "maskrcnn_resnet50_fpn_v2",
+    pytest.param("fasterrcnn_resnet50_fpn_v2", marks=only_in_soak("3 s")),
+    pytest.param("maskrcnn_resnet50_fpn", marks=only_in_soak("4 s")),
 )  # fmt: skip
 SIZES = [(97, 131), (128, 96), (33, 160)]
 
@@ -136,7 +139,7 @@ def test_the_objects_are_torchvisions(name: str) -> None:
 
 @torch.no_grad()
 def test_the_boxes_of_regions_are_torchvisions_to_the_bit() -> None:
-    detector, _ = pair("maskrcnn_resnet50_fpn")
+    detector, _ = pair("maskrcnn_resnet50_fpn_v2")
     regions = detector._regions((*detector.dense(torch.stack(images(SIZES[:1])))[:-1], torch.tensor([SIZES[0]])))
     logits, deltas = detector._predict_boxes(regions.maps, regions.proposals)
     expected = detector.roi_heads.postprocess_detections(logits, deltas, regions.proposals, regions.sizes)

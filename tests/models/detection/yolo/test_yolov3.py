@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 import torch
-from tests.in_soak import only_in_soak
+from tests.in_soak import IN_SOAK, only_in_soak
 from torch import Tensor, nn
 from torchvision.ops import box_iou, nms
 
@@ -22,6 +22,7 @@ KINDS = ["resnet50_v2", "tutorial_resnet50", "cifar_highway20", "se_resnet18"]
 
 def small(backbone: str, num_classes: int = 3, **changes: object) -> YOLOv3:
     settings, spec = zoo.get(f"yolov3_{backbone}")
+    spec = replace(spec, num_blocks=tuple(min(number, 2) for number in spec.num_blocks))
     torch.manual_seed(0)
     detector = build_detector(replace(settings, neck_channels=16, **changes), spec, num_classes)  # type: ignore[arg-type]
     assert isinstance(detector, YOLOv3)
@@ -32,7 +33,14 @@ def example(*boxes: tuple[float, float, float, float], label: int = 0) -> dict[s
     return {"boxes": torch.tensor(boxes).view(-1, 4), "labels": torch.full((len(boxes),), label)}
 
 
-@pytest.mark.parametrize("name", networks.entries())
+# Networks that differ in nothing but their depth are built once.
+BUILT = {
+    str(replace(entry.spec, name="", num_blocks=(1,) * len(entry.spec.num_blocks))): name
+    for name, entry in reversed(networks.entries().items())
+}
+
+
+@pytest.mark.parametrize("name", networks.entries() if IN_SOAK else BUILT.values())
 def test_every_network_builds(name):
     with torch.device("meta"):
         detector = build_detector(*zoo.get(f"yolov3_{name}"), num_classes=20)
