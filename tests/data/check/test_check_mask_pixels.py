@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import tarfile
 from collections.abc import Callable
 from pathlib import Path
@@ -52,11 +53,17 @@ def save_scene(root: Path, split: str, seed: int) -> None:
     save_mask(root / split / "masks" / f"{seed:03}.png", mask)
 
 
-@pytest.fixture
-def clean(tmp_path: Path) -> Path:
+@pytest.fixture(scope="module")
+def scenes(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    root = tmp_path_factory.mktemp("scenes")
     for seed in range(TRAIN + VAL):
-        save_scene(tmp_path / "data", "train" if seed < TRAIN else "val", seed)
-    return tmp_path / "data"
+        save_scene(root, "train" if seed < TRAIN else "val", seed)
+    return root
+
+
+@pytest.fixture
+def clean(scenes: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(scenes, tmp_path / "data"))
 
 
 def found(root: Path) -> dict[str, str]:

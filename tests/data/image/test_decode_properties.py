@@ -9,6 +9,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image
+from tests.in_soak import IN_SOAK
 
 from resnets.data.image.decode import DecodeError, decode, inspect
 
@@ -16,7 +17,7 @@ pytestmark = pytest.mark.filterwarnings("ignore::UserWarning:PIL")  # Pillow's r
 
 MOST = 1_000_000  # pixels, so that no case takes long
 KINDS = {"empty", "not-an-image", "truncated", "bomb", "unsupported"}
-QUICK = settings(max_examples=150, suppress_health_check=[HealthCheck.too_slow])
+QUICK = settings(max_examples=150 if IN_SOAK else 50, suppress_health_check=[HealthCheck.too_slow])
 
 
 def _sound() -> dict[str, bytes]:

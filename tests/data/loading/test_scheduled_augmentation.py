@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from tests.in_soak import IN_SOAK
 from torchvision import tv_tensors
 from torchvision.transforms import v2
 
@@ -78,7 +79,7 @@ def same(a: Batch, b: Batch) -> bool:
     )
 
 
-@pytest.mark.parametrize("workers", [1, 2])
+@pytest.mark.parametrize("workers", [1, 2] if IN_SOAK else [2])
 def test_workers_change_nothing(images: ram_cache.LazyImages, workers: int) -> None:
     cached = ram_cache.CachedImages(images)
     alone = batches(images, 8)

@@ -11,6 +11,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from tests.data.object_datasets.object_images import save_image, some_objects
+from tests.in_soak import IN_SOAK
 
 from resnets.data.datasets.dataset import build_dataset
 from resnets.data.object_datasets import open_object_dataset
@@ -96,7 +97,7 @@ def read_all(location: Path) -> None:
                 assert each.mask.decode(*sample.target.size).shape == sample.target.size
 
 
-@settings(max_examples=30, suppress_health_check=list(HealthCheck))
+@settings(max_examples=30 if IN_SOAK else 12, suppress_health_check=list(HealthCheck))
 @given(CHANGES, st.binary(max_size=40))
 def test_a_damaged_file_is_read_or_refused(good: tuple[Path, Path, bytes], changes: list, rest: bytes) -> None:
     location, file, content = good
