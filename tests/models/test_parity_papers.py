@@ -1,6 +1,7 @@
 """Networks that no library has, against the shortest reading of their papers: plain functions over the same weights.
 
-The shallowest network of each kind is compared, and with RESNETS_EVERY_SIZE=1 (`make soak`) every depth.
+One network of each kind is compared, with two blocks a stage where it has many, and with RESNETS_EVERY_SIZE=1 (`make soak`) every
+depth.
 """
 
 from __future__ import annotations
@@ -127,7 +128,8 @@ def pooled_groups(w: Weights, x: Tensor) -> Tensor:
 
 CIFAR = [
     ("cifar_resnet20", residual, 3), ("cifar_plain20", plain, 3), ("cifar_highway20", highway, 3), ("wrn_16_8", wide, 2),
-    ("cifar_preresnet110", preactivation, 18), ("cifar_preresnet164", preactivation_bottleneck, 18),
+    ("cifar_preresnet110", preactivation, 18 if IN_SOAK else 2),
+    ("cifar_preresnet164", preactivation_bottleneck, 18 if IN_SOAK else 2),
 ]  # fmt: skip
 if IN_SOAK:
     CIFAR += [(f"cifar_{name}{6 * n + 2}", reference, n)
@@ -139,7 +141,7 @@ if IN_SOAK:
 
 @pytest.mark.parametrize(("name", "reference", "n"), CIFAR, ids=[row[0] for row in CIFAR])
 def test_cifar_networks_follow_their_papers(name, reference, n, parity):
-    net = parity.ours(name)
+    net = parity.ours(name, num_blocks=(2 * n if reference is highway else n,) * 3)
     parity.agree(net, lambda x: reference(Weights(net.state_dict()), x, n), ((32, 32), (33, 41)))
 
 
@@ -212,8 +214,10 @@ def cbam(w: Weights, x: Tensor) -> Tensor:
     return x * torch.sigmoid(w.norm(w.conv(both)))
 
 
-DEPTHS = {18: (2, 2, 2, 2), 34: (3, 4, 6, 3), 50: (3, 4, 6, 3), 101: (3, 4, 23, 3), 152: (3, 8, 36, 3),
+BLOCKS = {18: (2, 2, 2, 2), 34: (3, 4, 6, 3), 50: (3, 4, 6, 3), 101: (3, 4, 23, 3), 152: (3, 8, 36, 3),
           200: (3, 24, 36, 3)}  # fmt: skip
+if not IN_SOAK:
+    BLOCKS = dict.fromkeys(BLOCKS, (2, 2, 2, 2))
 IMAGENET = [
     ("resnet34_a", 34, {"shortcut": "A"}), ("resnet34_c", 34, {"shortcut": "C"}),
     ("plain18", 18, {"shortcut": "none"}), ("resnet50_v1", 50, {}), ("cbam_resnet18", 18, {"attention": cbam}),
@@ -229,22 +233,22 @@ if IN_SOAK:
 
 @pytest.mark.parametrize(("name", "depth", "options"), IMAGENET, ids=[row[0] for row in IMAGENET])
 def test_imagenet_networks_follow_their_papers(name, depth, options, parity):
-    net = parity.ours(name, scale=0.5 if "attention" in options else 1.0)
+    net = parity.ours(name, scale=0.5 if "attention" in options else 1.0, num_blocks=BLOCKS[depth])
 
     def reference(x: Tensor) -> Tensor:
-        return imagenet(Weights(net.state_dict()), x, DEPTHS[depth], bottleneck=depth >= 50, **options)
+        return imagenet(Weights(net.state_dict()), x, BLOCKS[depth], bottleneck=depth >= 50, **options)
 
     parity.agree(net, reference)
 
 
 @pytest.mark.parametrize("depth", [50, 101, 152, 200] if IN_SOAK else [50])
 def test_preactivation_for_imagenet_follows_the_paper_and_the_lua_file(depth, parity):
-    net = parity.ours(f"resnet{depth}_v2")
+    net = parity.ours(f"resnet{depth}_v2", num_blocks=BLOCKS[depth])
 
     def reference(x: Tensor) -> Tensor:
         w = Weights(net.state_dict())
         x = F.max_pool2d(w.norm(w.conv(x, 2)).relu(), 3, 2, 1)
-        for stage, blocks in enumerate(DEPTHS[depth]):
+        for stage, blocks in enumerate(BLOCKS[depth]):
             for block in range(blocks):
                 stride = 2 if stage and block == 0 else 1
                 a = x if stage == block == 0 else w.norm(x).relu()

@@ -159,6 +159,7 @@ def test_the_detector_finds_the_digits_of_a_scene_offline(tmp_path: Path, monkey
     assert right >= 0.85 * max(sum(map(len, expected.values())), sum(map(len, found.values())))
 
 
+@only_in_soak("6 s")
 def test_bf16_changes_the_ap_of_the_detector_by_at_most_two_points(tmp_path: Path) -> None:
     """By 0.1 points on the 400 test scenes; of 20 scenes, one object of another score counts for more."""
     generate_digit_scenes.write(tmp_path, generate_digit_scenes.make_settings(count=100))
