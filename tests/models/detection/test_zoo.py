@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 import torch
-from tests.in_soak import IN_SOAK, only_in_soak
+from tests.in_soak import IN_SOAK
 
 from resnets.errors import UserError
 from resnets.models import zoo as networks
@@ -49,8 +49,7 @@ def test_every_network_of_the_zoo_is_a_backbone_of_every_layout() -> None:
 KINDS = (
     "fasterrcnn_light_resnet18", "maskrcnn_light_keras_resnet50v2", "maskrcnn_light_cifar_resnet20",
     "fasterrcnn_light_notes_basic_resnet", "maskrcnn_light_tiny",
-    pytest.param("fasterrcnn_light_cifar_highway20", marks=only_in_soak("1 s")),
-    pytest.param("fasterrcnn_light_se_resnet18", marks=only_in_soak("1 s")),
+    "fasterrcnn_light_cifar_highway20", "fasterrcnn_light_se_resnet18",
     "fasterrcnn_light_tutorial_resnet50", "fasterrcnn_c4_resnet18", "fasterrcnn_dc5_resnet18",
 )  # fmt: skip
 
@@ -60,8 +59,11 @@ def test_it_learns_and_finds(name: str) -> None:
     torch.manual_seed(0)
     settings, backbone = zoo.get(name)
     if len(backbone.num_blocks) == 4:
-        backbone = replace(backbone, num_blocks=(1, 1, 1, 2))
-    small = {"candidates": 50, "proposals": 50, "train_candidates": 50, "proposal_samples": 16, "score_floor": 0.0}
+        mid = (8, 8, 8, 8) if backbone.mid_channels else ()
+        narrow = {"stem_channels": 16, "out_channels": (16, 24, 32, 48), "mid_channels": mid}
+        backbone = replace(backbone, num_blocks=(1, 1, 1, 2), **narrow)
+    small = {"neck_channels": 32, "box_head_dim": 32, "mask_channels": 32}
+    small |= {"candidates": 50, "proposals": 50, "train_candidates": 50, "proposal_samples": 16, "score_floor": 0.0}
     small = {key: value for key, value in small.items() if key not in settings.without_effect}
     detector = build_detector(replace(settings, **small), backbone, 3)  # type: ignore[arg-type]
     x = torch.randn(2, 3, 65, 90)

@@ -23,6 +23,9 @@ KINDS = ["resnet50_v2", "tutorial_resnet50", "cifar_highway20", "se_resnet18"]
 def small(backbone: str, num_classes: int = 3, **changes: object) -> YOLOv3:
     settings, spec = zoo.get(f"yolov3_{backbone}")
     spec = replace(spec, num_blocks=tuple(min(number, 2) for number in spec.num_blocks))
+    if len(spec.num_blocks) == 4:
+        mid = (8, 8, 8, 8) if spec.mid_channels else ()
+        spec = replace(spec, stem_channels=16, out_channels=(16, 24, 32, 48), mid_channels=mid)
     torch.manual_seed(0)
     detector = build_detector(replace(settings, neck_channels=16, **changes), spec, num_classes)  # type: ignore[arg-type]
     assert isinstance(detector, YOLOv3)
