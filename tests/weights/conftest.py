@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import safetensors.torch
 import torch
-import torchvision
+from tests.weights.narrow_resnet import NarrowResNet
 
 from resnets.weights.hub import catalog, download
 from resnets.weights.hub.catalog import PublishedWeights
@@ -47,9 +47,9 @@ def real(fuzz_readers: ModuleType, tmp_path_factory: pytest.TempPathFactory) -> 
 
 
 def _one_block_a_stage() -> torch.nn.Module:
-    """torchvision's ResNet with one block a stage, random statistics included."""
+    """torchvision's narrow ResNet with one block a stage, random statistics included."""
     torch.manual_seed(3)
-    net = torchvision.models.resnet.ResNet(torchvision.models.resnet.BasicBlock, [1, 1, 1, 1])
+    net = NarrowResNet(num_classes=1000, num_blocks=(1, 1, 1, 1))
     for name, tensor in net.state_dict().items():
         if "running" in name:
             tensor.copy_(torch.rand_like(tensor) + 0.5)
@@ -83,7 +83,7 @@ def publish(
             catalog.find("resnet18.tv_in1k_v1"),
             **{
                 "name": name,
-                "overrides": {"num_blocks": (1, 1, 1, 1)},
+                "overrides": {"num_blocks": (1, 1, 1, 1), "out_channels": (8, 16, 32, 64)},
                 "url": f"https://weights.invalid/{name}/{file.name}",
                 "digest": f"sha256:{download.sha256(file)[:8]}",
                 "top1": 99.0,

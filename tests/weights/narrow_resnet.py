@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from torch import nn
@@ -9,10 +10,10 @@ from torchvision.models.resnet import BasicBlock, ResNet
 
 
 class NarrowResNet(ResNet):
-    """The tensors of ResNet-18 by their names, narrow but for the stem."""
+    """The tensors of ResNet-18, or of one with other numbers of blocks, by their names; narrow but for the stem."""
 
-    def __init__(self, num_classes: int) -> None:
-        super().__init__(BasicBlock, [2, 2, 2, 2])
+    def __init__(self, num_classes: int, num_blocks: Sequence[int] = (2, 2, 2, 2)) -> None:
+        super().__init__(BasicBlock, list(num_blocks))
         self.fc = nn.Linear(self.inplanes, num_classes)
 
     def _make_layer(self, block: Any, planes: int, *arguments: Any, **more: Any) -> nn.Sequential:

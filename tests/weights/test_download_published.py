@@ -96,7 +96,7 @@ def test_a_folder_of_hugging_face_has_its_class_names_and_preprocessing(publish:
     from transformers import ResNetConfig, ResNetForImageClassification
 
     torch.manual_seed(2)
-    sizes = {"hidden_sizes": [64, 128, 256, 512], "depths": [1, 1, 1, 1], "layer_type": "basic"}
+    sizes = {"hidden_sizes": [8, 16, 32, 64], "depths": [1, 1, 1, 1], "layer_type": "basic"}
     theirs = ResNetForImageClassification(ResNetConfig(**sizes, num_labels=1000)).eval()
     names = [f"kind {i}" for i in range(1000)]
     entry = publish("resnet10.microsoft", dict(theirs.state_dict()), ".safetensors", format="huggingface", digest="")
@@ -134,7 +134,8 @@ def test_imagenet_is_the_best_and_says_which(publish: Publish, capsys: pytest.Ca
 def test_training_begins_with_published_weights(
     publish: Publish, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    entry = publish("resnet10a.test", model="resnet34_a", overrides={"num_blocks": (1, 1, 1, 1), "shortcut": "B"})
+    overrides = {"num_blocks": (1, 1, 1, 1), "out_channels": (8, 16, 32, 64), "shortcut": "B"}
+    entry = publish("resnet10a.test", model="resnet34_a", overrides=overrides)
     random = np.random.default_rng(0)
     for name in [f"{label}/{number}.png" for label in ("cat", "dog") for number in range(8)]:
         (tmp_path / "data" / name).parent.mkdir(parents=True, exist_ok=True)
