@@ -130,14 +130,15 @@ class Keymap:
 def expected_tensors(spec: ResNetSpec, *, top: bool = True) -> dict[str, Tensor]:
     """The tensors of a specification's network by name, on the meta device; without `top`, all but those of its head."""
     try:
-        tensors = _meta_tensors(spec)
+        tensors = _meta_tensors(spec, torch.get_default_dtype())
         return dict(tensors) if top else backbone_tensors(tensors)
     except (ValueError, RuntimeError) as error:  # sizes that do not divide, or that no memory could hold
         raise UserError(f"The network '{spec.name}' cannot be built: {error}") from error
 
 
 @lru_cache(maxsize=8)  # one file is compared with the tensors of the same few networks several times
-def _meta_tensors(spec: ResNetSpec) -> dict[str, Tensor]:
+def _meta_tensors(spec: ResNetSpec, dtype: torch.dtype) -> dict[str, Tensor]:
+    """In torch's default type, which `dtype` is."""
     with torch.device("meta"):
         return dict(build(spec).state_dict())
 
@@ -158,7 +159,7 @@ def _first_match(rules: Sequence[Rule], name: str) -> tuple[str, str]:
 
 def read_name(pattern: str, name: str) -> dict[str, int | str] | None:
     """The values of the fields of `pattern` in `name`, without offsets: "block{b+1}", "block3" -> {"b": 2}."""
-    # As the hundreds of rules of Keras, each for one name.
+    # Most of the hundreds of rules of Keras name one tensor each, and a comparison is faster than a pattern.
     if "{" not in pattern and "}" not in pattern:
         return {} if pattern == name else None
     expression, offsets = _compiled(pattern)
