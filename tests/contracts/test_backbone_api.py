@@ -9,6 +9,7 @@ import pytest
 import timm
 import torch
 from tests.contracts.backbone_api import NETWORKS, NUM_CLASSES, QUESTIONS, Network, assert_equal
+from tests.in_soak import IN_SOAK
 from torch import nn
 
 import resnets
@@ -16,10 +17,13 @@ from resnets.errors import UserError
 from resnets.models import zoo
 from resnets.weights.formats.timm import keymap
 
-SHARED = [network for network in NETWORKS if network.timm_name]
+# One with each kind of block, of shortcut and of pooling; the others, in `make soak`, join these in other ways.
+FEW = ("resnet18", "resnet50d", "resnet50_v2", "cbam_resnet18", "cifar_highway20", "notes_basic_resnet")
+ASKED = [network for network in NETWORKS if IN_SOAK or network.name in FEW]
+SHARED = [network for network in ASKED if network.timm_name]
 
 
-@pytest.mark.parametrize("network", NETWORKS, ids=lambda network: network.name)
+@pytest.mark.parametrize("network", ASKED, ids=lambda network: network.name)
 @pytest.mark.parametrize("question", QUESTIONS, ids=lambda question: question.__name__)
 def test_network(network: Network, question: Callable[[Network], None]) -> None:
     question(network)

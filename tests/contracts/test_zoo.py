@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import copy
 import math
-from dataclasses import replace
+from dataclasses import fields, replace
 from functools import cache
 from typing import Any
 
 import pytest
 import torch
-from tests.in_soak import IN_SOAK
+from tests.in_soak import IN_SOAK, only_in_soak
 from torch import Tensor, nn
 
 from resnets.models import spec, zoo
@@ -50,8 +50,9 @@ CHANGED = [
     ("cifar_resnet20", {"shortcut": "B"}, 269_722 + 2_752, None),
     ("cifar_resnet110", {"shortcut": "B"}, 1_727_962 + 2_752, None),
     ("resnet18", {"preactivation": True}, 11_687_720, None), ("resnet34", {"preactivation": True}, 21_795_880, None),
-    ("resnet50_v2", {"stride_at": "3x3"}, 25_549_352, 4.089), ("resnet101_v2", {"stride_at": "3x3"}, 44_541_480, 7.801),
-    ("resnet152_v2", {"stride_at": "3x3"}, 60_185_128, 11.514),
+    ("resnet50_v2", {"stride_at": "3x3"}, 25_549_352, 4.089),
+    pytest.param("resnet101_v2", {"stride_at": "3x3"}, 44_541_480, 7.801, marks=only_in_soak("1 s")),
+    pytest.param("resnet152_v2", {"stride_at": "3x3"}, 60_185_128, 11.514, marks=only_in_soak("1 s")),
     ("resnet50_v2", {"stride_at": "3x3", "stem": "deep", "shortcut": "D"}, 25_568_584, 4.329),
 ]  # fmt: skip
 # Keras counts the moving means and variances, too: total, what is not trained, and the total without the top.
@@ -108,9 +109,25 @@ def families() -> list[str]:
     return list(kinds.values())
 
 
+NUMBERS = {"name", "num_blocks", "stem_channels", "out_channels", "mid_channels", "imgsz", "gate_bias", "groups"}
+
+
+def first_of_each_setting(names: list[str]) -> list[str]:
+    """Those of the networks that have a value of a setting, or an order of layers in their branches, that none before has."""
+    known: set[tuple[str, str]] = set()
+    chosen = []
+    for name in names:
+        spec = zoo.get_spec(name)
+        values = {(each.name, str(getattr(spec, each.name))) for each in fields(spec) if each.name not in NUMBERS}
+        values |= {("grouped", str(spec.groups > 1)), (spec.branch, str(spec.preactivation))}
+        if values - known:
+            chosen.append(name)
+        known |= values
+    return chosen
+
+
 FAMILIES = families()
-WIDER = ("wide_resnet50_2", "resnext101_32x8d", "wrn_16_8", "wrn_28_10")  # in nothing but their widths unlike others
-COMPUTED = [name for name in FAMILIES if IN_SOAK or name not in WIDER]
+KINDS = FAMILIES if IN_SOAK else first_of_each_setting(FAMILIES)
 
 
 def test_no_kind_of_network_is_left_out():
@@ -119,11 +136,16 @@ def test_no_kind_of_network_is_left_out():
         FAMILIES
     )
     assert not {"resnet34", "resnet152", "cifar_resnet1202", "cifar_highway110"} & set(FAMILIES)
+    first = first_of_each_setting(FAMILIES)
+    assert len(first) == 21
+    assert {"resnet18", "resnext50_32x4d", "se_resnet18", "cifar_preresnet110", "cifar_highway20", "cifar_fast"} < set(
+        first
+    )
 
 
-@pytest.mark.parametrize("name", NAMES if IN_SOAK else [*FAMILIES, "resnet34", "resnet152", "cifar_resnet110"])
+@pytest.mark.parametrize("name", NAMES if IN_SOAK else [*KINDS, "resnet34", "resnet152"])
 def test_parameters_and_multiply_adds_are_those_of_the_table(name):
-    """Of one network of each kind and three that are deeper, and of all in `make soak`."""
+    """Of one network of each kind and two that are deeper, and of all in `make soak`."""
     entry, net = zoo.find(name), outline(name)
     assert sum(parameter.numel() for parameter in net.parameters()) == entry.parameters
     assert layer_table.multiply_adds(net, entry.imgsz) == entry.multiply_adds
@@ -141,7 +163,7 @@ def check_every_way_out(net: ResNet, x: Tensor, *, valid_padding: bool) -> None:
     assert net(x).shape == (len(x), 7)
 
 
-@pytest.mark.parametrize(("name", "in_channels"), [("resnet18", 1), *((name, 4) for name in FAMILIES)])
+@pytest.mark.parametrize(("name", "in_channels"), [("resnet18", 1), *((name, 4) for name in KINDS)])
 def test_any_size_any_channels_and_any_classes(name, in_channels):
     with torch.device("meta"):
         net = build(shallow(name, 2, num_classes=7, in_channels=in_channels)).eval()
@@ -150,7 +172,7 @@ def test_any_size_any_channels_and_any_classes(name, in_channels):
     check_every_way_out(net, x, valid_padding=zoo.get_spec(name).stem in ("valid", "notes", "whiten"))
 
 
-@pytest.mark.parametrize("name", FAMILIES)
+@pytest.mark.parametrize("name", KINDS)
 def test_an_image_below_the_least_side_is_refused_with_its_size(name):
     net = outline(name)
     least = net.min_size
@@ -168,7 +190,7 @@ def test_a_fixed_window_takes_one_size_and_says_so(name):
         net(torch.empty(1, 3, 3 * net.min_size, 3 * net.min_size, device="meta"))
 
 
-@pytest.mark.parametrize("name", COMPUTED)
+@pytest.mark.parametrize("name", KINDS)
 def test_it_can_be_traced(name):
     net = made(name)
     side = net.fixed_size or net.min_size + 5
@@ -185,7 +207,7 @@ def made(name: str) -> ResNet:
     return build(zoo.get_spec(name, num_blocks=(2, *[1] * (num_stages - 1)), num_classes=3)).eval()
 
 
-@pytest.mark.parametrize("name", COMPUTED)
+@pytest.mark.parametrize("name", KINDS)
 def test_every_parameter_learns(name):
     net = copy.deepcopy(made(name)).train()
     for module in net.modules():
@@ -201,7 +223,7 @@ def test_every_parameter_learns(name):
     assert [key for key, weight in weights.items() if not weight.grad.any()] == []
 
 
-@pytest.mark.parametrize("name", COMPUTED)
+@pytest.mark.parametrize("name", KINDS)
 def test_an_answer_depends_on_its_image_alone(name):
     net = made(name)
     side = net.fixed_size or max(net.min_size, 37)
@@ -219,7 +241,7 @@ def test_an_answer_depends_on_its_image_alone(name):
     assert (together[0] - together[1]).abs().max() > 1e-3 * scale
 
 
-@pytest.mark.parametrize("name", FAMILIES)
+@pytest.mark.parametrize("name", KINDS)
 def test_weights_come_back_from_their_names(name):
     net = made(name)
     other = copy.deepcopy(net)
