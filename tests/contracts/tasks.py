@@ -6,7 +6,7 @@ import json
 import signal
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -14,6 +14,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 from tests import forked_processes
+from tests.in_soak import IN_SOAK
 
 import resnets
 from resnets.cli.main import main
@@ -34,6 +35,7 @@ class TaskContract(ABC):
         batch: number of images in a step of a training.
         num_ranks: number of ranks that are compared with one.
         rank_settings: of the runs with one and with several ranks, in which batch norm has to keep its statistics.
+        only_in_soak: names of tests that run in `make soak` only, with their seconds; another test of `make test` shows the same.
     """
 
     task: ClassVar[type[Task]]
@@ -44,6 +46,7 @@ class TaskContract(ABC):
     batch: ClassVar[int] = 8
     num_ranks: ClassVar[int] = 2
     rank_settings: ClassVar[Sequence[str]] = ("freeze.norm=eval",)
+    only_in_soak: ClassVar[Mapping[str, str]] = {}
 
     @abstractmethod
     def write_data(self, folder: Path) -> Path:
@@ -57,6 +60,12 @@ class TaskContract(ABC):
         """The metric of `overfit`, computed from predictions for the validation images, in the order of the dataset."""
 
     # The tests
+
+    @pytest.fixture(autouse=True)
+    def quick(self, request: pytest.FixtureRequest) -> None:
+        """Skip what is part of `make soak`."""
+        if not IN_SOAK and request.function.__name__ in self.only_in_soak:
+            pytest.skip(f"{self.only_in_soak[request.function.__name__]}; part of `make soak`")
 
     @pytest.fixture(scope="class")
     @classmethod

@@ -150,11 +150,11 @@ def test_a_box_without_a_size_is_named_before_the_first_step(width: int, tmp_pat
 
 
 def _steps_with_one_positive(data: Path, model: str) -> None:
-    """8 steps of a batch of two, one image for each rank, of which at most one has an object."""
+    """4 steps of a batch of two, one image for each rank, of which at most one has an object."""
     with distributed.process_group():
-        context = build(data, model, "freeze.norm=eval", batch=2, epochs=2)
+        context = build(data, model, "freeze.norm=eval", batch=2, epochs=1)
         _, state = train(context, data.parent / str(torch.distributed.get_rank()))
-        assert state.total_step == 8
+        assert state.total_step == 4
         own = {name: tensor.detach() for name, tensor in context.net.named_parameters()}
         assert all(tensor.isfinite().all() for tensor in own.values())
         for other in distributed.all_gather_object(own):

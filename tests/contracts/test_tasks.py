@@ -29,6 +29,8 @@ from resnets.training.setup.prepare_run import prepare_run  # noqa: E402
 from tasks import TaskContract  # noqa: E402
 
 TRAIN, VAL = 24, 7
+KILLED = TaskContract.test_a_killed_run_ends_in_the_same_weights.__name__
+RANKS = TaskContract.test_several_ranks_train_and_measure_what_one_does.__name__
 
 
 def write_image(path: Path, pixels: np.ndarray) -> None:
@@ -40,7 +42,9 @@ class TestClassification(TaskContract):
     task = Classification
     settings = ("augment.crop=none", "augment.flip=0", "schedule.warmup_epochs=0")
     overfit = ("top1", 1.0, "max")
-    overfit_epochs = 8
+    overfit_epochs = 5
+    # tests/training kills classifiers and trains them in ranks.
+    only_in_soak: ClassVar = {KILLED: "5 s", RANKS: "5 s"}
 
     def write_data(self, folder: Path) -> Path:
         random = np.random.default_rng(0)
@@ -60,7 +64,8 @@ class TestMultilabel(TaskContract):
     task = Multilabel
     settings = ("augment.crop=none", "augment.flip=0", "schedule.warmup_epochs=0")
     overfit = ("f1_micro", 1.0, "max")
-    overfit_epochs = 15
+    overfit_epochs = 10
+    only_in_soak: ClassVar = {KILLED: "6 s", RANKS: "4 s"}  # as of a classifier
 
     def write_data(self, folder: Path) -> Path:
         random = np.random.default_rng(0)
@@ -92,6 +97,7 @@ class TestDetection(TaskContract):
     )  # fmt: skip
     overfit = ("f1_micro", 0.9, "max")
     overfit_epochs = 24
+    only_in_soak: ClassVar = {KILLED: "10 s"}  # test_varied_training.py kills another detector
     # Adam divides by the size of a gradient, so that those of rounding errors would become steps.
     rank_settings = ("speed.sync_bn=true", "optim.name=sgd")
     colors: ClassVar = {"blue": (40, 60, 230), "red": (230, 40, 40)}
@@ -200,8 +206,10 @@ class TestSegmentation(TaskContract):
 class TestBrightness(TaskContract):
     task = brightness.Brightness
     module = "brightness"
-    settings = ("augment.flip=0.5", "optim.lr=0.02", "schedule.warmup_epochs=0")
+    settings = ("augment.flip=0.5", "optim.lr=0.05", "schedule.warmup_epochs=0")
     overfit = ("error", 0.05, "min")
+    overfit_epochs = 20
+    only_in_soak: ClassVar = {KILLED: "3 s"}  # as the other toy
 
     def write_data(self, folder: Path) -> Path:
         random = np.random.default_rng(0)
@@ -230,6 +238,7 @@ class TestPoints(TaskContract):
     settings = ("augment.flip=0.5", "optim.lr=0.05", "schedule.warmup_epochs=0", "augment.jitter=0")
     overfit = ("median_error", 3.0, "min")  # pixels; the center of the right cell is 2.8 pixels away
     overfit_epochs = 14
+    only_in_soak: ClassVar = {RANKS: "2 s"}  # as the other toy
     sizes: ClassVar = [(32, 40), (48, 32), (36, 36)]
 
     def write_data(self, folder: Path) -> Path:
