@@ -138,26 +138,22 @@ def _rows(plan: Plan, training: Training, run: Path) -> list[dict[str, Any]]:
     for each in epochs:
         by_step.setdefault(each["step"], {})[EPOCH_ERROR] = 100 * (1 - each[f"test/{_ACCURACY}"])
     last = by_step[epochs[-1]["step"]]
-    last[TRAIN_ERROR], last[TEST_ERROR] = (
-        weights_error(run / "weights" / "last.safetensors", images) for images in (plan.images.train, plan.images.test)
-    )
+    checkpoint = checkpoints.read(run / "weights" / "last.safetensors")
+    net = checkpoints.network(checkpoint)
+    for key, images in ((TRAIN_ERROR, plan.images.train), (TEST_ERROR, plan.images.test)):
+        last[key] = error(net, images, checkpoint.preprocess)
     last[SECONDS] = epochs[-1]["time_seconds"]
     same = {"training": plan.fingerprint(training), "network": training.network, "seed": training.recipe.seed}
+    machine = _machine(run)
     return [
         {
             **same,
             "step": step,
             **{key: round(values[key], _DIGITS) if key in values else None for key in QUANTITIES},
-            "machine": _machine(run),
+            "machine": machine,
         }
         for step, values in sorted(by_step.items())
     ]
-
-
-def weights_error(weights: Path, images: ImageSet) -> float:
-    """The top-1 error of a checkpoint in percent, in eval mode in fp32."""
-    checkpoint = checkpoints.read(weights)
-    return error(checkpoints.network(checkpoint), images, checkpoint.preprocess)
 
 
 @torch.inference_mode()
