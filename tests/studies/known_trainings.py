@@ -22,7 +22,7 @@ from resnets.studies.trainings.training import (
 )  # fmt: skip
 
 # Of trainings that take seconds.
-TINY = {"depth1": 20, "depth2": 44, "batch": 8, "imgsz": 8, "steps": 4, "window": 2, "images": 10}
+TINY = {"depth1": 20, "depth2": 32, "batch": 8, "imgsz": 8, "steps": 4, "window": 2, "images": 10}
 
 
 @functools.cache

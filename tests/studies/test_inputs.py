@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 from PIL import Image, ImageOps
+from tests.in_soak import only_in_soak
 from tests.studies import known_images, known_trainings
 from tests.weights.formats.test_custom_keymap import MAP, Network
 
@@ -17,7 +18,7 @@ from resnets.studies import inputs
 from resnets.weights.formats import custom_keymap
 
 
-@pytest.mark.parametrize("depth", [20, 56, 110])
+@pytest.mark.parametrize("depth", [20, pytest.param(56, marks=only_in_soak("1 s")), 110])
 def test_a_file_in_akamasters_layout_is_read_at_every_depth(depth: int, tmp_path: Path) -> None:
     torch.manual_seed(depth)
     theirs = Network((depth - 2) // 6).eval()

@@ -24,10 +24,10 @@ def small(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(skipping, "BATCH", 10)
 
 
-def measure() -> Measurement:
+def measure(seeds: int = 3) -> Measurement:
     networks, _ = known_images.load(known_images.checkpoint_file())
     images = inputs.read_images(known_images.folder(), 40, networks)
-    return skipping.measure(Setup(NUMBERS, range(3), networks, images))
+    return skipping.measure(Setup(NUMBERS, range(seeds), networks, images))
 
 
 def test_the_statistic_is_the_change_of_the_new_blocks() -> None:
@@ -62,7 +62,7 @@ def test_no_image_is_both_trained_on_and_measured(monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr(short_training, "train", seen(trained, short_training.train))
     for name in ("_error", "branch_sizes"):
         monkeypatch.setattr(skipping, name, seen(measured, getattr(skipping, name)))
-    measure()
+    measure(seeds=1)
     assert (len(trained), len(measured)) == (20, 20)
     assert not trained & measured
 
@@ -74,7 +74,7 @@ def test_a_rate_that_is_not_0_fails_the_control(monkeypatch: pytest.MonkeyPatch)
         real(self, parameters, lr=lr or 0.001, **values)  # type: ignore[arg-type]
 
     monkeypatch.setattr(torch.optim.SGD, "__init__", always_moving)
-    assert not measure().controls[1].holds
+    assert not measure(seeds=1).controls[1].holds
 
 
 def test_without_shortcuts_the_errors_must_be_more_with_each_seed(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -93,4 +93,4 @@ def test_without_shortcuts_the_errors_must_be_more_with_each_seed(monkeypatch: p
 def test_shortcuts_that_were_not_taken_away_fail_the_control(monkeypatch: pytest.MonkeyPatch) -> None:
     real = inserted_blocks.insert
     monkeypatch.setattr(inserted_blocks, "insert", lambda net, seed, with_shortcut: real(net, seed, with_shortcut=True))
-    assert not measure().controls[0].holds
+    assert not measure(seeds=1).controls[0].holds

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from tests.in_soak import IN_SOAK
 from tests.studies import known_trainings
 
 from resnets.data.image.preprocess import IMAGENET_MEAN, IMAGENET_STD, Preprocess
@@ -27,7 +28,7 @@ from resnets.weights.checkpoint import Checkpoint
 NUMBERS = study.STUDY.protocols["minutes"] | {"depth2": 32}
 
 
-@pytest.mark.parametrize("depth", study.NARROWED)
+@pytest.mark.parametrize("depth", study.NARROWED if IN_SOAK else [20])
 def test_a_narrowed_network_has_the_size_of_the_residual_one(depth: int, monkeypatch: pytest.MonkeyPatch) -> None:
     def control() -> bool:
         with torch.device("meta"):

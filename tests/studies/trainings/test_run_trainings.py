@@ -63,7 +63,7 @@ def test_one_seed_of_three_is_trained_and_judged_undecided(whole: Path) -> None:
     assert len(ends) == 6
     # Ten images in test: the error of the last epoch, at the precision of the training, and that in fp32.
     assert all(abs(float(row["test_error"]) - float(row["epoch_test_error"])) <= 10 for row in ends)
-    assert [row["step"] for row in table if row["network"] == "plain-44"] == ["2", "4"]
+    assert [row["step"] for row in table if row["network"] == "plain-32"] == ["2", "4"]
     results = (whole / NAME / "report.md").read_text()
     assert "1 values are too few" in results or "1 values give no interval" in results
     assert "one network trained twice, seed 0: losses up to 0 apart; held" in results
