@@ -31,7 +31,10 @@ VARIED = [
 
 
 # A stem that learns in the first two of four epochs, and two parts of each batch.
-FAST = ["schedule.stem_epochs=2", "ema.lookahead_steps=3", "optim.accumulate=2", "save.every=1", "speed.threads=1"]
+FAST = [
+    *("schedule.stem_epochs=2", "ema.lookahead_steps=3", "optim.accumulate=2", "save.every=1", "speed.threads=1"),
+    "model.out_channels=16,32,32",
+]
 COMMON = {"epochs": 4, "workers": 0, "device": "cpu", "seed": 2}
 
 
