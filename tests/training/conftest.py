@@ -32,10 +32,12 @@ def colors(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def train_run(colors: Path) -> Callable[..., Path]:
-    """Train a tiny run, without images to validate on unless they are asked for, since the report takes longest."""
+    """Train a tiny run, without images to validate on and without a report unless they are asked for."""
 
     def run(name: str, *overrides: str, **values: Any) -> Path:
-        recipe = override(override(tiny(registry.find("scratch")), "data.val_fraction=0"), "ema.decay=0.9")
+        recipe = tiny(registry.find("scratch"))
+        for setting in ("data.val_fraction=0", "ema.decay=0.9", "track.report=false"):
+            recipe = override(recipe, setting)
         result = resnets.train(
             colors, recipe=recipe, out=colors.parent / "runs", name=name, overrides=overrides, **values
         )

@@ -12,6 +12,7 @@ import pytest
 import torch
 from PIL import Image
 from tests.forked_processes import TIMEOUT_SECONDS, run_ranks, start, start_ranks
+from tests.in_soak import only_in_soak
 from torch import Tensor, nn
 from torch.distributed.run import main as torchrun
 
@@ -147,7 +148,9 @@ def shards(images: Path) -> Path:
     return out
 
 
-@pytest.mark.parametrize(("accumulate", "kind"), [(1, "images"), (2, "images"), (1, "shards")])
+@pytest.mark.parametrize(
+    ("accumulate", "kind"), [pytest.param(1, "images", marks=only_in_soak("5 s")), (2, "images"), (1, "shards")]
+)
 def test_two_ranks_with_half_the_batch_equal_one_with_all_of_it(accumulate, kind, images, shards, tmp_path):
     # BN sees six images at a time in both cases, but not the same six: the losses are only close.
     data = images.parent / kind
@@ -194,7 +197,7 @@ if code := main(sys.argv[1:]):
 def test_a_killed_process_is_restarted_and_the_run_ends_in_the_same_bytes(images, tmp_path, monkeypatch):
     """By torchrun, which forks the processes here and saves their imports; `tests/soak/two_hosts.py` starts them anew."""
     monkeypatch.chdir(tmp_path)
-    words = ["train", str(images), *QUICK, "--epochs", "4", "--set", "model.drop_path_rate=0.3", "--save-every", "1"]
+    words = ["train", str(images), *QUICK, "--epochs", "3", "--set", "model.drop_path_rate=0.3", "--save-every", "1"]
     run_ranks(tmp_path, 2, main, [*words, "--out", str(tmp_path), "--name", "whole"])
     run, log, script = (tmp_path / name for name in ("run", "log", "worker.py"))
     script.write_text(WORKER)
@@ -219,7 +222,7 @@ def test_a_killed_process_is_restarted_and_the_run_ends_in_the_same_bytes(images
 def _twice(images: Path, out: Path) -> None:
     words = {"model": "tiny", "imgsz": 32, "batch": 12, "epochs": 1, "workers": 0, "precision": "fp32", "out": out}
     for name in ("first", "second"):
-        done = train.train(images, name=name, **words)
+        done = train.train(images, name=name, overrides=["track.report=false"], **words)
         assert done is not None
         assert done.run == out / name
 

@@ -75,14 +75,13 @@ def uninterrupted(images, tmp_path_factory) -> dict[str, bytes]:
 @pytest.mark.parametrize(
     ("number", "training", "at", "step"),
     [
-        (signal.SIGTERM, True, 1, 1),
-        (signal.SIGINT, True, 6, 6),
-        (signal.SIGTERM, True, 4, 4),
-        (signal.SIGTERM, True, 8, 8),
-        (signal.SIGINT, False, 1, 4),
-        (signal.SIGTERM, False, 3, 8),
+        pytest.param(signal.SIGTERM, True, 1, 1, id="first step", marks=only_in_soak("1 s")),
+        pytest.param(signal.SIGINT, True, 6, 6, id="middle"),
+        pytest.param(signal.SIGTERM, True, 4, 4, id="last step of an epoch"),
+        pytest.param(signal.SIGTERM, True, 8, 8, id="last step"),
+        pytest.param(signal.SIGINT, False, 1, 4, id="validation"),
+        pytest.param(signal.SIGTERM, False, 3, 8, id="last validation", marks=only_in_soak("1 s")),
     ],
-    ids=["first step", "middle", "last step of an epoch", "last step", "validation", "last validation"],
 )
 def test_a_signal_ends_a_run_within_one_step_and_it_resumes_to_the_same_bytes(
     images, uninterrupted, tmp_path, number, training, at, step, capsys
@@ -128,7 +127,7 @@ def test_states_are_saved_every_so_many_steps_and_change_nothing(images, uninter
     assert sorted({int(name) for name in made}) == [3, 4, 7]  # counted anew from the end of an epoch, 4
 
 
-@pytest.mark.parametrize("every", ["1", "0.001s"])
+@pytest.mark.parametrize("every", ["1", pytest.param("0.001s", marks=only_in_soak("2 s"))])
 def test_a_run_that_begins_from_any_of_its_states_ends_the_same(images, uninterrupted, tmp_path, every):
     context = _context(_recipe(images, f"save.every={every}"))
     kept: dict[str, bytes] = {}
@@ -162,6 +161,7 @@ def _call(words: list[str], log: Path) -> None:
     importlib.import_module("killed_runs").call(words, log)
 
 
+@only_in_soak("11 s")
 def test_a_run_survives_kills_at_random_moments(tmp_path, monkeypatch, capsys):
     """The short form of `make soak`, without its figures."""
     monkeypatch.syspath_prepend(SOAK)  # from which the processes import it

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +24,7 @@ def _weights(run: Path) -> list[bytes]:
 
 
 def test_epochs_that_are_added_at_a_constant_rate_are_those_of_a_longer_run(train_run):
-    constant = ("schedule.name=constant", "schedule.warmup_epochs=0", "data.val_fraction=0.4")
+    constant = ("schedule.name=constant", "schedule.warmup_epochs=0", "data.val_fraction=0.4", "track.report=true")
     long, short = train_run("long", *constant, epochs=4), train_run("short", *constant, epochs=2)
     resnets.train(resume=short, epochs="+2")
     assert _rows(short) == _rows(long)
@@ -75,9 +76,9 @@ def _unfinish(run: Path) -> None:
 
 
 def test_a_killed_extension_is_resumed_with_or_without_the_same_arguments(train_run):
-    whole, plain, again = (train_run(name, epochs=1) for name in ("whole", "plain", "again"))
-    for run in (whole, plain, again):
-        resnets.train(resume=run, epochs="+2")
+    whole = train_run("whole", epochs=1)
+    resnets.train(resume=whole, epochs="+2")
+    plain, again = (shutil.copytree(whole, whole.with_name(name)) for name in ("plain", "again"))
     for run, words in ((plain, {}), (again, {"epochs": "+2"})):
         _unfinish(run)
         resnets.train(resume=run, **words)

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -67,12 +68,9 @@ def test_the_initial_weights_may_be_missing_once_a_state_was_saved(train_run, co
     weights = colors.parent / "weights.safetensors"
     weights.write_bytes(_weights(train_run("parent", epochs=1))[1])
     recipe = override(override(tiny(registry.find("finetune")), "data.val_fraction=0"), "freeze.head_epochs=0")
-    runs = []
-    for name in ("whole", "child"):
-        out = colors.parent / "runs"
-        result = resnets.train(colors, recipe=recipe, weights=weights, epochs=2, out=out, name=name)
-        assert result is not None
-        runs.append(result.run)
+    result = resnets.train(colors, recipe=recipe, weights=weights, epochs=2, out=colors.parent / "runs", name="whole")
+    assert result is not None
+    runs = [result.run, shutil.copytree(result.run, result.run.with_name("child"))]
     weights.unlink()
     state_file.list_states(runs[1] / "state")[-1].unlink()
     resnets.train(resume=runs[1])

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 import torch
+from tests.in_soak import only_in_soak
 from tests.tiny_recipe import tiny
 
 from resnets.errors import UserError
@@ -43,7 +44,11 @@ def _last(run: Path) -> dict[str, torch.Tensor]:
     [
         ({"batch": 1}, "`batch=1` leaves a single image in a step"),
         ({"batch": 4, "overrides": ["optim.accumulate=4"]}, "`batch=4`, `optim.accumulate=4` leaves a single image"),
-        ({"batch": 3, "overrides": ["optim.accumulate=2"]}, "`batch=3`, `optim.accumulate=2` leaves a single image"),
+        pytest.param(
+            {"batch": 3, "overrides": ["optim.accumulate=2"]},
+            "`batch=3`, `optim.accumulate=2` leaves a single image",
+            marks=only_in_soak("1 s"),
+        ),
     ],
     ids=str,
 )
