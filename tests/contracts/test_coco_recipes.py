@@ -76,10 +76,10 @@ def coco(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def weights_of(network: str, path: Path) -> str:
+def weights_of(network: str, path: Path, **changes: Any) -> str:
     """Random weights of a classifier whose input is that of Caffe."""
     torch.manual_seed(0)
-    spec = zoo.get_spec(network, num_classes=2)
+    spec = zoo.get_spec(network, num_classes=2, **changes)
     checkpoints.save(path, Checkpoint(spec, Preprocess.caffe(64), ("a", "b"), build(spec).state_dict()))
     return str(path)
 
@@ -105,7 +105,8 @@ def run_10_steps(
 
 
 def test_the_recipe_of_2015_runs(coco: Path, tmp_path: Path) -> None:
-    weights = weights_of("resnet18", tmp_path / "resnet18.safetensors")
+    narrow = {"stem_channels": 16, "out_channels": (16, 24, 32, 48)}
+    weights = weights_of("resnet18", tmp_path / "resnet18.safetensors", **narrow)
     small = ("task.pool_size=2", "task.proposal_samples=8", "task.train_proposals=20", "task.proposals=8")
     run = run_10_steps(coco, tmp_path, "he2015_coco", "resnet18", weights, small, batch=2)
     assert (run.recipe.model.name, run.recipe.task.layout) == ("fasterrcnn_c4_resnet18", "c4")  # type: ignore[attr-defined]

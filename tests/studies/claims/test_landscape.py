@@ -18,10 +18,10 @@ from resnets.studies.study import Setup
 NUMBERS = {"images": 20, "side": 3}
 
 
-def setup() -> Setup:
+def setup(seeds: int = 3) -> Setup:
     files = known_images.checkpoint_file("cifar_plain20", blocks=1), known_images.checkpoint_file(blocks=1)
     networks, images = known_images.load(*files)
-    return Setup(NUMBERS, range(3), networks, images)
+    return Setup(NUMBERS, range(seeds), networks, images)
 
 
 def test_each_filter_moves_by_its_own_norm_and_biases_and_norms_stay() -> None:
@@ -104,4 +104,4 @@ def test_plain_networks_are_compared_with_residual_ones(tmp_path: Path, monkeypa
     monkeypatch.setattr(
         landscape, "loss", lambda net, weights, *data: itself(net, {k: 1.1 * v for k, v in weights.items()}, *data)
     )
-    assert not any(control.holds for control in landscape.measure(setup()).controls)
+    assert not any(control.holds for control in landscape.measure(setup(seeds=1)).controls)
