@@ -22,7 +22,8 @@ from resnets.cli.main import main
 
 FORKS = multiprocessing.get_context("forkserver")
 FORKS.set_forkserver_preload([
-    "jinja2", "matplotlib.pyplot", "pydantic.main", "pytest", "rich.progress", "scipy.ndimage", "scipy.stats", "sklearn.metrics",
+    "jinja2", "matplotlib.pyplot", "pydantic.main", "pydantic.type_adapter", "pydantic.types", "pytest", "rich.progress",
+    "scipy.ndimage", "scipy.stats", "sklearn.metrics", "typer._adapters",
     "torch.distributed", "resnets.cli.verbs.train", "resnets.tasks.classification.task", "resnets.tasks.detection.task",
     "resnets.tasks.multilabel.task", "resnets.tasks.segmentation.task", "resnets.training.train",
     "resnets.training.evaluation.final_evaluation", "tests.forkserver_ready",

@@ -7,8 +7,10 @@ import gc
 
 from resnets.cli import process_settings
 from resnets.cli.main import command
+from resnets.report.html import page
 
 process_settings.keep_memory()
 command()
+page._template()  # compiled once, for the reports of all
 gc.collect()
 gc.freeze()
