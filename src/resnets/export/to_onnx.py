@@ -9,6 +9,7 @@ from typing import Any
 import torch
 
 from resnets.errors import UserError
+from resnets.export.trace import without_stack_traces
 from resnets.inference.exported.metadata import encode
 from resnets.inference.exported.read_exported import MAX_BYTES
 from resnets.inference.optional_packages import import_optional
@@ -24,7 +25,7 @@ def convert(program: Any, output_names: Sequence[str], input_name: str = INPUT_N
     """
     for name in ("onnx", "onnxscript"):
         import_optional(name, "onnx")
-    with warnings.catch_warnings():
+    with warnings.catch_warnings(), without_stack_traces():
         warnings.simplefilter("ignore")  # of names that torch gives to sizes
         exported = torch.onnx.export(
             program, dynamo=True, external_data=False, verbose=False,

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from resnets.errors import JobError, UserError
+from resnets.export.trace import without_stack_traces
 from resnets.inference.exported.metadata import encode
 from resnets.inference.exported.read_exported import WEIGHTS, XML
 from resnets.inference.import_openvino import has_openvino, import_openvino
@@ -27,7 +28,8 @@ def convert(program: Any, output_names: Sequence[str], shape: Sequence[int | Non
     if not has_openvino():
         raise UserError("`format=openvino` needs OpenVINO, which is not installed: pip install 'resnets[openvino]'")
     openvino = import_openvino()
-    model = openvino.convert_model(program)
+    with without_stack_traces():
+        model = openvino.convert_model(program)
     model.reshape({model.inputs[0]: openvino.PartialShape([-1 if size is None else size for size in shape])})
     model.inputs[0].get_tensor().set_names({INPUT_NAME})
     for output, name in zip(model.outputs, output_names, strict=True):

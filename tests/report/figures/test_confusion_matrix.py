@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from scipy.sparse import csr_array
+from tests.in_soak import only_in_soak
 
 from resnets.report.figures import canvas, confusion_matrix
 
@@ -27,7 +28,7 @@ def test_cells_have_the_color_of_their_fraction_of_the_row(tmp_path, pixels):
         assert (image == [0xF0, 0xF2, 0xF5]).all(axis=-1).sum() > 2.5 * cell  # the row without images
 
 
-@pytest.mark.parametrize("count", [1, 20, 100, 1000])
+@pytest.mark.parametrize("count", [1, 20, pytest.param(100, marks=only_in_soak("2 s")), 1000])
 def test_any_number_of_classes(tmp_path, pixels, count):
     matrix = csr_array(np.ones((count, count), int) + 20 * np.eye(count, dtype=int))
     names = [f"a rather long name of class number {k}" for k in range(count)]
