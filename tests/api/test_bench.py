@@ -89,6 +89,7 @@ def test_the_int8_file_that_passed_is_a_row_and_is_never_the_advice() -> None:
         resnets.bench(exported_files.checkpoint_file(), precision="int8", **settings)
 
 
+@only_in_soak("10 s")
 def test_a_file_that_resizes_is_measured_at_the_size_of_its_network() -> None:
     """Its images may have any size."""
     file = exported_files.exported("onnx", "full")

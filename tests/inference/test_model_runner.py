@@ -227,7 +227,7 @@ def test_a_network_in_float64_is_run_by_the_reference(net: ResNet, images: Tenso
     torch.testing.assert_close(logits, net(images).detach(), rtol=1e-4, atol=1e-4)
 
 
-@pytest.mark.parametrize("backend", ["torch", "compile", "openvino"])
+@pytest.mark.parametrize("backend", ["torch", pytest.param("compile", marks=only_in_soak("6 s")), "openvino"])
 def test_settings_of_the_process_are_unchanged(backend: str, two_outputs: StaticGraph, images: Tensor) -> None:
     """While a thread compiles, what another one logs, warns and prints is neither lost nor held back."""
     if backend == "openvino" and not has_openvino():

@@ -189,6 +189,7 @@ def test_what_was_used_least_recently_goes(images: Tensor, home: Path, monkeypat
     assert set(files(home)) == {new, *made[0], *made[2]}
 
 
+@only_in_soak("8 s")
 def test_without_a_writable_cache_it_is_converted_each_time(
     net: ResNet, images: Tensor, folded: list[int], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 from tests import forked_processes
 from tests.in_soak import IN_SOAK
 
-COUNT = 60 if IN_SOAK else 25  # files of each reader
+COUNT = 60 if IN_SOAK else 40  # files of each reader
 SOAK = str(Path(__file__).parents[2] / "soak")
 
 
