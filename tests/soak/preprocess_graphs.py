@@ -4,7 +4,7 @@
     python tests/soak/preprocess_graphs.py --images DIR --count 500
 
 ONNX Runtime, and OpenVINO in f32 from ONNX and from torch, compute noise of odd sizes, or files. The exit code is 1 if a value is
-more than one gray level off, too many values are one off, or the same graph gives other bytes the second time.
+more than two gray levels off, too many values are one off, or the same graph gives other bytes the second time.
 """
 
 from __future__ import annotations
@@ -110,7 +110,7 @@ def run(names: Sequence[str], images: Sequence[np.ndarray]) -> int:
             continue
         for runtime_name, runtime in runtimes(preprocess).items():
             largest, share = compare(preprocess, runtime, images)
-            is_right = largest <= 1.001 and share <= LIMITS[preprocess.interpolation]
+            is_right = largest <= 2.001 and share <= LIMITS[preprocess.interpolation]
             wrong += not is_right
             verdict = "" if is_right else ": wrong"
             print(

@@ -5,7 +5,8 @@ the image, and the result is rounded to 8 bits after each axis, as in Pillow. ON
 antialiasing. Sizes and distances are integers until the last division, so that float32 is precise for images of any size, as
 long as the length of an axis times its length after the resize is below 2**30: OpenVINO computes with integers of 32 bits.
 
-A value is at most one gray level from Pillow's; it differs where the exact one is half-way between two levels. Without
+A value differs from Pillow's by one gray level where the exact one is half-way between two levels, which the rounding of the
+weights decides; and by two at most, where that happens along both axes, which is rare. Without
 antialiasing nothing is rounded, as in `Preprocess`.
 """
 

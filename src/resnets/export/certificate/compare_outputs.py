@@ -24,7 +24,7 @@ SOFTMAX = "softmax of logits"
 # second is as much of RELATIVE_LIMIT as these errors.
 SMALL_CLASS, ROUNDED = 0.1, 0.01
 # Of images that the file resizes, from Pillow's result.
-GRAY_LEVELS_LIMIT = 1
+GRAY_LEVELS_LIMIT = 2
 CHANGED_LIMIT = 0.06
 
 
