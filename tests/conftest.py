@@ -21,6 +21,7 @@ from tests.in_soak import IN_SOAK
 from tests.made_once import FOLDER
 
 from resnets.cli import process_settings
+from resnets.disable_telemetry import disable_telemetry
 
 # No test fails because the machine is slow.
 hypothesis.settings.register_profile("any_speed", deadline=None)
@@ -32,6 +33,9 @@ os.environ.setdefault("KERAS_BACKEND", "torch")
 
 # No test asks a host of the internet; those with a server on this machine remove it.
 os.environ.setdefault("RESNETS_OFFLINE", "1")
+
+# No library that a test imports by itself reports its use; OpenVINO would fork this process for each conversion.
+disable_telemetry()
 
 # As many processes run the tests as there are processors; and some tests count on one thread that computes.
 os.environ.setdefault("OMP_NUM_THREADS", "1")

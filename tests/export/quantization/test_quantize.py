@@ -8,6 +8,7 @@ import json
 import shutil
 from collections.abc import Mapping
 from dataclasses import replace
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +29,7 @@ from resnets.tasks.classification.predict_samples import predict_samples
 from resnets.tasks.exported import exported_model
 from resnets.weights import checkpoint as checkpoints
 
-pytest.importorskip("nncf")
+pytestmark = pytest.mark.skipif(find_spec("nncf") is None, reason="needs nncf")
 
 
 def test_a_network_passes_on_900_images_and_the_json_file_says_what_was_measured() -> None:
