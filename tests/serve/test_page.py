@@ -239,6 +239,7 @@ def test_the_heat_map_is_that_of_the_model(show: Callable[..., Any], address: st
     assert page.locator(".answer img").evaluate("(image) => image.style.filter") == "grayscale(30%)"
 
 
+@only_in_soak("5 s")
 def test_there_are_heat_maps_of_all_classes(show: Callable[..., Any], images: list[Path], tmp_path: Path) -> None:
     """Also of those that are not in the answer."""
     names = tuple(f"class {number}" for number in range(8))
@@ -265,6 +266,7 @@ def test_there_are_heat_maps_of_all_classes(show: Callable[..., Any], images: li
         assert page.locator(".bars b").all_text_contents() == [name for name, _ in whole.top]
 
 
+@only_in_soak("3 s")
 def test_files_that_come_before_the_model_is_known_are_answered(
     show: Callable[..., Any], address: str, images: list[Path]
 ) -> None:
@@ -280,6 +282,7 @@ def test_files_that_come_before_the_model_is_known_are_answered(
     assert sentences(page, 2) == [sentence(each) for each in reference().predict(images[:2])]
 
 
+@only_in_soak("5 s")
 def test_what_the_server_refuses_is_said_in_words(show: Callable[..., Any], images: list[Path], tmp_path: Path) -> None:
     (tmp_path / "large.png").write_bytes(bytes(100_001))
     tiny = tiny_model()
@@ -314,6 +317,7 @@ def test_what_the_server_refuses_is_said_in_words(show: Callable[..., Any], imag
         gate.opened.set()
 
 
+@only_in_soak("2 s")
 def test_an_unreadable_image_leaves_the_others(
     show: Callable[..., Any], address: str, images: list[Path], tmp_path: Path
 ) -> None:
@@ -354,6 +358,7 @@ IS_LEFT = """async (bytes) => {
 }"""
 
 
+@only_in_soak("3 s")
 def test_a_webp_is_shown_upright(show: Callable[..., Any], address: str) -> None:
     """Chromium does not turn it, and what is drawn over it would lie elsewhere."""
     pixels = colored_images(1)[0][::4, ::3]
@@ -402,6 +407,7 @@ def test_boxes_are_where_the_detector_found_them_on_an_image_that_a_phone_has_tu
         assert page.locator(".box.shown").count() == 1
 
 
+@only_in_soak("3 s")
 def test_classes_of_pixels_are_drawn_in_their_colors(show: Callable[..., Any], images: list[Path]) -> None:
     model = segmenter()
     (expected,) = model.predict(images[0])
@@ -417,6 +423,7 @@ def test_classes_of_pixels_are_drawn_in_their_colors(show: Callable[..., Any], i
         assert (pixels[..., 3] == 255).all()
 
 
+@only_in_soak("3 s")
 def test_several_labels_or_none(show: Callable[..., Any], images: list[Path], tmp_path: Path) -> None:
     for least, name in ((0.001, "all"), (0.999, "none")):
         task = Multilabel(NAMES, fitted={"thresholds": dict.fromkeys(NAMES, least)})
@@ -440,6 +447,7 @@ def test_several_labels_or_none(show: Callable[..., Any], images: list[Path], tm
         page.locator(".answer canvas").wait_for()
 
 
+@only_in_soak("4 s")
 def test_several_models_and_a_token(
     show: Callable[..., Any], detector: Any, scene: Image.Image, tmp_path: Path
 ) -> None:
@@ -505,6 +513,7 @@ def test_the_same_from_a_program(
         assert part in text
 
 
+@only_in_soak("3 s")
 def test_the_image_of_the_documentation_can_be_drawn(browser: Any, address: str, tmp_path: Path) -> None:
     specification = importlib.util.spec_from_file_location(
         "screenshot", Path(__file__).parents[2] / "docs" / "screenshot.py"

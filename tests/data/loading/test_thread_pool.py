@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from resnets.data.loading.thread_pool import ordered_map
+from resnets.data.loading.thread_pool import call_with_timeout, ordered_map
 from resnets.errors import JobError, UserError
 
 
@@ -83,6 +83,51 @@ def test_an_item_that_never_ends_is_named(items: list[object], workers: int, mon
     never.set()
 
 
+def test_calls_one_after_the_other_have_one_thread() -> None:
+    """Also after an error."""
+    first = call_with_timeout(lambda _: threading.get_ident(), "")
+    with pytest.raises(FileNotFoundError):
+        call_with_timeout(os.stat, "nowhere")
+    assert call_with_timeout(lambda _: threading.get_ident(), "") == first != threading.get_ident()
+
+
+def test_a_call_within_a_call_has_another_thread() -> None:
+    def call(_: str) -> bool:
+        return call_with_timeout(lambda _: threading.get_ident(), "") != threading.get_ident()
+
+    assert call_with_timeout(call, "")
+
+
+def test_a_call_that_never_ends_is_named_and_the_next_one_has_another_thread(monkeypatch: pytest.MonkeyPatch) -> None:
+    never = threading.Event()
+    stuck: list[threading.Thread] = []
+
+    def wait(_: str) -> None:
+        stuck.append(threading.current_thread())
+        never.wait()
+
+    monkeypatch.setenv("RESNETS_TIMEOUT_MINUTES", "0.002")
+    with pytest.raises(JobError, match=r"^'dead' could not be read within 0.002 minutes"):
+        call_with_timeout(wait, "dead")
+    monkeypatch.delenv("RESNETS_TIMEOUT_MINUTES")
+    assert call_with_timeout(lambda _: threading.current_thread(), "") not in stuck
+    never.set()
+    stuck[0].join(60)
+    assert not stuck[0].is_alive()
+
+
+def test_a_forked_process_starts_its_own_thread(tmp_path: Path) -> None:
+    """Those of its parent are not there."""
+    call_with_timeout(os.stat, tmp_path)
+    child = os.fork()
+    if child == 0:
+        try:
+            os._exit(0 if call_with_timeout(os.path.isdir, tmp_path) else 1)
+        finally:
+            os._exit(2)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+
+
 def test_a_timeout_of_the_file_system_is_raised_unchanged() -> None:
     def work(_: int) -> None:
         raise TimeoutError(errno.ETIMEDOUT, "Connection timed out")
@@ -96,7 +141,7 @@ def test_the_end_of_the_program_does_not_wait_for_a_stuck_file(tmp_path: Path) -
     os.mkfifo(tmp_path / "stuck")
     code = """
 import sys
-from resnets.data.loading.thread_pool import ordered_map
+from resnets.data.loading.thread_pool import call_with_timeout, ordered_map
 list(ordered_map(lambda path: open(path).read(), sys.argv[1:], workers=1, ahead=1))
 """
     command = [sys.executable, "-c", code, tmp_path / "stuck"]

@@ -61,9 +61,33 @@ class _StuckError(JobError):
     """A call that does not end."""
 
 
+_idle: list["_Threads[Any, Any]"] = []  # each with a thread that waits for the next call
+os.register_at_fork(after_in_child=_idle.clear)  # whose threads a forked process does not have
+
+
 def call_with_timeout(function: Callable[[Item], Result], item: Item) -> Result:
-    """`function(item)`, which reads the file or folder `item`. Raises JobError as `ordered_map`."""
-    return next(ordered_map(function, [item], workers=0, ahead=0))
+    """`function(item)`, which reads the file or folder `item`. Raises JobError as `ordered_map`.
+
+    Threads are kept for the next calls: to start one takes milliseconds on a busy machine, and a dataset has a thousand folders.
+    """
+    timeout = timeout_seconds()
+    try:
+        thread = _idle.pop()
+    except IndexError:
+        thread = _Threads(_call, 1)
+    future = thread.submit((function, item))
+    try:
+        return _result(item, future, timeout)
+    finally:
+        if future.done():
+            _idle.append(thread)
+        else:
+            thread.tasks.put(None)  # it ends when the call does
+
+
+def _call(task: tuple[Callable[[Item], Result], Item]) -> Result:
+    function, item = task
+    return function(item)
 
 
 def _result(item: Any, future: Future[Result], timeout: float) -> Result:
