@@ -37,7 +37,7 @@ def families() -> list[str]:
 
 FAMILIES = families()
 SCRIPTED = [
-    *("resnet50d", "cbam_resnet18", "keras_resnet50v2"),
+    *("resnet50d", "se_resnet18", "cbam_resnet18", "keras_resnet50v2"),
     *("cifar_preresnet110", "cifar_highway20", "notes_basic_resnet"),
 ]
 

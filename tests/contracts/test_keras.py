@@ -35,12 +35,12 @@ from resnets.weights.formats import keras
 from resnets.weights.load_weights import Request
 
 KINDS = [
-    *("resnet50d", "resnext50_32x4d", "cbam_resnet18", "keras_resnet50v2", "cifar_preresnet110"),
+    *("resnet50d", "resnext50_32x4d", "se_resnet18", "cbam_resnet18", "keras_resnet50v2", "cifar_preresnet110"),
     *("cifar_highway20", "tutorial_resnet50", "notes_basic_resnet", "cifar_fast"),
 ]
 ALSO = [
     *("resnet18", "resnet34_a", "resnet50_v1", "resnet50_v2", "keras_resnet50", "tiny"),
-    *("se_resnet18", "notes_resnet50"),
+    "notes_resnet50",
     *("resnet50", "resnet34_c", "resnet50c", "wide_resnet50_2", "se_resnet50", "cbam_resnet50", "plain18"),
     *("cifar_resnet20", "cifar_plain20", "cifar_preresnet164", "wrn_16_8"),
 ]
