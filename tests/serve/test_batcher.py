@@ -362,32 +362,6 @@ def test_a_thread_that_gets_no_outputs_for_10_minutes_is_a_fault(served: ServedM
     batcher.stop()
 
 
-def test_a_thread_that_decodes_one_image_for_10_minutes_is_a_fault(served: ServedModel) -> None:
-    passed, entered, released = 0.0, threading.Event(), threading.Event()
-    batcher = Batcher([served], ServerSettings(timeout_seconds=1e-9), lambda: time.monotonic() + passed)
-
-    def wait() -> Any:
-        entered.set()
-        assert released.wait(END_SECONDS)
-        return served.decode(images()[0], "image", MAX_PIXELS)
-
-    stuck = Work(served, "image", wait)
-    batcher.submit([stuck])
-    assert entered.wait(END_SECONDS)
-    assert batcher.fault is None
-    passed = HANG_SECONDS + 1
-    assert re.fullmatch(r"A thread of the server has decoded one image for \d+ s\.", batcher.fault or "")
-    batcher.settings = ServerSettings(timeout_seconds=HANG_SECONDS + 2)
-    assert batcher.fault is None
-    batcher.settings = ServerSettings(timeout_seconds=1e-9)
-    released.set()
-    results([stuck])
-    while batcher._decoding:  # a thread goes on a moment after it has decoded
-        assert batcher.error is None
-    assert batcher.fault is None
-    batcher.stop()
-
-
 def test_masks_do_not_wait_for_the_other_images_of_a_request() -> None:
     """Each is as large as its image, and no limit would bound those of all requests together."""
     served = serve(segmenter())

@@ -173,20 +173,15 @@ class Batcher:
     def fault(self) -> str | None:
         """Why it does not answer as it should, which only another start of the process mends; None if all is well.
 
-        A thread has ended by an error; or one hangs: it has got no outputs from the network, or decoded one image, for 10
-        minutes, and for longer than requests wait. To compute a large image, whose windows come one after the other, may take
-        any time.
+        A thread has ended by an error; or one hangs: it has got no outputs from the network for 10 minutes, and for longer than
+        requests wait. A large image, whose windows are computed one after the other, may take any time.
         """
         if self.error is not None:
             return "A thread of the server has ended by an error, which its log names."
         most = max(HANG_SECONDS, self.settings.timeout_seconds)
         with self._lock:
-            now = self.clock()
-            computing = max((now - self._last_step(batch) for batch in self._computed), default=0.0)
-            decoding = max((now - since for since in self._decoding.values()), default=0.0)
-        if computing > most:
-            return f"A thread of the server has computed for {computing:.0f} s without a result."
-        return f"A thread of the server has decoded one image for {decoding:.0f} s." if decoding > most else None
+            seconds = max((self.clock() - self._last_step(batch) for batch in self._computed), default=0.0)
+        return f"A thread of the server has computed for {seconds:.0f} s without a result." if seconds > most else None
 
     def _last_step(self, batch: _Batch) -> float:
         """When the thread of a batch began with it, or last got outputs from a network."""
