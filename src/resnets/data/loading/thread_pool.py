@@ -62,7 +62,8 @@ class _StuckError(JobError):
 
 
 _idle: list["_Threads[Any, Any]"] = []  # each with a thread that waits for the next call
-os.register_at_fork(after_in_child=_idle.clear)  # whose threads a forked process does not have
+if hasattr(os, "register_at_fork"):  # not on Windows
+    os.register_at_fork(after_in_child=_idle.clear)  # whose threads a forked process does not have
 
 
 def call_with_timeout(function: Callable[[Item], Result], item: Item) -> Result:
