@@ -19,9 +19,11 @@ def test_without_ray_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None
         ray_scheduler.import_ray()
 
 
-def test_ray_reports_to_nobody() -> None:
+def test_ray_reports_to_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("RAY_USAGE_STATS_ENABLED", raising=False)  # which the tests set for their process
     with telemetry_disabled():
         assert os.environ["RAY_USAGE_STATS_ENABLED"] == "0"
+    assert "RAY_USAGE_STATS_ENABLED" not in os.environ
 
 
 @pytest.mark.parametrize("address", ["nonsense", "head", "127.0.0.1:", "ray://[::1]:x"])
