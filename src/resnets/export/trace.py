@@ -16,7 +16,7 @@ AXES = {"normalize": (1, 2), "full": (1, 2), "none": (2, 3)}  # height and width
 def without_stack_traces() -> Iterator[None]:
     """Let torch not look up which lines of Python made each node, which no file names: a quarter of the time of large graphs.
 
-    The setting is one of the process; to others that trace at the same time nothing is lost but these names. older
+    The setting is one of the process; to others that trace at the same time nothing is lost but these names. Older
     versions of torch do not know it.
     """
     before = getattr(torch.fx.config, "do_not_emit_stack_traces", False)

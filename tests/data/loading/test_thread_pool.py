@@ -85,10 +85,11 @@ def test_an_item_that_never_ends_is_named(items: list[object], workers: int, mon
 
 def test_calls_one_after_the_other_have_one_thread() -> None:
     """Also after an error."""
-    first = call_with_timeout(lambda _: threading.get_ident(), "")
+    first = call_with_timeout(lambda _: threading.current_thread(), "")
+    assert first is not threading.current_thread()
     with pytest.raises(FileNotFoundError):
         call_with_timeout(os.stat, "nowhere")
-    assert call_with_timeout(lambda _: threading.get_ident(), "") == first != threading.get_ident()
+    assert call_with_timeout(lambda _: threading.current_thread(), "") is first
 
 
 def test_a_call_within_a_call_has_another_thread() -> None:
@@ -143,6 +144,7 @@ def test_the_end_of_the_program_does_not_wait_for_a_stuck_file(tmp_path: Path) -
     code = """
 import sys
 from resnets.data.loading.thread_pool import call_with_timeout, ordered_map
+call_with_timeout(str, "")  # whose thread waits for the next call
 list(ordered_map(lambda path: open(path).read(), sys.argv[1:], workers=1, ahead=1))
 """
     command = [sys.executable, "-c", code, tmp_path / "stuck"]
