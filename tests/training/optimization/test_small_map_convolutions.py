@@ -6,6 +6,7 @@ import pytest
 import torch
 from torch import nn
 
+from resnets.inference import hardware
 from resnets.models import zoo
 from resnets.recipes.recipe import Speed
 from resnets.training.optimization import small_map_convolutions
@@ -58,8 +59,11 @@ def test_only_3x3_at_stride_1_is_replaced_and_names_stay():
     assert kinds == {(SmallMapConv2d, (3, 3), (1, 1)), (nn.Conv2d, (3, 3), (2, 2)), (nn.Conv2d, (1, 1), (2, 2))}
 
 
-def test_it_is_for_bf16_on_a_cpu():
+def test_it_is_for_bf16_on_a_cpu_with_amx(monkeypatch):
     speed = {"device": "cpu", "precision": "bf16"}
+    monkeypatch.setattr(hardware, "cpu_flags", lambda: {"avx512_bf16"})
+    assert not small_map_convolutions.applies_to(Speed(**speed))
+    monkeypatch.setattr(hardware, "cpu_flags", lambda: {"avx512_bf16", "amx_bf16"})
     assert small_map_convolutions.applies_to(Speed(**speed))
     for changed in ({"device": "cuda"}, {"precision": "fp32"}, {"channels_last": False}, {"compile": True}):
         assert not small_map_convolutions.applies_to(Speed(**(speed | changed)))

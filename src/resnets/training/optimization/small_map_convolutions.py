@@ -1,7 +1,7 @@
-"""3x3 convolutions that train faster in bf16 on a CPU where their maps are small (`benchmarks/convolutions.py`).
+"""3x3 convolutions that train faster in bf16 on a CPU with AMX where their maps are small (`benchmarks/convolutions.py --bf16`).
 
-For the gradient of the kernels of maps of 7x7 and 3x3, oneDNN needs two to four times as long as the same sum of products written
-as a product of matrices.
+For the gradient of the kernels of maps of 7x7 and 3x3, oneDNN needs two to four times as long there as the same sum of products
+written as a product of matrices. Without AMX the products take longer on most maps.
 """
 
 from typing import Any
@@ -10,6 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from resnets.inference import hardware
 from resnets.recipes.recipe import Speed
 
 MAX_CELLS = 64  # of a map, up to which the product of matrices is faster
@@ -30,8 +31,9 @@ class SmallMapConv2d(nn.Conv2d):
 
 
 def applies_to(speed: Speed) -> bool:
-    """Whether a training with these settings gains."""
-    return speed.device == "cpu" and speed.precision == "bf16" and speed.channels_last and not speed.compile
+    """Whether a training with these settings gains on this processor."""
+    on_cpu = speed.device == "cpu" and speed.precision == "bf16" and speed.channels_last and not speed.compile
+    return on_cpu and "amx_bf16" in hardware.cpu_flags()
 
 
 def replace_convolutions(model: nn.Module) -> None:
