@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from resnets.studies.run_study import StudyResult
     from resnets.tasks.embeddings.embed_files import EmbedResult
     from resnets.tasks.embeddings.embedding_index import Index
-    from resnets.tasks.evaluate import Evaluation
+    from resnets.tasks.evaluation.results import Evaluation
     from resnets.tasks.load_model import load
     from resnets.tasks.predict_parts.predict_parts import PartsResult
     from resnets.tasks.trained_model import TrainedModel
@@ -98,7 +98,7 @@ _MODULES = {  # public name -> the module that defines it, imported when the nam
     "CheckReport": "resnets.data.check.check",
     "ConversionResult": "resnets.api.weights",
     "EmbedResult": "resnets.tasks.embeddings.embed_files",
-    "Evaluation": "resnets.tasks.evaluate",
+    "Evaluation": "resnets.tasks.evaluation.results",
     "Index": "resnets.tasks.embeddings.embedding_index",
     "NetworkSummary": "resnets.api.summary",
     "PartsResult": "resnets.tasks.predict_parts.predict_parts",

@@ -49,8 +49,8 @@ def serve(cases: Connection) -> None:
     import resnets.data.check.check
     import resnets.serve.run
     import resnets.tasks.classification.task
-    import resnets.tasks.evaluate
-    import resnets.tasks.evaluation_table
+    import resnets.tasks.evaluation.evaluate
+    import resnets.tasks.evaluation.evaluation_table
     import resnets.tasks.predict_files
     import resnets.training.train
     import resnets.weights.conversion

@@ -3,13 +3,13 @@
 from collections.abc import Iterable
 from pathlib import Path
 
-from resnets.tasks import write_evaluation
 from resnets.tasks.embeddings import evaluate_knn as knn_evaluation
 from resnets.tasks.embeddings import index_file, search_index
 from resnets.tasks.embeddings.embed_files import EmbedResult, embed_files
 from resnets.tasks.embeddings.embedding_index import Index
 from resnets.tasks.embeddings.search_index import Hit
-from resnets.tasks.evaluate import Evaluation
+from resnets.tasks.evaluation import write_evaluation
+from resnets.tasks.evaluation.results import Evaluation
 
 
 def embed(

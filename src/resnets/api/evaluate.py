@@ -4,9 +4,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from resnets.tasks import evaluate as evaluation
-from resnets.tasks import write_evaluation
-from resnets.tasks.evaluate import Evaluation
+from resnets.tasks.evaluation import evaluate as evaluation
+from resnets.tasks.evaluation import write_evaluation
+from resnets.tasks.evaluation.results import Evaluation
 
 _TASK_OPTIONS: Mapping[str, Any] = {  # and their defaults
     "crops": 1, "scales": (), "flip": False, "tile": None, "tile_overlap": None, "nms": "hard",

@@ -24,7 +24,7 @@ from resnets.errors import UserError
 from resnets.hashing import sha256
 from resnets.models.resnet import ResNet
 from resnets.progress import log, progress_bar
-from resnets.tasks.inputs import evaluation_split
+from resnets.tasks.evaluation import evaluation_split
 from resnets.weights import checkpoint as checkpoints
 from resnets.weights import find_weights, identify, load_weights
 from resnets.weights.checkpoint import Checkpoint

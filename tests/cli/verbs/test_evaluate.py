@@ -13,16 +13,13 @@ from PIL import Image
 
 from resnets.cli import main
 from resnets.data.datasets import open_dataset, write_shards
-from resnets.data.split.lineage import Lineage
 from resnets.data.split.make_split import make_split
 from resnets.data.split.split_file import write_split
 from resnets.errors import UserError
 from resnets.inference import backends, choose_backend, hardware
-from resnets.tasks import evaluate as evaluate_task
 from resnets.tasks.classification import metrics
 from resnets.tasks.classification.predict_samples import predict_samples
-from resnets.tasks.evaluate import evaluate_checkpoints
-from resnets.tasks.inputs.evaluation_split import NOT_TRAINED_ON, EvaluationSplit
+from resnets.tasks.evaluation.evaluate import evaluate_checkpoints
 from resnets.tasks.load_model import load
 from resnets.weights import checkpoint as checkpoints
 
@@ -151,12 +148,6 @@ def test_shards_of_images_smaller_than_the_input_are_reported(
     shown = capsys.readouterr()
     assert "shorter side of 16 pixels, and 37 are needed" in json.loads(shown.out)["notices"][0]
     assert "37 are needed" not in shown.err  # printed once
-
-
-def test_the_images_of_a_comparison_are_named_in_words() -> None:
-    models = [("b", Lineage(gap="it has no split"))]
-    (notice,) = evaluate_task.training_notices(models, EvaluationSplit(NOT_TRAINED_ON, (), ""))
-    assert notice.startswith("whether some of the images were used to train 'b' is not known")
 
 
 def test_two_are_compared_on_images_that_none_of_them_learned_from(

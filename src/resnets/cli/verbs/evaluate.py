@@ -74,7 +74,7 @@ def evaluate(
     for name in ("checkpoints", "data", "compare", "calibrate", "out", "as_json"):
         del options[name]
     from resnets.api import evaluate as api
-    from resnets.tasks import evaluation_table, write_evaluation
+    from resnets.tasks.evaluation import evaluation_table, write_evaluation
     from resnets.tasks.inputs.parse_scales import parse_scales
 
     if compare and len(checkpoints) != 2:

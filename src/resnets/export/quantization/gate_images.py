@@ -12,9 +12,8 @@ from resnets.data.split import lineage
 from resnets.errors import UserError
 from resnets.export.quantization import calibration_images
 from resnets.message_format import pluralize
-from resnets.tasks import evaluate
-from resnets.tasks.inputs import evaluation_split
-from resnets.tasks.inputs.evaluation_split import ALL, EvaluationSplit
+from resnets.tasks.evaluation import evaluation_notices, evaluation_split
+from resnets.tasks.evaluation.evaluation_split import ALL, EvaluationSplit
 from resnets.tasks.trained_model import TrainedModel
 
 
@@ -96,8 +95,8 @@ def split_name(chosen: EvaluationSplit) -> str:
 
 
 def _notices(chosen: EvaluationSplit, file: Path, model: TrainedModel) -> list[str]:
-    notices = evaluate.training_notices([(file.name, lineage.lineage_of(file, model.provenance))], chosen)
+    notices = evaluation_notices.training_notices([(file.name, lineage.lineage_of(file, model.provenance))], chosen)
     if selected := evaluation_split.num_selected_on(file, chosen.samples, model.provenance):
         images = f"{selected:,} of the {len(chosen.samples):,} images of the gate"
-        notices.append(f"{evaluate.describe_selection(model.task, images)}; other images may lose more")
+        notices.append(f"{evaluation_notices.describe_selection(model.task, images)}; other images may lose more")
     return notices

@@ -24,12 +24,12 @@ from resnets.inference.exported import int8_files
 from resnets.inference.exported.read_exported import ExportedFile
 from resnets.message_format import pluralize
 from resnets.progress import log
-from resnets.tasks import evaluate, load_model
+from resnets.tasks import load_model
 from resnets.tasks.classification.predict_samples import predict_samples
 from resnets.tasks.classification.task import Classification
+from resnets.tasks.evaluation import evaluate, evaluation_split
 from resnets.tasks.exported import exported_model
 from resnets.tasks.exported.exported_model import ExportedModel, input_preprocess
-from resnets.tasks.inputs import evaluation_split
 from resnets.tasks.trained_model import TrainedModel
 from resnets.weights import checkpoint as checkpoints
 from resnets.weights import find_weights, local_file

@@ -20,8 +20,9 @@ from resnets.tasks.classification.task import Classification
 from resnets.tasks.embeddings import embedding_results
 from resnets.tasks.embeddings.embedding_index import unit_length
 from resnets.tasks.embeddings.knn_classifier import vote_logits
-from resnets.tasks.evaluate import EvaluatedModel, Evaluation, training_notices
-from resnets.tasks.inputs.evaluation_split import EvaluationSplit
+from resnets.tasks.evaluation.evaluation_notices import training_notices
+from resnets.tasks.evaluation.evaluation_split import EvaluationSplit
+from resnets.tasks.evaluation.results import EvaluatedModel, Evaluation
 from resnets.tasks.trained_model import TrainedModel
 from resnets.weights import find_weights
 

@@ -10,7 +10,7 @@ from torch import Tensor
 from resnets.data.datasets.dataset import Sample
 from resnets.tasks import load_model
 from resnets.tasks.base import Task
-from resnets.tasks.evaluate import describe_selection
+from resnets.tasks.evaluation.evaluation_notices import describe_selection
 from resnets.tasks.measurements import Measurements
 from resnets.training.evaluation.cross_fitting import CrossFit
 from resnets.training.run_dir import run_dir

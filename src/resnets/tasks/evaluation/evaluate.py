@@ -5,8 +5,7 @@
 
 import shlex
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
-from functools import cached_property
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,106 +18,15 @@ from resnets.inference.exported.int8_files import INT8
 from resnets.progress import log
 from resnets.tasks import load_model, registry
 from resnets.tasks.base import Measured, Task
-from resnets.tasks.comparison import Comparison, Exposure
-from resnets.tasks.inputs import evaluation_arguments, evaluation_split
+from resnets.tasks.comparison import Exposure
+from resnets.tasks.evaluation import evaluation_arguments, evaluation_notices, evaluation_split
+from resnets.tasks.evaluation.evaluation_split import EvaluationSplit
+from resnets.tasks.evaluation.results import EvaluatedModel, Evaluation
 from resnets.tasks.inputs.batching import check_options
-from resnets.tasks.inputs.evaluation_split import EvaluationSplit
 from resnets.tasks.trained_model import TrainedModel
 from resnets.weights import checkpoint as checkpoint_file
 from resnets.weights import find_weights, local_file
 from resnets.weights.hub import bundled
-
-
-@dataclass(frozen=True)
-class EvaluatedModel:
-    """One checkpoint or, as an ensemble, several; what was measured, and on which samples; the model, if it is one."""
-
-    checkpoints: tuple[str, ...]
-    measured: Measured
-    samples: tuple[Sample, ...]  # those that could be read
-    skipped: tuple[str, ...]  # paths of the others
-    model: TrainedModel | None = None
-
-    @property
-    def task(self) -> Task:
-        return self.measured.task
-
-    @cached_property
-    def metrics(self) -> dict[str, Any]:
-        """The metrics of the model, as a whole; see `Task.summarize`."""
-        measurements = self.measured.measurements
-        summary = self.task.summarize(self.task.keep(measurements))
-        return summary | {"unlabeled": len(measurements) - summary["count"], "skipped": len(self.skipped)}
-
-    def results(self) -> dict[str, Any]:
-        """The metrics of the model, and what the task adds to them, for JSON."""
-        return {
-            "checkpoints": list(self.checkpoints),
-            "task": self.task.name,
-            **self.measured.computed,
-            "metrics": self.metrics,
-            **self.task.results(self.samples, self.measured.measurements),
-        }
-
-
-@dataclass(frozen=True, repr=False)
-class Evaluation:
-    """The results of one model or, where two are compared, of both.
-
-    Attributes:
-        data: the dataset, as it was named.
-        split: the images that were evaluated.
-        models: one, or the two that are compared.
-        comparison: the paired comparison of two models; else None.
-        in_sample: whether some of the images were used to select the epoch of a model, or to fit it.
-        not_used: files of the dataset that were left out, in one line.
-        notices: sentences to read before the results, such as how many of the images a model was trained on.
-    """
-
-    data: str
-    split: EvaluationSplit
-    models: tuple[EvaluatedModel, ...]
-    comparison: Comparison | None = None
-    in_sample: bool = False
-    not_used: str = ""
-    notices: tuple[str, ...] = ()
-
-    def __repr__(self) -> str:
-        """The headline of each model and, of two, the comparison in a sentence."""
-        names = [", ".join(model.checkpoints) for model in self.models]
-        lines = [
-            f"{name}: {model.task.headline(model.metrics)}" for name, model in zip(names, self.models, strict=True)
-        ]
-        if self.comparison is not None:
-            lines.append(self.comparison.in_words(*names))
-        return "\n".join([f"{self.metrics['count']:,} images of '{self.data}', split {self.split.name}", *lines])
-
-    @property
-    def metrics(self) -> dict[str, Any]:
-        """The metrics of the (first) model, such as `top1` and `ece`; see `Task.summarize`."""
-        return self.models[0].metrics
-
-    @property
-    def protocol(self) -> str:
-        """How each image was presented to the models."""
-        return " and ".join(dict.fromkeys(model.measured.protocol for model in self.models))
-
-    @property
-    def remarks(self) -> dict[str, Any]:
-        """`in_sample`, `notices` and `not_used` for JSON."""
-        remarks: dict[str, Any] = {"not_used": self.not_used} if self.not_used else {}
-        return remarks | {"in_sample": self.in_sample, "notices": list(self.notices)}
-
-    def to_dict(self) -> dict[str, Any]:
-        """The results for JSON: `metrics` and more of one model, or `models` and `comparison` of two."""
-        head = {"data": self.data, "split": self.split.name, "split_from": self.split.reason, "protocol": self.protocol}
-        head |= self.remarks
-        results = [model.results() for model in self.models]
-        if self.comparison is None:
-            return {**head, **results[0]}
-        for each, model in zip(results, self.models, strict=True):
-            each["protocol"] = model.measured.protocol
-        return {**head, "models": results, "comparison": self.comparison.to_dict()}
 
 
 def evaluate_checkpoints(
@@ -176,7 +84,7 @@ def evaluate_checkpoints(
     chosen = _choose_split(dataset, files, provenance[0], lineages, split, split_file, val_fraction, seed, calibrate)
     input_size = max(options.get("scales", ()), default=0) or max(each.preprocess.shorter_side or 0 for each in models)
     notices = [notice] if (notice := read_shards.upscale_warning(dataset, input_size)) else []
-    notices += training_notices(lineages, chosen)
+    notices += evaluation_notices.training_notices(lineages, chosen)
     names = [(str(file),) for file in files] if pairwise else [tuple(map(str, files))]
     evaluated = []
     for name, group in zip(names, groups, strict=True):
@@ -185,7 +93,7 @@ def evaluate_checkpoints(
             measured = _calibrated(files[0], measured, data, chosen)
         evaluated.append(_evaluated(name, measured, chosen.samples, group[0] if len(group) == 1 else None))
     selected = [evaluation_split.num_selected_on(file, chosen.samples, origin) for file, origin in origins]
-    in_sample = _in_sample_notices(task, files, selected, chosen, calibrate)
+    in_sample = evaluation_notices.in_sample_notices(task, files, selected, chosen, calibrate)
     comparison = None
     if pairwise:
         pasts = [past for _, past in lineages]
@@ -301,35 +209,6 @@ def _choose_split(
         )
     _log_split(chosen, calibrate)
     return chosen
-
-
-def describe_selection(task: Task, images: str = "these images") -> str:
-    """Say that `images` were used to select the epoch of a model, and what was fitted to them."""
-    return f"{images} were used to select {task.selected}"
-
-
-def training_notices(models: Sequence[tuple[str, Lineage]], split: EvaluationSplit) -> list[str]:
-    """A sentence for each model that was trained on some of the images, or of which that is not known."""
-    plain = split.name in (evaluation_split.ALL, evaluation_split.NOT_TRAINED_ON)
-    images = "images" if plain else f"'{split.name}' images"
-    notices = [past.seen_message(split.samples, images, f"'{name}'") for name, past in models]
-    return [notice for notice in notices if notice]
-
-
-def _in_sample_notices(
-    task: Task, files: Sequence[Path], selected: Sequence[int], split: EvaluationSplit, calibrate: bool
-) -> list[str]:
-    """A sentence for each model whose epoch or temperature was selected on some of the images."""
-    total, notices = len(split.samples), []
-    for file, count in zip(files, selected, strict=True):
-        which = "these images" if count == total else f"{count:,} of these {total:,} images"
-        if count:
-            notices.append(
-                f"{describe_selection(task, which)} of '{file}'; its metrics are in-sample: expect lower accuracy on other images"
-            )
-    if calibrate and not notices:
-        notices.append(f"'{files[0]}' is fitted to these images: expect a worse result on other images")
-    return notices
 
 
 def _log_split(split: EvaluationSplit, calibrate: bool) -> None:

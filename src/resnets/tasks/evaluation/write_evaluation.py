@@ -6,7 +6,7 @@ from typing import Any
 
 from resnets import atomic_write
 from resnets.errors import UserError
-from resnets.tasks.evaluate import Evaluation
+from resnets.tasks.evaluation.results import Evaluation
 
 
 def check_output(out: str | Path) -> None:

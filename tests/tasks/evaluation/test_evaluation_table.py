@@ -6,10 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from resnets.tasks import evaluate, evaluation_table
+from resnets.tasks.evaluation import evaluate, evaluation_table
+from resnets.tasks.evaluation.results import Evaluation
 
 
-def shown(capsys: pytest.CaptureFixture[str], evaluation: evaluate.Evaluation) -> str:
+def shown(capsys: pytest.CaptureFixture[str], evaluation: Evaluation) -> str:
     capsys.readouterr()
     evaluation_table.show(evaluation)
     return " ".join(capsys.readouterr().out.split())

@@ -7,7 +7,7 @@ from rich.console import Console
 from rich.text import Text
 
 from resnets.message_format import printable
-from resnets.tasks.evaluate import Evaluation
+from resnets.tasks.evaluation.results import Evaluation
 from resnets.weights.local_file import BEST
 
 PLAIN_WIDTH = 120  # characters, where stdout is no terminal

@@ -16,7 +16,7 @@ from resnets.data.split.make_split import make_split
 from resnets.data.split.split_file import write_split
 from resnets.errors import UserError
 from resnets.hashing import sha256
-from resnets.tasks.inputs.evaluation_split import choose_split, not_trained_on, num_selected_on
+from resnets.tasks.evaluation.evaluation_split import choose_split, not_trained_on, num_selected_on
 
 NOWHERE = Path("net.safetensors")
 

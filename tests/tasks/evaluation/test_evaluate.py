@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from resnets.errors import UserError
-from resnets.tasks.evaluate import evaluate_checkpoints
+from resnets.tasks.evaluation.evaluate import evaluate_checkpoints
 from resnets.tasks.segmentation.task import Segmentation
 from resnets.weights import checkpoint as checkpoints
 
