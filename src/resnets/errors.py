@@ -30,3 +30,7 @@ class JobError(RuntimeError):
 
     The command line prints the message without a traceback and ends with exit code 1.
     """
+
+
+class DivergedError(JobError):
+    """A loss of a training is not finite."""

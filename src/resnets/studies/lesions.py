@@ -63,6 +63,11 @@ def named_blocks(net: ResNet) -> dict[str, Block]:
     }
 
 
+def is_plain(net: ResNet) -> bool:
+    """Whether the blocks of the network have no shortcuts, by its first block."""
+    return isinstance(next(iter(named_blocks(net).values())), PlainBlock)
+
+
 def deletable(net: ResNet) -> dict[str, tuple[Block, bool]]:
     """The blocks that can be deleted, and whether each keeps the shape of its input; a plain one that does not has no rest."""
     found, channels = {}, net.stem.channels

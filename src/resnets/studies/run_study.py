@@ -99,6 +99,8 @@ def run(
     folder = Path(out) / study.name
     atomic_write.check_folder_writable(folder)
     setup = _setup(study, protocol, used, weights, data)
+    if study.check is not None:
+        study.check(setup.networks)
     plan = None
     if study.runs is not None:
         images = inputs.read_training_images(data or str(study.data), study.protocols[protocol]["images"])
@@ -107,16 +109,24 @@ def run(
     registered = registration.content(study, protocol, setup, plan)
     folder.mkdir(parents=True, exist_ok=True)
     registration.register(folder, registered)
+    incomplete = ""
     if plan is not None:
-        setup = _train(setup, plan, used if only_seed is None else [only_seed])
+        setup, incomplete = _train(setup, plan, used if only_seed is None else [only_seed])
     measurement = study.measure(setup)
-    result = StudyResult(study, protocol, registered, measurement, judge_all(study, measurement, alpha), folder)
+    measurement = replace(measurement, notes=[*measurement.notes, *_machine_notes(setup)])
+    verdicts = judge_all(study, measurement, alpha, incomplete)
+    result = StudyResult(study, protocol, registered, measurement, verdicts, folder)
     _write(result)
     return result
 
 
-def judge_all(study: Study, measurement: Measurement, alpha: float) -> dict[str, Verdict]:
-    """The verdict on each subject; the subjects divide `alpha`, and none is decided where a control failed."""
+def judge_all(study: Study, measurement: Measurement, alpha: float, incomplete: str = "") -> dict[str, Verdict]:
+    """The verdict on each subject; the subjects divide `alpha`, and none is decided where a control failed.
+
+    Args:
+        incomplete: which of the registered seeds are missing. Without them nothing is decided, since `alpha` is the probability
+            of an error of one look at all of them, and not of further ones on the way.
+    """
     alpha /= max(len(measurement.effects), 1)
     failed = next((f"control failed: {each.name}" for each in measurement.controls if not each.holds), "")
     verdicts = {}
@@ -125,7 +135,7 @@ def judge_all(study: Study, measurement: Measurement, alpha: float) -> dict[str,
             interval = verdict.difference_interval(*values, alpha)
         else:
             interval = verdict.mean_interval(values, alpha)
-        obstacle = failed or measurement.obstacles.get(subject, "")
+        obstacle = incomplete or failed or measurement.obstacles.get(subject, "")
         verdicts[subject] = verdict.judge(interval, study.rule, alpha, obstacle)
     return verdicts
 
@@ -163,22 +173,39 @@ def _setup(
     return Setup(numbers, seeds, networks, images)
 
 
-def _train(setup: Setup, plan: Plan, seeds: Sequence[int]) -> Setup:
-    """Train what is missing of `seeds`, after a message about its cost; the setup has the seeds that are complete then."""
+def _train(setup: Setup, plan: Plan, seeds: Sequence[int]) -> tuple[Setup, str]:
+    """Train what is missing of `seeds`, after a message about its cost.
+
+    Returns:
+        The setup with the seeds that are complete then, and which are not; "" if all are.
+    """
     chosen = [each for each in plan.missing if each.recipe.seed in seeds]
     count, known = pluralize(len(plan.trainings), "training"), len(plan.trainings) - len(plan.missing)
     price = cost.describe((each, plan.steps_left(each)) for each in chosen)
     log(f"{count}, of which {known} are finished; to do now: {len(chosen)}, which costs {price}")
-    run_trainings.train_missing(plan, seeds)
-    incomplete = {each.recipe.seed for each in plan.missing}
-    complete = [seed for seed in setup.seeds if seed not in incomplete]
-    return replace(
+    diverged = run_trainings.train_missing(plan, seeds)
+    missing = {each.recipe.seed for each in plan.missing}
+    words = [f"{len(missing)} of {len(setup.seeds)} seeds are not finished"] if missing else []
+    words += [f"{each.network}, seed {each.recipe.seed}: a loss was not finite" for each in diverged]
+    complete = replace(
         setup,
-        seeds=complete,
+        seeds=[seed for seed in setup.seeds if seed not in missing],
         images=plan.images.test,
         trained=run_trainings.finished(plan),
         num_classes=len(plan.images.train.class_names),
     )
+    return complete, "; ".join(words)
+
+
+def _machine_notes(setup: Setup) -> list[str]:
+    """The seeds whose trainings were computed by several machines or precisions, which also differ from each other."""
+    notes = []
+    for seed in setup.seeds:
+        rows = [row for (_, of), each in setup.trained.items() if of == seed for row in each.rows]
+        machines = sorted({row["machine"] for row in rows if row.get("machine")})
+        if len(machines) > 1:
+            notes.append(f"seed {seed} was trained on several machines: {'; '.join(machines)}")
+    return notes
 
 
 def _interval_in_words(each: Verdict, unit: str) -> str:
@@ -191,10 +218,10 @@ def _write(result: StudyResult) -> None:
     atomic_write.write_csv(folder / "values.csv", rows)
     words = list(dict.fromkeys(each.word for each in result.verdicts.values())) or [UNDECIDED]
     heading = f"{result.study.name}: {', '.join(words)} (protocol {result.protocol})"
-    with canvas.figure(folder / "figure.png", _WIDTH, _HEIGHT, heading) as page:
-        result.study.draw(rows, page)
     atomic_write.write_text(folder / "report.md", _report(result))
     atomic_write.write_text(folder / "results.json", json.dumps(result.to_dict(), indent=2) + "\n")
+    with canvas.figure(folder / "figure.png", _WIDTH, _HEIGHT, heading) as page:
+        result.study.draw(rows, page)
     log(f"written: {folder}")
 
 

@@ -97,6 +97,7 @@ class Study:
         num_networks: how many trained networks it needs at least; 0 for new ones.
         runs: for a study that trains, its trainings by the numbers of the protocol and the seeds; None for others.
         seeds: how many, by default.
+        check: raises UserError for networks that the study cannot measure, before anything is registered.
     """
 
     name: str
@@ -115,3 +116,4 @@ class Study:
     num_networks: int = 0
     runs: Callable[[Mapping[str, int], Sequence[int]], list[Training]] | None = None
     seeds: int = 5
+    check: Callable[[Sequence[StudyNetwork]], None] | None = None

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from resnets.data.loading.batch import Batch
-from resnets.errors import JobError
+from resnets.errors import DivergedError
 from resnets.tasks.base import Losses
 from resnets.training import console, distributed
 from resnets.training.state import TrainContext
@@ -63,7 +63,7 @@ class PendingSteps:
         """Read the losses, exchange them between the ranks, and begin anew.
 
         Raises:
-            JobError: a loss is not finite; the step, its terms that are not finite, and its images are named.
+            DivergedError: a loss is not finite; the step, its terms that are not finite, and its images are named.
         """
         rows = torch.stack(self.values).double().cpu() if self.values else torch.zeros(0, 1 + len(self.names))
         counts = torch.tensor(self.counts, dtype=torch.float64)
@@ -76,7 +76,7 @@ class PendingSteps:
         table = [summed[at : at + weighted.shape[1]] for at in range(0, len(summed), weighted.shape[1])]
         for (step, lr, indices), own, row in zip(self.steps, rows.tolist(), table, strict=True):
             if not math.isfinite(row[0]):
-                raise JobError(self._not_finite(step, lr, indices, own, row))
+                raise DivergedError(self._not_finite(step, lr, indices, own, row))
         names = ("loss", *self.names, "num_images")
         by_step = [dict(zip(names, row, strict=True)) for row in table]
         times = {"data_time_seconds": self.data_seconds, "step_time_seconds": seconds}

@@ -40,9 +40,9 @@ def test_the_errors_are_those_of_the_mean_probabilities() -> None:
 
 
 def test_more_networks_than_are_combined_are_refused() -> None:
-    networks, images = known_images.load(files()[0])
+    networks, _ = known_images.load(files()[0])
     with pytest.raises(UserError, match="at most 8 `weights`; received 9"):
-        ensemble.measure(Setup({}, (), networks * 9, images))
+        ensemble.check(networks * 9)
 
 
 def test_copies_of_one_network_gain_nothing_exactly() -> None:

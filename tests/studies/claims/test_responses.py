@@ -49,8 +49,8 @@ def test_the_claim_compares_plain_with_residual_and_depths() -> None:
     torch.nn.init.zeros_(networks[0].net.fc.weight)
     found = responses.measure(Setup({}, (), networks, images))
     assert ["error is 50.0 %" in each for each in found.obstacles.values()].count(True) == 1
-    with pytest.raises(UserError, match=r"two depths.*`weights`"):
-        responses.measure(Setup({}, (), networks[:1], images))
+    with pytest.raises(UserError, match=r"two depths.*`weights` are of cifar_resnet20"):
+        responses.check(networks[:1])
 
 
 def test_scales_that_were_left_fail_the_control(monkeypatch: pytest.MonkeyPatch) -> None:

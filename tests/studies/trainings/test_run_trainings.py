@@ -6,6 +6,9 @@ import csv
 import os
 import shutil
 import signal
+import subprocess
+import sys
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -13,13 +16,26 @@ from typing import Any
 import pytest
 from tests.studies import known_trainings
 
+from resnets import atomic_write
 from resnets.errors import UserError
 from resnets.studies import registry, run_study
 from resnets.studies.study import PROTOCOLS
 from resnets.studies.trainings import cifar_training, cost, run_trainings
+from resnets.studies.trainings.training import Training
 from resnets.training import loop
+from resnets.training.run_dir.lock import RunLockedError
 
 NAME = "degradation"
+LOCK = """
+import sys
+from pathlib import Path
+
+from resnets.training.run_dir.lock import run_lock
+
+with run_lock(Path(sys.argv[1])):
+    print(flush=True)
+    input()
+"""
 
 
 @pytest.fixture(autouse=True)
@@ -65,7 +81,7 @@ def test_one_seed_of_three_is_trained_and_judged_undecided(whole: Path) -> None:
     assert all(abs(float(row["test_error"]) - float(row["epoch_test_error"])) <= 10 for row in ends)
     assert [row["step"] for row in table if row["network"] == "plain-32"] == ["2", "4"]
     results = (whole / NAME / "report.md").read_text()
-    assert "1 values are too few" in results or "1 values give no interval" in results
+    assert "undecided (2 of 3 seeds are not finished)" in results
     assert "one network trained twice, seed 0: losses up to 0 apart; held" in results
     assert "failed" not in results
 
@@ -83,35 +99,128 @@ def test_what_is_finished_is_not_trained_again(whole: Path, tmp_path: Path, monk
     run(out, only_seed=0)
     assert rows(out) == before
     run(tmp_path / "elsewhere", only_seed=0, rows=[whole / NAME / run_trainings.ROWS])
+    assert rows(tmp_path / "elsewhere") == before
     with pytest.raises(AssertionError, match="trained again"):
         run(out, only_seed=1)
 
 
-def test_a_training_that_was_interrupted_is_resumed(
-    whole: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    known = (whole / NAME / run_trainings.ROWS).read_text().splitlines(keepends=True)
-    (tmp_path / "others.csv").write_text(
-        "".join([known[0], *known[5:]])
-    )  # of all but the first two, with two rows each
-    given = {"only_seed": 0, "rows": [tmp_path / "others.csv"]}
-    step, calls = loop.train_step, []
+def others(whole: Path, folder: Path, missing: Sequence[str]) -> dict[str, Any]:
+    """The arguments with which only the `missing` networks are trained."""
+    with (whole / NAME / run_trainings.ROWS).open(newline="") as file:
+        table = [row for row in csv.DictReader(file) if row["network"] not in missing]
+    atomic_write.write_csv(folder / "others.csv", table)
+    return {"only_seed": 0, "rows": [folder / "others.csv"]}
 
-    def interrupted(*arguments: Any) -> Any:
-        calls.append(arguments)
-        if len(calls) == 6:  # the second step of the second training
+
+class Steps:
+    """Counts the steps of trainings, and sends Ctrl-C in one of them."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, interrupted: int = 0) -> None:
+        self.count, self.interrupted, self.step = 0, interrupted, loop.train_step
+        monkeypatch.setattr(loop, "train_step", self)
+
+    def __call__(self, *arguments: Any) -> Any:
+        self.count += 1
+        if self.count == self.interrupted:
             os.kill(os.getpid(), signal.SIGINT)
-        return step(*arguments)
+        return self.step(*arguments)
 
-    monkeypatch.setattr(loop, "train_step", interrupted)
-    with pytest.raises(KeyboardInterrupt):
-        run(tmp_path, **given)
-    assert len(rows(tmp_path)) == len(rows(whole)) - 2  # without the second training
-    calls.clear()
-    monkeypatch.setattr(loop, "train_step", lambda *arguments: (calls.append(arguments), step(*arguments))[1])
+
+@pytest.mark.parametrize(
+    ("missing", "interrupted", "left"),
+    [
+        (("plain-20", "plain-32"), 6, 2),  # the second of four steps of the second training
+        (("plain-20", "plain-32"), 8, 0),  # its last step, before the test error is measured
+        (("first-of-two", "second-of-two"), 4, 0),  # the last of one epoch
+    ],
+)
+def test_a_training_that_was_interrupted_is_resumed(
+    missing: Sequence[str],
+    interrupted: int,
+    left: int,
+    whole: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    given = others(whole, tmp_path, missing)
+    with monkeypatch.context() as changed:
+        Steps(changed, interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            run(tmp_path, **given)
+    assert {row["network"] for row in rows(whole)} - {row["network"] for row in rows(tmp_path)} == {missing[1]}
+    steps = Steps(monkeypatch)
     run(tmp_path, **given)
     assert rows(tmp_path) == rows(whole)
-    assert len(calls) == 2
+    assert steps.count == left
+
+
+def test_metrics_that_a_kill_cut_off_are_written_again(whole: Path, tmp_path: Path) -> None:
+    """A run may be killed after its last state is saved, and before its last metrics are."""
+    shutil.copytree(whole / NAME, tmp_path / NAME)
+    (run_folder,) = (tmp_path / NAME / run_trainings.RUNS).glob("plain-32-*")
+    for name in ("metrics.jsonl", "windows.csv"):
+        lines = (run_folder / name).read_text().splitlines(keepends=True)
+        (run_folder / name).write_text("".join(lines[:-1]))
+    (tmp_path / NAME / run_trainings.ROWS).unlink()
+    run(tmp_path, only_seed=0)
+    assert rows(tmp_path) == rows(whole)
+
+
+def test_a_training_of_another_process_is_left_to_it(
+    whole: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given = others(whole, tmp_path, ("plain-20", "plain-32"))
+    with monkeypatch.context() as changed:
+        Steps(changed, interrupted=2)
+        with pytest.raises(KeyboardInterrupt):
+            run(tmp_path, **given)
+    (begun,) = (tmp_path / NAME / run_trainings.RUNS).iterdir()
+    with subprocess.Popen([sys.executable, "-c", LOCK, begun], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as other:
+        assert other.stdout is not None
+        other.stdout.readline()
+        with pytest.raises(RunLockedError, match=f"process {other.pid} on"):
+            run(tmp_path, **given)
+        other.kill()
+    assert {row["network"] for row in rows(whole)} - {row["network"] for row in rows(tmp_path)} == {"plain-20"}
+    run(tmp_path, **given)
+    assert rows(tmp_path) == rows(whole)
+
+
+def test_a_loss_that_is_not_finite_leaves_the_others(
+    whole: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    study = registry.find(NAME)
+
+    def runs(*arguments: Any) -> list[Training]:
+        trainings = study.runs(*arguments)  # type: ignore[misc]
+        first = trainings[0].recipe
+        return [replace(trainings[0], recipe=replace(first, optim=replace(first.optim, lr=1e38))), *trainings[1:]]
+
+    monkeypatch.setitem(registry.STUDIES, NAME, replace(study, runs=runs))
+    result = run(tmp_path, **others(whole, tmp_path, ("plain-20", "plain-32")))
+    assert {row["network"] for row in rows(whole)} - {row["network"] for row in rows(tmp_path)} == {"plain-20"}
+    reasons = {each.reason for each in result.verdicts.values()}
+    assert reasons == {"3 of 3 seeds are not finished; plain-20, seed 0: a loss was not finite"}
+
+
+def test_rows_of_a_study_that_calls_the_network_otherwise(whole: Path, tmp_path: Path) -> None:
+    table = [
+        row | {"network": f"other {row['network']}"}
+        for row in csv.DictReader((whole / NAME / run_trainings.ROWS).open())
+    ]
+    atomic_write.write_csv(tmp_path / "others.csv", table)
+    run(tmp_path, only_seed=0, rows=[tmp_path / "others.csv"])
+    values = list(csv.DictReader((tmp_path / NAME / "values.csv").open()))
+    assert values == list(csv.DictReader((whole / NAME / "values.csv").open()))
+
+
+def test_trainings_of_one_seed_on_two_machines_are_named(whole: Path, tmp_path: Path) -> None:
+    table = list(csv.DictReader((whole / NAME / run_trainings.ROWS).open()))
+    table[0]["machine"] = "a GPU, fp16"
+    atomic_write.write_csv(tmp_path / "others.csv", table)
+    result = run(tmp_path, only_seed=0, rows=[tmp_path / "others.csv"])
+    assert next(each for each in result.measurement.notes if "several machines" in each).startswith("seed 0 ")
+    assert not any("several machines" in each for each in run(whole, only_seed=0).measurement.notes)
 
 
 def test_another_recipe_or_other_images_are_another_training() -> None:
@@ -125,10 +234,20 @@ def test_another_recipe_or_other_images_are_another_training() -> None:
         assert replace(first, recipe=changed).fingerprint("a") != first.fingerprint("a")
 
 
+def test_rows_that_are_cut_off_are_refused(whole: Path, tmp_path: Path) -> None:
+    lines = (whole / NAME / run_trainings.ROWS).read_text().splitlines(keepends=True)
+    (tmp_path / "cut.csv").write_text("".join(lines[:2]))  # the first of two rows of the first training
+    with pytest.raises(UserError, match=r"cut\.csv' has no test error of plain-20, seed 0 .*cut off"):
+        run(tmp_path, rows=[tmp_path / "cut.csv"])
+
+
 def test_rows_that_are_none_are_refused(tmp_path: Path) -> None:
     (tmp_path / "a.csv").write_text("training,step\nx,1\n")
     with pytest.raises(UserError, match="does not hold the rows of trainings"):
         run(tmp_path, rows=[tmp_path / "a.csv"])
+    (tmp_path / "long.csv").write_text(f"training\n{'x' * (csv.field_size_limit() + 1)}\n")
+    with pytest.raises(UserError, match="does not hold the rows of trainings"):
+        run(tmp_path, rows=[tmp_path / "long.csv"])
     with pytest.raises(UserError, match="cannot be read"):
         run(tmp_path, rows=[tmp_path / "b.csv"])
     with pytest.raises(UserError, match="`only_seed` is one of 0, 1, 2; received 3"):

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import math
 from pathlib import Path
 
 from tests.studies import known_trainings
 
 from resnets import atomic_write
+from resnets.recipes.recipe import Recipe, flat_values
 from resnets.studies.claims import degradation
 from resnets.studies.trainings.training import COLUMNS, EPOCH_ERROR, TEST_ERROR, Trained, read_rows
 
@@ -21,7 +23,7 @@ def test_rows_are_read_as_they_were_written_and_those_of_the_first_file_count(tm
     }
     rows = [empty | {"step": 5, EPOCH_ERROR: 40.25}, empty | {"step": 6, EPOCH_ERROR: 12.5, TEST_ERROR: 12.4375}]
     atomic_write.write_csv(tmp_path / "a.csv", rows)
-    others = [row | {EPOCH_ERROR: 1.0} for row in rows] + [empty | {"training": "cd", "step": 5}]
+    others = [row | {EPOCH_ERROR: 1.0} for row in rows] + [empty | {"training": "cd", "step": 5, TEST_ERROR: 9.0}]
     atomic_write.write_csv(tmp_path / "b.csv", others)
     found = read_rows([tmp_path / "a.csv", tmp_path / "b.csv"])
     assert found == {"ab": rows, "cd": others[-1:]}
@@ -33,3 +35,15 @@ def test_a_curve_has_the_steps_that_were_measured() -> None:
     assert trained.curve(EPOCH_ERROR) == {2: 20.0, 4: 40.0}
     assert trained.curve(TEST_ERROR) == {4: 40.0}
     assert math.isnan(Trained(trained.training, []).last(TEST_ERROR))
+
+
+def test_no_default_of_recipes_has_changed_that_fingerprints_leave_out() -> None:
+    """Else two recipes have one fingerprint, and the rows of the old one count as those of the new one.
+
+    A default that has to change needs another fingerprint: add a version to what is hashed, and the new values here.
+    """
+    before = json.loads(Path(__file__).with_name("recipe_defaults.json").read_text())
+    now = json.loads(json.dumps(flat_values(Recipe())))
+    assert {key: now[key] for key in before.keys() & now.keys()} == {
+        key: before[key] for key in before.keys() & now.keys()
+    }

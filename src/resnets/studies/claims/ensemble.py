@@ -36,13 +36,19 @@ def wrong(members: Sequence[Tensor], labels: Tensor) -> np.ndarray:
     return 100.0 * (mean.argmax(dim=1) != labels).double().numpy()
 
 
+def check(networks: Sequence[StudyNetwork]) -> None:
+    """Raise UserError for too many networks."""
+    if len(networks) > MAX_NETWORKS:
+        raise UserError(
+            f"All subsets are evaluated, so give at most {MAX_NETWORKS} `weights`; received {len(networks)}."
+        )
+
+
 def measure(setup: Setup) -> Measurement:
     """The errors of all subsets of the networks."""
     assert setup.images is not None
     labels = setup.images.labels
     names = [network.name for network in setup.networks]
-    if len(names) > MAX_NETWORKS:
-        raise UserError(f"All subsets are evaluated, so give at most {MAX_NETWORKS} `weights`; received {len(names)}.")
     members = [probabilities(network, setup.images) for network in setup.networks]
     rows: list[dict[str, Any]] = []
     for size in range(1, len(members) + 1):
@@ -89,4 +95,5 @@ STUDY = Study(
     data=None,
     measure=measure,
     draw=draw,
+    check=check,
 )

@@ -2,84 +2,37 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
-from torch import Tensor, nn
-from torch.func import functional_call
 from torch.nn.functional import cross_entropy
 
-from resnets.models.blocks import PlainBlock
-from resnets.models.resnet import ResNet
-from resnets.progress import progress_bar
+from resnets.errors import UserError
 from resnets.report.figures import canvas
-from resnets.studies.lesions import named_blocks
+from resnets.studies.inputs import StudyNetwork
+from resnets.studies.lesions import is_plain
+from resnets.studies.loss_surface import BATCH, OF_BATCH, RADIUS, STORED, not_convex, surface, with_norms
 from resnets.studies.study import SEED, Control, Measurement, Setup, Study, not_learned
 from resnets.studies.verdict import Rule
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-STORED, OF_BATCH = "stored statistics", "statistics of the batch"  # of batch norm
-BATCH = 100  # images
-RADIUS = 1.0  # of the square, in units of the directions
+
+def pairs_of(networks: Sequence[StudyNetwork]) -> list[tuple[StudyNetwork, StudyNetwork]]:
+    """Each plain network with each residual one of its depth."""
+    plain, others = ([each for each in networks if is_plain(each.net) is kind] for kind in (True, False))
+    return [(a, b) for a in plain for b in others if a.checkpoint.spec.num_blocks == b.checkpoint.spec.num_blocks]
 
 
-def direction(net: nn.Module, generator: torch.Generator) -> dict[str, Tensor]:
-    """A random direction: each filter has the norm of the network's filter; biases and norms (1-D tensors) do not move."""
-    found = {}
-    for name, weight in net.named_parameters():
-        random = torch.randn(weight.shape, generator=generator)
-        moves = weight.ndim > 1
-        scale = (
-            weight.detach().flatten(1).norm(dim=1) / random.flatten(1).norm(dim=1)
-            if moves
-            else torch.zeros(len(weight))
-        )
-        found[name] = random * scale.reshape(-1, *[1] * (weight.ndim - 1))
-    return found
-
-
-def with_norms(net: ResNet, statistics: str) -> ResNet:
-    """A copy whose norms use the stored statistics, or those of each batch, without changing the stored ones."""
-    net = copy.deepcopy(net).eval()
-    for module in net.modules():
-        if isinstance(module, nn.BatchNorm2d) and statistics == OF_BATCH:
-            module.train()
-            module.momentum = 0.0
-    return net
-
-
-@torch.inference_mode()
-def loss(net: ResNet, parameters: Mapping[str, Tensor], images: Tensor, labels: Tensor) -> float:
-    """The mean cross-entropy of the network with other parameters."""
-    batches = zip(images.split(BATCH), labels.split(BATCH), strict=True)
-    sums = [float(cross_entropy(functional_call(net, dict(parameters), (x,)), y, reduction="sum")) for x, y in batches]
-    return sum(sums) / len(labels)
-
-
-def surface(net: ResNet, seed: int, side: int, images: Tensor, labels: Tensor) -> np.ndarray:
-    """float64 (side, side): the loss at the points of a square grid around the weights; the middle are the weights themselves."""
-    generator = torch.Generator().manual_seed(seed)
-    first, second = direction(net, generator), direction(net, generator)
-    grid = np.linspace(-RADIUS, RADIUS, side) if side > 1 else np.zeros(1)
-    weights = {name: weight.detach() for name, weight in net.named_parameters()}
-    return np.array([
-        [loss(net, {name: weight + a * first[name] + b * second[name] for name, weight in weights.items()}, images, labels)
-         for b in grid.tolist()]
-        for a in progress_bar(grid.tolist(), description="landscape", unit="rows")
-    ])  # fmt: skip
-
-
-def not_convex(losses: np.ndarray) -> float:
-    """The share of inner points, in percent, at which the second differences are not those of a convex function."""
-    middle = losses[1:-1, 1:-1]
-    xx, yy = losses[2:, 1:-1] - 2 * middle + losses[:-2, 1:-1], losses[1:-1, 2:] - 2 * middle + losses[1:-1, :-2]
-    xy = (losses[2:, 2:] - losses[2:, :-2] - losses[:-2, 2:] + losses[:-2, :-2]) / 4
-    return 100 * float(np.mean((xx <= 0) | (yy <= 0) | (xx * yy - xy**2 <= 0)))
+def check(networks: Sequence[StudyNetwork]) -> None:
+    """Raise UserError if there is no such pair."""
+    if not pairs_of(networks):
+        names = ", ".join(each.name for each in networks)
+        problem = "The claim compares a plain with a residual network of one depth"
+        raise UserError(f"{problem}; the `weights` are of {names}.")
 
 
 def measure(setup: Setup) -> Measurement:
@@ -94,7 +47,8 @@ def measure(setup: Setup) -> Measurement:
             logits = torch.cat([network.net(batch) for batch in images.split(BATCH)])
         errors.append(100 * float((logits.argmax(dim=1) != labels).double().mean()))
         itself = float(cross_entropy(logits, labels))
-        apart = abs(float(surface(with_norms(network.net, STORED), 0, 1, images, labels)[0, 0]) - itself)
+        one_point = surface(with_norms(network.net, STORED), 0, 1, images, labels)
+        apart = abs(float(one_point[0, 0]) - itself)
         found = f"{apart:.2g} from the loss"
         controls.append(Control(f"{network.name}: a grid of one point", found, apart < 1e-5 * max(itself, 1)))
         for statistics in (STORED, OF_BATCH):
@@ -103,9 +57,8 @@ def measure(setup: Setup) -> Measurement:
             shares[network.name, statistics] = [not_convex(losses) for losses in surfaces]
             rows += [{"network": network.name, "statistics": statistics, "seed": seed, "row": i, "column": j, "loss": value}
                      for seed, losses in enumerate(surfaces) for (i, j), value in np.ndenumerate(losses)]  # fmt: skip
-    kinds = {each.name: isinstance(next(iter(named_blocks(each.net).values())), PlainBlock) for each in setup.networks}
-    effects = {f"{a} - {b}, {statistics}": np.array(shares[a, statistics]) - np.array(shares[b, statistics])
-               for a in kinds for b in kinds if kinds[a] and not kinds[b] for statistics in (STORED, OF_BATCH)}  # fmt: skip
+    effects = {f"{a.name} - {b.name}, {statistics}": np.array(shares[a.name, statistics]) - np.array(shares[b.name, statistics])
+               for a, b in pairs_of(setup.networks) for statistics in (STORED, OF_BATCH)}  # fmt: skip
     obstacle = not_learned(max(errors), len(setup.images.class_names))
     return Measurement(rows, effects, controls, dict.fromkeys(effects, obstacle))
 
@@ -146,5 +99,6 @@ STUDY = Study(
     data=None,
     measure=measure,
     draw=draw,
+    check=check,
     seeds=3,
 )

@@ -16,6 +16,7 @@ from resnets.studies import gradient_paths, lesions
 from resnets.studies.gradient_paths import input_gradient, norms, path_gradient
 from resnets.studies.inputs import ImageSet, StudyNetwork
 from resnets.studies.study import IMAGE, Control, Measurement, Setup, Study, not_learned
+from resnets.studies.top1_error import error_percent
 from resnets.studies.verdict import Rule
 
 if TYPE_CHECKING:
@@ -25,19 +26,23 @@ SHARE = 0.9  # of the gradient, in the range of lengths that is reported
 TOLERANCE = 1e-3  # of the control, in fp32
 
 
+def check(networks: Sequence[StudyNetwork]) -> None:
+    """Raise UserError for a network with a block that has no shortcut."""
+    for network in networks:
+        if not gradient_paths.has_paths(network.net):
+            raise UserError(
+                f"The paths are those of blocks with a shortcut, which '{network.file}' does not have in each."
+            )
+
+
 def measure(setup: Setup) -> Measurement:
     """The gradients of all lengths and networks."""
     assert setup.images is not None
     rows: list[dict[str, Any]] = []
     effects, obstacles, controls, notes = {}, {}, [], []
     for network in setup.networks:
-        if not gradient_paths.has_paths(network.net):
-            raise UserError(
-                f"The paths are those of blocks with a shortcut, which '{network.file}' does not have in each."
-            )
         images, labels = setup.images.stacked(network.checkpoint.preprocess), setup.images.labels
-        with torch.no_grad():
-            error = 100 * float((network.net(images).argmax(dim=1) != labels).double().mean())
+        error = error_percent(network.net, images, labels)
         obstacles[network.name] = not_learned(error, len(setup.images.class_names))
         by_length = gradients_by_length(network, setup.images, setup.numbers["draws"])
         count = len(by_length) - 1
@@ -141,4 +146,5 @@ STUDY = Study(
     data=None,
     measure=measure,
     draw=draw,
+    check=check,
 )

@@ -11,12 +11,12 @@ import torch
 from torch import Tensor, nn
 
 from resnets.errors import UserError
-from resnets.models.blocks import PlainBlock
 from resnets.models.resnet import ResNet
 from resnets.report.figures import canvas
 from resnets.studies.inputs import StudyNetwork
-from resnets.studies.lesions import named_blocks
+from resnets.studies.lesions import is_plain, named_blocks
 from resnets.studies.study import LAYER, Control, Measurement, Setup, Study, not_learned
+from resnets.studies.top1_error import error_percent
 from resnets.studies.verdict import Rule
 
 if TYPE_CHECKING:
@@ -85,37 +85,39 @@ def measure(setup: Setup) -> Measurement:
         found[network.name] = deviations(network.net, images)
         stds = found[network.name].tolist()
         rows += [{"network": network.name, "layer": layer, "std": std} for layer, std in enumerate(stds, start=1)]
-        error = 100 * float((network.net(images).argmax(dim=1) != setup.images.labels).double().mean())
+        error = error_percent(network.net, images, setup.images.labels)
         obstacles[network.name] = not_learned(error, len(setup.images.class_names))
         unit = deviations(with_unit_norms(network.net), images)
         farthest = float(unit[np.abs(unit - 1).argmax()])
         found_there = f"std {farthest:.4f} in the farthest layer"
         controls.append(Control(f"{network.name}: norms with scale 1", found_there, abs(farthest - 1) < TOLERANCE))
-    pairs = _pairs(setup.networks)
+    pairs = pairs_of(setup.networks)
     effects = {f"{large.name} - {small.name}": (found[large.name], found[small.name]) for large, small in pairs}
     of_pairs = {f"{a.name} - {b.name}": obstacles[a.name] or obstacles[b.name] for a, b in pairs}
     return Measurement(rows, effects, controls, of_pairs)
 
 
-def _pairs(networks: Sequence[StudyNetwork]) -> list[tuple[StudyNetwork, StudyNetwork]]:
-    """Those that the claim compares; the first of each pair should have the larger responses.
+def check(networks: Sequence[StudyNetwork]) -> None:
+    """Raise UserError for networks without norms after 3x3 convolutions, and where the claim compares no two of them."""
+    for network in networks:
+        norms_after_3x3(network.net)
+    if not pairs_of(networks):
+        raise UserError(f"The claim compares residual networks of two depths, or a plain and a residual one of one depth; "
+                        f"the `weights` are of {', '.join(each.name for each in networks)}.")  # fmt: skip
 
-    Raises:
-        UserError: there are none.
-    """
+
+def pairs_of(networks: Sequence[StudyNetwork]) -> list[tuple[StudyNetwork, StudyNetwork]]:
+    """Those that the claim compares; the first of each pair should have the larger responses."""
     pairs = []
     by_depth = sorted(networks, key=lambda each: sum(each.checkpoint.spec.num_blocks))
     for index, small in enumerate(by_depth):
         for large in by_depth[index + 1 :]:
-            plain = [isinstance(next(iter(named_blocks(each.net).values())), PlainBlock) for each in (small, large)]
+            plain = [is_plain(each.net) for each in (small, large)]
             same_depth = small.checkpoint.spec.num_blocks == large.checkpoint.spec.num_blocks
             if same_depth and plain[0] != plain[1]:
                 pairs.append((small, large) if plain[0] else (large, small))
             elif not same_depth and not any(plain):
                 pairs.append((small, large))
-    if not pairs:
-        raise UserError("The claim compares residual networks of two depths, or a plain and a residual one of one depth; "
-                        "give such `weights`.")  # fmt: skip
     return pairs
 
 
@@ -146,4 +148,5 @@ STUDY = Study(
     data=None,
     measure=measure,
     draw=draw,
+    check=check,
 )

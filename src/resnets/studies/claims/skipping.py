@@ -7,16 +7,15 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import torch
 from torch import Tensor
 
-from resnets.models.resnet import ResNet
 from resnets.progress import progress_bar
 from resnets.report.figures import canvas
 from resnets.studies import inserted_blocks, short_training
 from resnets.studies.inputs import StudyNetwork
 from resnets.studies.inserted_blocks import branch_sizes
 from resnets.studies.study import SEED, Control, Measurement, Setup, Study, not_learned
+from resnets.studies.top1_error import error_percent
 from resnets.studies.verdict import Rule
 
 if TYPE_CHECKING:
@@ -29,6 +28,12 @@ SIZE_IMAGES = 100  # that sizes are measured with
 TRAINED, WITH, WITHOUT = "trained network", "new blocks", "new blocks without shortcut"
 
 
+def check(networks: Sequence[StudyNetwork]) -> None:
+    """Raise UserError for a network without a place for a new block."""
+    for network in networks:
+        inserted_blocks.insert(network.net, 0, with_shortcut=True)
+
+
 def measure(setup: Setup) -> Measurement:
     """The sizes of the branches and the errors, of each network and seed."""
     assert setup.images is not None
@@ -37,7 +42,7 @@ def measure(setup: Setup) -> Measurement:
     for network in setup.networks:
         images, labels = setup.images.stacked(network.checkpoint.preprocess), setup.images.labels
         half = len(images) // 2  # the first half is trained on, the second measured
-        error = _error(network.net, images[half:], labels[half:])
+        error = error_percent(network.net, images[half:], labels[half:])
         obstacles[network.name] = not_learned(error, len(setup.images.class_names))
         for name, size in branch_sizes(network.net, images[half:][:SIZE_IMAGES]).items():
             rows.append({"network": network.name, "kind": TRAINED, "block": name, "size": size, "error": error})
@@ -75,7 +80,7 @@ def _train(
     def record(step: int) -> None:
         net.eval()
         sizes = branch_sizes(net, images[half:][:SIZE_IMAGES])
-        error = _error(net, images[half:], labels[half:]) if step in (0, steps) else None
+        error = error_percent(net, images[half:], labels[half:]) if step in (0, steps) else None
         rows.extend(
             {"network": network.name, "kind": kind, "block": name, "seed": seed, "step": step,
              "size": sizes[name], "error": error} for name in names
@@ -94,12 +99,6 @@ def _change(rows: Sequence[Mapping[str, Any]]) -> float:
     last = rows[-1]["step"]
     sizes = {step: [math.log10(row["size"]) for row in rows if row["step"] == step] for step in (0, last)}
     return float(np.mean(sizes[last]) - np.mean(sizes[0]))
-
-
-@torch.inference_mode()
-def _error(net: ResNet, images: Tensor, labels: Tensor) -> float:
-    predicted = torch.cat([net(batch).argmax(dim=1) for batch in images.split(500)])
-    return 100 * float((predicted != labels).double().mean())
 
 
 def draw(rows: Sequence[Mapping[str, Any]], page: Figure) -> None:
@@ -144,4 +143,5 @@ STUDY = Study(
     data=None,
     measure=measure,
     draw=draw,
+    check=check,
 )

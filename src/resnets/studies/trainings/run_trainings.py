@@ -13,6 +13,7 @@ import torch
 
 from resnets import atomic_write
 from resnets.data.image.preprocess import Preprocess
+from resnets.errors import DivergedError, JobError
 from resnets.message_format import pluralize
 from resnets.models.resnet import ResNet
 from resnets.progress import log
@@ -31,6 +32,7 @@ from resnets.studies.trainings.training import (
 )  # fmt: skip
 from resnets.training import train
 from resnets.training.run_dir import run_dir, state_file
+from resnets.training.run_dir.lock import RunLockedError
 from resnets.weights import checkpoint as checkpoints
 
 ROWS, RUNS = "trainings.csv", "runs"  # in the folder of a study
@@ -60,10 +62,16 @@ class Plan:
         """The trainings whose rows are not known."""
         return [each for each in self.trainings if self.fingerprint(each) not in self.known]
 
-    def find_run(self, training: Training) -> Path | None:
-        """The run directory of a training, if there is one."""
+    def find_run(self, training: Training, *, finished: bool = False) -> Path | None:
+        """The run directory of a training, a finished one if there are several; None if there is none.
+
+        Args:
+            finished: look for finished runs only.
+        """
         pattern = f"*/{RUNS}/*-{self.fingerprint(training)}*/recipe.toml"
-        return next((each.parent for each in sorted(self.folder.parent.glob(pattern))), None)
+        runs = [each.parent for each in sorted(self.folder.parent.glob(pattern))]
+        others = [] if finished else runs
+        return next(iter([*(run for run in runs if _is_finished(run)), *others]), None)
 
     def steps_left(self, training: Training) -> int:
         """The number of steps that a training still takes."""
@@ -82,24 +90,47 @@ def make_plan(trainings: Sequence[Training], images: TrainingImages, folder: Pat
     return Plan(trainings, images, folder, read_rows([*own, *rows]))
 
 
-def train_missing(plan: Plan, seeds: Sequence[int]) -> None:
+def train_missing(plan: Plan, seeds: Sequence[int]) -> list[Training]:
     """Train what is missing of these seeds, one after the other; the rows of each are in the folder when it is finished.
 
+    Returns:
+        The trainings that ended with a loss that is not finite; they do not stop the others.
+
     Raises:
-        JobError: a loss was not finite, or the disk is full.
+        RunLockedError: another process is at one of them, and all others are finished.
+        JobError: the disk is full.
         KeyboardInterrupt: Ctrl-C; the next call goes on.
     """
+    write_rows(plan)  # those that were given are kept, whatever comes
     chosen = [each for each in plan.missing if each.recipe.seed in seeds]
+    diverged: list[Training] = []
+    locked: RunLockedError | None = None
     for number, training in enumerate(chosen, start=1):
+        _add_written_rows(plan)
+        if training not in plan.missing:
+            continue
         log(f"training {number} of {len(chosen)}: {training.network}, seed {training.recipe.seed}")
-        plan.known[plan.fingerprint(training)] = _rows(plan, training, _train(plan, training))
-        write_rows(plan)
+        try:
+            plan.known[plan.fingerprint(training)] = _rows(plan, training, _train(plan, training))
+        except DivergedError as error:
+            log(f"warning: {training.network}, seed {training.recipe.seed}, has no result: {error}")
+            diverged.append(training)
+        except RunLockedError as error:
+            log(f"left to the other process: {error}")
+            locked = error
+        else:
+            write_rows(plan)
+    if locked is not None:
+        raise locked
+    return diverged
 
 
 def finished(plan: Plan) -> dict[tuple[str, int], Trained]:
     """The finished trainings by network and seed."""
     return {
-        (each.network, each.recipe.seed): Trained(each, plan.known[plan.fingerprint(each)], plan.find_run(each))
+        (each.network, each.recipe.seed): Trained(
+            each, plan.known[plan.fingerprint(each)], plan.find_run(each, finished=True)
+        )
         for each in plan.trainings
         if plan.fingerprint(each) in plan.known
     }
@@ -107,12 +138,31 @@ def finished(plan: Plan) -> dict[tuple[str, int], Trained]:
 
 def write_rows(plan: Plan) -> None:
     """Write the rows of the trainings of this study, also of those that another process has written there meanwhile."""
+    _add_written_rows(plan)
+    fingerprints = [plan.fingerprint(each) for each in plan.trainings]
+    others = [key for key in plan.known if key not in fingerprints]
+    rows = [row for key in [*fingerprints, *others] for row in plan.known.get(key, [])]
+    if rows:
+        atomic_write.write_csv(plan.folder / ROWS, rows)
+
+
+def _add_written_rows(plan: Plan) -> None:
     path = plan.folder / ROWS
     if path.exists():
         plan.known.update({key: rows for key, rows in read_rows([path]).items() if key not in plan.known})
-    fingerprints = [plan.fingerprint(each) for each in plan.trainings]
-    others = [key for key in plan.known if key not in fingerprints]
-    atomic_write.write_csv(path, [row for key in [*fingerprints, *others] for row in plan.known.get(key, [])])
+
+
+def _is_finished(run: Path) -> bool:
+    """Whether a run has ended and has written its metrics, so that nothing is left to do in it."""
+    progress = state_file.read_progress(run / "state") or {"finished": False}
+    # A kill can come between the state and the metrics; resuming writes them.
+    return bool(progress["finished"]) and _last_epoch(run)["step"] == progress["total_step"]
+
+
+def _last_epoch(run: Path) -> dict[str, Any]:
+    path = run / "metrics.jsonl"
+    lines = path.read_text("utf-8").splitlines() if path.exists() else []
+    return json.loads(lines[-1]) if lines else {"step": 0}
 
 
 def _train(plan: Plan, training: Training) -> Path:
@@ -123,7 +173,7 @@ def _train(plan: Plan, training: Training) -> Path:
         result = train.train(plan.images.location, recipe=training.recipe, out=plan.folder / RUNS, name=name)
         assert result is not None  # only a dry run has none
         return result.run
-    if plan.steps_left(training) > 0:
+    if not _is_finished(run):
         train.train(plan.images.location, resume=run)
     return run
 
@@ -135,6 +185,8 @@ def _rows(plan: Plan, training: Training, run: Path) -> list[dict[str, Any]]:
             running_error = 100 * (1 - float(row[f"train/{_ACCURACY}"]))
             by_step[int(row["step"])] = {RUNNING_ERROR: running_error, RUNNING_LOSS: float(row["train/loss"])}
     epochs = [json.loads(line) for line in (run / "metrics.jsonl").read_text("utf-8").splitlines()]
+    if epochs[-1]["step"] != training.recipe.stop.steps:
+        raise JobError(f"'{run}' ended after step {epochs[-1]['step']} of {training.recipe.stop.steps}.")
     for each in epochs:
         by_step.setdefault(each["step"], {})[EPOCH_ERROR] = 100 * (1 - each[f"test/{_ACCURACY}"])
     last = by_step[epochs[-1]["step"]]

@@ -81,7 +81,7 @@ class Trained:
 
 
 def read_rows(paths: Iterable[Path]) -> dict[str, list[dict[str, Any]]]:
-    """The rows of files of `write_csv` by fingerprint; where several files have a training, those of the first.
+    """The rows of files of `run_trainings.write_rows` by fingerprint; where several files have a training, those of the first.
 
     Raises:
         UserError: a file cannot be read, or is none of these.
@@ -97,9 +97,15 @@ def read_rows(paths: Iterable[Path]) -> dict[str, list[dict[str, Any]]]:
                     own[row["training"]].append(texts | values | {key: int(row[key]) for key in ("seed", "step")})
         except OSError as error:
             raise UserError(f"'{path}' cannot be read: {error.strerror}.") from error
-        except (KeyError, TypeError, ValueError) as error:  # UTF-8 errors are ValueErrors
+        except (KeyError, TypeError, ValueError, csv.Error) as error:  # UTF-8 errors are ValueErrors
             raise UserError(
                 f"'{path}' does not hold the rows of trainings, with columns {', '.join(COLUMNS)}."
             ) from error
+        for fingerprint, rows in own.items():
+            if rows[-1][TEST_ERROR] is None:
+                raise UserError(
+                    f"'{path}' has no test error of {rows[-1]['network']}, seed {rows[-1]['seed']} (training {fingerprint}) in "
+                    "its last row: the file is cut off, or was changed."
+                )
         found = dict(own) | found
     return found

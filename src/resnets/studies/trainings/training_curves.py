@@ -20,10 +20,16 @@ COLORS = (canvas.TRAINING, canvas.VALIDATION, "#009988", "#CC3311", "#33BBEE", "
 
 
 def rows_of(setup: Setup, networks: Iterable[str]) -> list[dict[str, Any]]:
-    """The rows of all complete seeds."""
-    keys = [(name, seed) for seed in setup.seeds for name in networks]
-    columns = ("network", "seed", "step", *QUANTITIES)
-    return [{name: row[name] for name in columns} for key in keys for row in setup.trained[key].rows]
+    """The rows of all complete seeds.
+
+    A training has the name that this study gives it: its rows may come from a study that calls the same network otherwise.
+    """
+    return [
+        {"network": name, "seed": seed, **{column: row[column] for column in ("step", *QUANTITIES)}}
+        for seed in setup.seeds
+        for name in networks
+        for row in setup.trained[name, seed].rows
+    ]
 
 
 def table(rows: Rows, network: str, quantity: str) -> tuple[list[int], np.ndarray]:

@@ -11,7 +11,7 @@ from resnets import ranks
 from resnets.data.datasets.dataset import Sample
 from resnets.data.loading.batch import Batch
 from resnets.data.loading.eval_loader import EvalBatch, EvalLoader
-from resnets.errors import JobError
+from resnets.errors import DivergedError
 from resnets.nested_tensors import map_tensors
 from resnets.tasks.base import Task
 from resnets.tasks.measurements import Measurements, concatenate
@@ -31,7 +31,7 @@ def epoch_metrics(
 
     Raises:
         Interrupted: a signal was `received`, before or during the validation.
-        JobError: the validation loss is not finite.
+        DivergedError: the validation loss is not finite.
     """
     if distributed.any_rank(bool(received)):  # it may have reached a rank after the last check of the losses
         raise Interrupted
@@ -48,7 +48,7 @@ def epoch_metrics(
             terms = {name: value for name, value in metrics.items() if name.startswith(console.TERM)}
             indices = [] if last_batch is None else last_batch.indices.tolist()
             lr = console.largest_lr(context)
-            raise JobError(console.format_not_finite(context, state.total_step, lr, indices, what, terms))
+            raise DivergedError(console.format_not_finite(context, state.total_step, lr, indices, what, terms))
     if tested := _measure_split(context, context.test, context.test_samples, received):
         row |= {f"test/{name}": value for name, value in context.task.validation_metrics(tested).items()}
     row["lr"] = console.largest_lr(context)

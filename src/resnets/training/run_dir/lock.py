@@ -17,12 +17,16 @@ from resnets.progress import log
 FILE_NAME = ".lock"
 
 
+class RunLockedError(UserError):
+    """Another process writes into the run directory."""
+
+
 @contextlib.contextmanager
 def run_lock(run: Path) -> Iterator[None]:
     """Lock the run directory for this process.
 
     Raises:
-        UserError: another process has locked it.
+        RunLockedError: another process has locked it.
         JobError: the directory cannot be written to.
     """
     path = run / FILE_NAME
@@ -37,7 +41,7 @@ def run_lock(run: Path) -> Iterator[None]:
             file.seek(0)
             holder = file.read(200).decode("utf-8", errors="replace").strip() or "another process"
             problem = f"The run '{run}' is being written by {holder}"
-            raise UserError(f"{problem}; wait for its end, or stop it first.") from error
+            raise RunLockedError(f"{problem}; wait for its end, or stop it first.") from error
         except OSError as error:  # some network file systems have no locks
             log(f"'{run}' cannot be locked ({error.strerror}): make sure that no other process writes to it")
         file.truncate(0)
