@@ -61,8 +61,10 @@ def terms(study: str, subject: str) -> tuple[str, list[str], list[str]]:
         return column, ["plain-56", "residual-20"], ["plain-20", "residual-56"]
     if study == "shortcuts":
         return "test_error", [subject], ["original"]
-    depth = subject.split()[0]
-    return "test_error", [f"highway-{depth}"], [f"residual-{depth}"]
+    if study == "highway":
+        depth = subject.split()[0]
+        return "test_error", [f"highway-{depth}"], [f"residual-{depth}"]
+    raise ValueError(f"no terms are known for the study '{study}'")
 
 
 @pytest.mark.parametrize(
@@ -103,9 +105,9 @@ def matches(printed: tuple[str, str, str], interval: dict[str, float]) -> bool:
     """Whether the three printed numbers are those of the interval, rounded as they are printed."""
     values = (interval["effect"], interval["low"], interval["high"])
     return all(
-        abs(float(text) - value) <= 0.5 * 10.0 ** -len(text.partition(".")[2]) + 1e-9 or f"{value:.3g}" == text
+        value is not None
+        and (abs(float(text) - value) <= 0.5 * 10.0 ** -len(text.partition(".")[2]) + 1e-9 or f"{value:.3g}" == text)
         for text, value in zip(printed, values, strict=True)
-        if value is not None
     )
 
 
@@ -113,8 +115,9 @@ def test_every_interval_is_one_of_a_file() -> None:
     found = INTERVAL.findall((DOCS / "claims.md").read_text("utf-8"))
     assert found
     verdicts = [verdict for result in RESULTS for verdict in result["verdicts"].values()]
+    notes = {interval for result in RESULTS for note in result["notes"] for interval in INTERVAL.findall(note)}
     for printed in found:
-        assert any(matches(printed, verdict["interval"]) for verdict in verdicts), printed
+        assert printed in notes or any(matches(printed, verdict["interval"]) for verdict in verdicts), printed
 
 
 def test_a_changed_number_is_found() -> None:

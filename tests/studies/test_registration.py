@@ -24,6 +24,7 @@ def test_the_rule_is_in_it_and_seeds_may_grow(tmp_path: Path) -> None:
     assert before["seeds"] == 3
     assert before["direction"] == "greater than 0"
     assert {"claim", "paper", "statistic", "level", "control", "protocol", "smallest_effect"} <= before.keys()
+    assert before["undecided_if"] == "a control fails"
     register(tmp_path, seeds=5)
     after = tomllib.loads((tmp_path / "study.toml").read_text())
     assert after == before | {"seeds": 5}
@@ -32,7 +33,6 @@ def test_the_rule_is_in_it_and_seeds_may_grow(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("change", "key"),
     [
-        ({"seeds": 3}, "seeds is 5 there and 3"),
         ({"protocol": "minutes"}, "protocol is"),
         ({"name": "gradients"}, "study is"),
     ],
@@ -43,6 +43,12 @@ def test_another_study_is_refused(change: dict, key: str, tmp_path: Path) -> Non
     with pytest.raises(UserError, match=f"{key}.*`out`"):
         register(tmp_path, **({"seeds": 5} | change))
     assert (tmp_path / "study.toml").read_bytes() == before
+
+
+def test_fewer_seeds_than_were_registered_are_refused_with_their_number(tmp_path: Path) -> None:
+    register(tmp_path, seeds=5)
+    with pytest.raises(UserError, match=r"registers 5 seeds; received 3\. Give `seeds=5` or more"):
+        register(tmp_path, seeds=3)
 
 
 def test_a_damaged_registration_is_named(tmp_path: Path) -> None:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import csv
+import inspect
 import json
+import sys
 import tomllib
 from pathlib import Path
 from typing import Any
@@ -114,3 +116,5 @@ def test_every_study_says_what_it_needs() -> None:
         assert study.rule.smallest_effect > 0
         assert ("images" in study.protocols["paper"]) == (study.data != "")
         assert study.claim.endswith(".")
+        source = inspect.getsource(sys.modules[study.measure.__module__])
+        assert bool(study.rule.undecided_if) == ("obstacle" in source)

@@ -79,6 +79,11 @@ def deletable(net: ResNet) -> dict[str, tuple[Block, bool]]:
     return found
 
 
+def blocks_of_one_shape(net: ResNet) -> dict[str, Block]:
+    """The blocks that keep the shape of their input, by name."""
+    return {name: block for name, (block, keeps_shape) in deletable(net).items() if keeps_shape}
+
+
 def without(net: ResNet, names: Collection[str]) -> list[nn.Module]:
     """The blocks of the network, those named without their branch."""
     return [without_branch(block) if name in names else block for name, block in named_blocks(net).items()]

@@ -33,6 +33,7 @@ def content(study: Study, protocol: str, setup: Setup, plan: Plan | None = None)
         "direction": f"{rule.direction} than {rule.bound:g}",
         "smallest_effect": rule.smallest_effect,
         "least_count": rule.least_count,
+        "undecided_if": "; ".join(filter(None, [rule.undecided_if, "a control fails"])),
         "level": verdict.ALPHA,
         **(of_seeds if study.unit == SEED else {}),
         "control": study.control,
@@ -66,8 +67,12 @@ def register(folder: Path, values: Mapping[str, Any]) -> None:
             before, now = registered.get(key), values.get(key)
             if before == now or (key == SEEDS and isinstance(before, int) and isinstance(now, int) and before < now):
                 continue
+            if key == SEEDS and before in verdict.LOOKS:
+                raise UserError(f"'{path}' registers {before} seeds; received {now}. Give `seeds={before}` or more.")
+            rows = ", and take over its finished trainings by `rows`" if "trainings" in registered else ""
             raise UserError(
-                f"'{path}' registers another study: {key} is {before!r} there and {now!r} now. Choose another folder as `out`."
+                f"'{path}' registers another study: {key} is {before!r} there and {now!r} now. Choose another folder as "
+                f"`out`{rows}."
             )
     write_text(path, _EXPLANATION + "".join(f"{key} = {json.dumps(value)}\n" for key, value in values.items()))
 

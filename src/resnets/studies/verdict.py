@@ -37,12 +37,14 @@ class Rule:
         bound: the value that the statistic has, or passes, if the claim is false.
         smallest_effect: the smallest distance from `bound` that matters; "not shown" excludes it.
         least_count: the number of values below which nothing is decided.
+        undecided_if: what else leaves a subject undecided, whatever its interval.
     """
 
     direction: str
     bound: float
     smallest_effect: float
     least_count: int
+    undecided_if: str = ""
 
 
 @dataclass(frozen=True)

@@ -60,7 +60,7 @@ def test_no_image_is_both_trained_on_and_measured(monkeypatch: pytest.MonkeyPatc
         return call
 
     monkeypatch.setattr(short_training, "train", seen(trained, short_training.train))
-    for name in ("_error", "branch_sizes"):
+    for name in ("error_percent", "branch_sizes"):
         monkeypatch.setattr(skipping, name, seen(measured, getattr(skipping, name)))
     measure(seeds=1)
     assert (len(trained), len(measured)) == (20, 20)

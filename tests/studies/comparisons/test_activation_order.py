@@ -6,6 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import torch
 from tests.studies import known_trainings
 
 from resnets.models.blocks import PreActBlock, ResidualBlock
@@ -44,6 +45,20 @@ def test_another_order_or_no_shortcut_fails_the_control(name: str, monkeypatch: 
     block, forward = SABOTAGES[name]
     monkeypatch.setattr(block, "forward", forward)
     assert not study.order_control(name, study.recipe(name, 0, NUMBERS)).holds
+
+
+def test_one_block_in_another_order_fails_the_control(monkeypatch: pytest.MonkeyPatch) -> None:
+    real = cifar_training.new_network
+
+    def changed(recipe: Recipe) -> ResNet:
+        net = real(recipe)
+        net.stage3.block2.act = torch.nn.Identity()  # type: ignore[union-attr]
+        return net
+
+    monkeypatch.setattr(cifar_training, "new_network", changed)
+    control = study.order_control(study.ORIGINAL, study.recipe(study.ORIGINAL, 0, NUMBERS))
+    assert not control.holds
+    assert "in stage3.block2" in control.found
 
 
 def test_other_weights_than_those_of_the_original_fail_the_control(monkeypatch: pytest.MonkeyPatch) -> None:

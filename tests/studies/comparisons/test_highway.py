@@ -67,6 +67,13 @@ def test_other_gates_fail_the_control(kind: str | None, monkeypatch: pytest.Monk
     assert gates.gate_control("highway-20", net).holds == (kind is None)
 
 
+def test_one_block_with_another_gate_fails_the_control(monkeypatch: pytest.MonkeyPatch) -> None:
+    net = cifar_training.new_network(study.recipe("highway-20", 0, NUMBERS))
+    last = [each for each in net.modules() if isinstance(each, HighwayBlock)][-1]
+    monkeypatch.setattr(last, "forward", lambda x: last.branch(x) + x)
+    assert not gates.gate_control("highway-20", net).holds
+
+
 def test_the_sign_of_the_difference_and_the_figure(tmp_path: Path) -> None:
     errors = {"residual-20": 20.0, "highway-20": 25.0, "residual-32": 20.0, "highway-32": 17.0}
     known = known_trainings.setup(

@@ -54,7 +54,15 @@ def test_a_changed_shortcut_fails_the_control(name: str, monkeypatch: pytest.Mon
 def test_the_factors_of_a_block_by_hand() -> None:
     net = cifar_training.new_network(study.recipe("0.5 and 0.5", 0, NUMBERS))
     net.stage1.block1.shortcut_scale, net.stage1.block1.branch_scale = 0.125, 3.0
-    assert block_factors(net) == (0.125, 3.0)
+    assert block_factors(net.stage1.block1) == (0.125, 3.0)
+
+
+def test_one_block_of_another_variant_fails_the_control() -> None:
+    net = cifar_training.new_network(study.recipe("0.5 and 0.5", 0, NUMBERS))
+    net.stage3.block2.branch_scale = 1.0
+    control = study.factor_control("0.5 and 0.5", net)
+    assert not control.holds
+    assert control.found == "0.5 and 1 in stage3.block2"
 
 
 def measure(errors: dict[str, list[float]]) -> Measurement:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from resnets.recipes.recipe import Recipe
-from resnets.studies.study import SEED, Measurement, Setup, Study, not_learned
+from resnets.studies.study import NOT_LEARNED, SEED, Measurement, Setup, Study, not_learned
 from resnets.studies.trainings import cifar_training, training_curves
 from resnets.studies.trainings.training import SECONDS, TEST_ERROR, Training
 from resnets.studies.verdict import Rule
@@ -81,7 +81,7 @@ STUDY = Study(
     published="CIFAR-10, ResNet-110 in 500 epochs: 5.23 with stochastic depth, 6.41 without, in 25 % less time",
     statistic="test error without stochastic depth minus that with it (p_L = 0.5, one draw for a batch), in points",
     unit=SEED,
-    rule=Rule("greater", 0.0, 0.5, least_count=3),
+    rule=Rule("greater", 0.0, 0.5, least_count=3, undecided_if=NOT_LEARNED),
     control="a dropping rate of 0: the same losses and errors as without, to the last digit",
     protocols={
         "paper": {**_SHORT, "depth": 110, "steps": 195_000},

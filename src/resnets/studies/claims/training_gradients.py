@@ -22,10 +22,9 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 REMOVED = "residual, shortcuts removed"
-SETTING, LR = "batch norm, He", 0.1  # the paper's
+SETTING, LR, GRADIENT_IMAGES = "batch norm, He", 0.1, 64  # the first two are the paper's
 STEPS = (0, 1, 5, 20, 100, 300, 1000)
 FIRST_COUNTED = 5  # before it the gradient is that of the initialization
-GRADIENT_IMAGES = 64
 Values = dict[tuple[int, str, int], float]  # by seed, kind and depth
 
 

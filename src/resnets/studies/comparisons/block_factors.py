@@ -3,8 +3,8 @@
 import torch
 from torch import Tensor, nn
 
-from resnets.models.resnet import ResNet
-from resnets.studies.lesions import named_blocks, with_parts
+from resnets.models.blocks import Block
+from resnets.studies.lesions import with_parts
 
 
 class Constant(nn.Module):
@@ -19,12 +19,12 @@ class Constant(nn.Module):
 
 
 @torch.no_grad()
-def block_factors(net: ResNet) -> tuple[float | None, float]:
-    """a and b of y = act(a * x + b * branch(x)), the first block of a network, with the weights of its gate at zero.
+def block_factors(block: Block) -> tuple[float | None, float]:
+    """a and b of y = act(a * x + b * branch(x)), a block that keeps the shape, with the weights of its gate at zero.
 
-    a is None if the shortcut does not multiply all of x by one number. The network is changed.
+    a is None if the shortcut does not multiply all of x by one number. The block is changed.
     """
-    block = next(iter(named_blocks(net).values())).double().eval()
+    block = block.double().eval()
     if hasattr(block, "gate"):
         nn.init.zeros_(block.gate.weight)  # type: ignore[union-attr, arg-type]
     x = torch.arange(1.0, block.channels + 1, dtype=torch.float64)[None, :, None, None].expand(1, -1, 3, 3)

@@ -5,6 +5,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
+from resnets.message_format import pluralize
 from resnets.models.blocks import HighwayBlock
 from resnets.studies.inputs import ImageSet, as_tensor
 from resnets.studies.study import Control
@@ -13,10 +14,19 @@ from resnets.weights import checkpoint as checkpoints
 
 @torch.no_grad()
 def gate_control(name: str, net: nn.Module) -> Control:
-    """Whether the first block computes its equation: with a gate of 1/2 the mean of branch and input, with a closed gate the
+    """Whether each block computes its equation: with a gate of 1/2 the mean of branch and input, with a closed gate the
     input. The network is changed.
     """
-    block = next(each for each in net.modules() if isinstance(each, HighwayBlock)).double().eval()
+    found = [_from_equation(each) for each in net.modules() if isinstance(each, HighwayBlock)]
+    half, closed = (max(values) for values in zip(*((half, closed) for half, closed, _ in found), strict=True))
+    differs = min(branch for *_, branch in found)
+    words = f"{half:.1g} and {closed:.1g} from the equation in {pluralize(len(found), 'block')}"
+    return Control(f"{name}: gates of 1/2 and of 0", words, max(half, closed) < 1e-12 < differs)
+
+
+def _from_equation(block: HighwayBlock) -> tuple[float, float, float]:
+    """How far the output is from the mean of branch and input, and from the input; and the branch from the input."""
+    block.double().eval()
     assert block.gate.bias is not None
     x = torch.randn(2, block.channels, 7, 9, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
     branch = block.branch(x)
@@ -25,8 +35,7 @@ def gate_control(name: str, net: nn.Module) -> Control:
     half = float((block(x) - (branch + x) / 2).abs().max())
     nn.init.constant_(block.gate.bias, -50.0)
     closed = float((block(x) - x).abs().max())
-    holds = max(half, closed) < 1e-12 < float((branch - x).abs().max())
-    return Control(f"{name}: gates of 1/2 and of 0", f"{half:.1g} and {closed:.1g} from the equation", holds)
+    return half, closed, float((branch - x).abs().max())
 
 
 @torch.inference_mode()
