@@ -51,9 +51,8 @@ def measure(setup: Setup) -> Measurement:
     obstacles: dict[str, str] = {}
     for subject, quantity in SUBJECTS.items():
         last = {key: each.last(quantity) for key, each in setup.trained.items()}
-        effects[subject], obstacles[subject] = _differences(last, setup, setup.numbers["steps"])
-        if not obstacles[subject]:
-            obstacles[subject] = _not_risen(last, setup, float(np.mean(effects[subject])))
+        effects[subject], obstacle = _differences(last, setup, setup.numbers["steps"])
+        obstacles[subject] = obstacle or _not_risen(last, setup, float(np.mean(effects[subject])))
     controls = cifar_training.equal_controls(setup, "one network trained twice")
     for plain, residual in zip(names(setup.numbers)[:2], names(setup.numbers)[2:], strict=True):
         controls += cifar_training.shortcut_controls(*(recipe(name, 0, setup.numbers) for name in (plain, residual)))
