@@ -29,14 +29,14 @@ def study(
     Args:
         name: a name that `resnets study list` prints.
         protocol: "paper" for the number of images and the depths of the paper, "short" or "minutes" for less.
-        seeds: 3, 5 or 8 for studies of new networks; None for 5, or 3 where much is trained. A finished study may
-            be extended in its folder.
+        seeds: 3, 5 or 8 for studies that draw weights, blocks or directions; None for 5, or 3 where much is computed. A finished
+            study may be extended in its folder.
         weights: trained classifiers: checkpoints, run directories, names of `resnets weights list`, files of other libraries,
             and files in akamaster's layout; None for "cifar_resnet20.cifar10".
         data: labeled images of the classes of the networks; None for the built-in digits, where the networks are new.
         out: the folder for the folders of studies. A study that trains finds finished and interrupted runs in all of them.
         rows: files `trainings.csv` of finished trainings, such as those of other machines, which are not repeated.
-        only_seed: train with this seed only, to train with others on other machines; what is complete is judged.
+        only_seed: train with this seed only, to train with others on other machines; nothing is decided before all are finished.
 
     Returns:
         The result: `.verdicts` by network or setting, each with its `.word` and `.interval`, `.measurement` and `.folder`, which

@@ -19,7 +19,9 @@ def study(
     protocol: Annotated[str, Option(help="How much is measured: paper, short or minutes.")] = "short",
     seeds: Annotated[
         int | None,
-        Option(help="Number of seeds, for studies of new networks: 3, 5 or 8.  [default: 5, or 3 if it trains]"),
+        Option(
+            help="Number of seeds, for studies that draw weights or directions: 3, 5 or 8.  [default: 5, or 3 where much is computed]"
+        ),
     ] = None,
     weights: Annotated[
         list[str] | None,
