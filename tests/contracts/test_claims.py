@@ -67,9 +67,12 @@ def terms(study: str, subject: str) -> tuple[str, list[str], list[str]]:
     raise ValueError(f"no terms are known for the study '{study}'")
 
 
-@pytest.mark.parametrize(
-    "file", sorted((DOCS / "study_results" / "trainings").glob("*.csv")), ids=lambda file: file.stem
-)
+TRAININGS = sorted((DOCS / "study_results" / "trainings").glob("*.csv"))
+# Of a study whose seeds are not all finished there are rows, and no result.
+FINISHED = [file for file in TRAININGS if any(result["study"] == file.stem for result in RESULTS)]
+
+
+@pytest.mark.parametrize("file", FINISHED, ids=lambda file: file.stem)
 def test_the_rows_of_the_trainings_give_the_intervals(file: Path) -> None:
     with file.open(encoding="utf-8", newline="") as stream:
         rows = [row for row in csv.DictReader(stream) if row["test_error"]]
@@ -87,18 +90,25 @@ def test_the_rows_of_the_trainings_give_the_intervals(file: Path) -> None:
         assert verdict["interval"]["high"] == pytest.approx(interval.high)
 
 
-@pytest.mark.parametrize("study", sorted(path.stem for path in (DOCS / "study_results" / "trainings").glob("*.csv")))
-def test_the_rows_of_the_trainings_are_found_again(study: str) -> None:
+@pytest.mark.parametrize("file", TRAININGS, ids=lambda file: file.stem)
+def test_the_rows_of_the_trainings_are_found_again(file: Path) -> None:
     """By `--rows` and the recipes as they are now, with the images that are registered."""
-    (result,) = [each for each in RESULTS if each["study"] == study]
-    runs, digest = registry.STUDIES[study].runs, result["registered"]["pixels_sha256"]
-    assert runs is not None
-    numbers = registry.STUDIES[study].protocols[result["protocol"]]
-    trainings = {each.fingerprint(digest): each for each in runs(numbers, range(result["registered"]["seeds"]))}
-    rows = read_rows([DOCS / "study_results" / "trainings" / f"{study}.csv"])
-    assert rows.keys() == trainings.keys()
-    for key, training in trainings.items():
-        assert {(row["network"], row["seed"]) for row in rows[key]} == {(training.network, training.recipe.seed)}
+    study = registry.STUDIES[file.stem]
+    assert study.runs is not None
+    # All studies of the page that train were trained on the same images.
+    (digest,) = {result["registered"]["pixels_sha256"] for result in RESULTS if "trainings" in result["registered"]}
+    results = [each for each in RESULTS if each["study"] == study.name]
+    protocols = [each["protocol"] for each in results] or list(study.protocols)
+    trainings = {
+        each.fingerprint(digest): each
+        for protocol in protocols
+        for each in study.runs(study.protocols[protocol], range(study.seeds))
+    }
+    rows = read_rows([file])
+    assert rows.keys() == trainings.keys() if file in FINISHED else rows.keys() < trainings.keys()
+    for key, own in rows.items():
+        training = trainings[key]
+        assert {(row["network"], row["seed"]) for row in own} == {(training.network, training.recipe.seed)}
 
 
 def matches(printed: tuple[str, str, str], interval: dict[str, float]) -> bool:

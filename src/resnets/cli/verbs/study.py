@@ -20,7 +20,7 @@ def study(
     seeds: Annotated[
         int | None,
         Option(
-            help="Number of seeds, for studies that draw weights or directions: 3, 5 or 8.  [default: 5, or 3 where much is computed]"
+            help="Number of seeds, where weights or directions are drawn: 3, 5 or 8.  [default: 5, or 3 where much is computed]"
         ),
     ] = None,
     weights: Annotated[
