@@ -68,8 +68,8 @@ def terms(study: str, subject: str) -> tuple[str, list[str], list[str]]:
 
 
 TRAININGS = sorted((DOCS / "study_results" / "trainings").glob("*.csv"))
-# Of a study whose seeds are not all finished there are rows, and no result.
-FINISHED = [file for file in TRAININGS if any(result["study"] == file.stem for result in RESULTS)]
+UNFINISHED = {"degradation"}  # seeds are missing, so that there are rows and no result
+FINISHED = [file for file in TRAININGS if file.stem not in UNFINISHED]
 
 
 @pytest.mark.parametrize("file", FINISHED, ids=lambda file: file.stem)
@@ -97,15 +97,15 @@ def test_the_rows_of_the_trainings_are_found_again(file: Path) -> None:
     assert study.runs is not None
     # All studies of the page that train were trained on the same images.
     (digest,) = {result["registered"]["pixels_sha256"] for result in RESULTS if "trainings" in result["registered"]}
-    results = [each for each in RESULTS if each["study"] == study.name]
-    protocols = [each["protocol"] for each in results] or list(study.protocols)
+    results = [(each["protocol"], each["registered"]["seeds"]) for each in RESULTS if each["study"] == study.name]
+    assert bool(results) == (file in FINISHED)
     trainings = {
         each.fingerprint(digest): each
-        for protocol in protocols
-        for each in study.runs(study.protocols[protocol], range(study.seeds))
+        for protocol, seeds in results or [("short", study.seeds)]
+        for each in study.runs(study.protocols[protocol], range(seeds))
     }
     rows = read_rows([file])
-    assert rows.keys() == trainings.keys() if file in FINISHED else rows.keys() < trainings.keys()
+    assert rows.keys() == trainings.keys() if results else rows.keys() < trainings.keys()
     for key, own in rows.items():
         training = trainings[key]
         assert {(row["network"], row["seed"]) for row in own} == {(training.network, training.recipe.seed)}

@@ -47,7 +47,7 @@ def test_another_study_is_refused(change: dict, key: str, tmp_path: Path) -> Non
 
 def test_fewer_seeds_than_were_registered_are_refused_with_their_number(tmp_path: Path) -> None:
     register(tmp_path, seeds=5)
-    with pytest.raises(UserError, match=r"registers 5 seeds; received 3\. Give `seeds=5` or more"):
+    with pytest.raises(UserError, match=r"registers 5 seeds; received 3\. Give `seeds=5`"):
         register(tmp_path, seeds=3)
 
 

@@ -68,11 +68,12 @@ def register(folder: Path, values: Mapping[str, Any]) -> None:
             if before == now or (key == SEEDS and isinstance(before, int) and isinstance(now, int) and before < now):
                 continue
             if key == SEEDS and before in verdict.LOOKS:
-                raise UserError(f"'{path}' registers {before} seeds; received {now}. Give `seeds={before}` or more.")
-            rows = ", and take over its finished trainings by `rows`" if "trainings" in registered else ""
+                raise UserError(f"'{path}' registers {before} seeds; received {now}. Give `seeds={before}`.")
+            # Runs are found in all folders below `out`, whatever their name.
+            keep = f", or rename '{folder}': its trainings are found again" if "trainings" in registered else ""
             raise UserError(
                 f"'{path}' registers another study: {key} is {before!r} there and {now!r} now. Choose another folder as "
-                f"`out`{rows}."
+                f"`out`{keep}."
             )
     write_text(path, _EXPLANATION + "".join(f"{key} = {json.dumps(value)}\n" for key, value in values.items()))
 

@@ -112,9 +112,11 @@ def run(
     incomplete = ""
     if plan is not None:
         setup, incomplete = _train(setup, plan, used if only_seed is None else [only_seed])
+        alpha = verdict.LOOKS.get(len(setup.seeds), alpha)
     measurement = study.measure(setup)
-    measurement = replace(measurement, notes=[*measurement.notes, *_machine_notes(setup)])
-    verdicts = judge_all(study, measurement, alpha, incomplete)
+    measurement = replace(measurement, notes=[*measurement.notes, *_notes(setup, incomplete)])
+    is_look = not incomplete or len(setup.seeds) in verdict.LOOKS
+    verdicts = judge_all(study, measurement, alpha, "" if is_look else incomplete)
     result = StudyResult(study, protocol, registered, measurement, verdicts, folder)
     _write(result)
     return result
@@ -124,8 +126,8 @@ def judge_all(study: Study, measurement: Measurement, alpha: float, incomplete: 
     """The verdict on each subject; the subjects divide `alpha`, and none is decided where a control failed.
 
     Args:
-        incomplete: which of the registered seeds are missing. Without them nothing is decided, since `alpha` is the probability
-            of an error of one look at all of them, and not of further ones on the way.
+        incomplete: which seeds are missing where those that are finished are no look (`verdict.LOOKS`), so that nothing is
+            decided: each further look would add to the probability of an error.
     """
     alpha /= max(len(measurement.effects), 1)
     failed = next((f"control failed: {each.name}" for each in measurement.controls if not each.holds), "")
@@ -177,19 +179,25 @@ def _train(setup: Setup, plan: Plan, seeds: Sequence[int]) -> tuple[Setup, str]:
     """Train what is missing of `seeds`, after a message about its cost.
 
     Returns:
-        The setup with the seeds that are complete then, and which are not; "" if all are.
+        The setup with the seeds that are judged, and which of all are missing, "" if none is. Those of the largest look whose
+        first seeds are all finished are judged; if there is none, all that are finished are measured.
     """
     chosen = [each for each in plan.missing if each.recipe.seed in seeds]
     count, known = pluralize(len(plan.trainings), "training"), len(plan.trainings) - len(plan.missing)
     price = cost.describe((each, plan.steps_left(each)) for each in chosen)
     log(f"{count}, of which {known} are finished; to do now: {len(chosen)}, which costs {price}")
     diverged = run_trainings.train_missing(plan, seeds)
-    missing = {each.recipe.seed for each in plan.missing}
-    words = [f"{len(missing)} of {len(setup.seeds)} seeds are not finished"] if missing else []
-    words += [f"{each.network}, seed {each.recipe.seed}: a loss was not finite" for each in diverged]
+    missing = sorted({each.recipe.seed for each in plan.missing})
+    looks = [look for look in verdict.LOOKS if look <= len(setup.seeds) and not set(range(look)) & set(missing)]
+    finished = [seed for seed in setup.seeds if seed not in missing]
+    words = [f"of {len(setup.seeds)} seeds these are not finished: {', '.join(map(str, missing))}"] if missing else []
+    words += [
+        f"the loss of {each.network}, seed {each.recipe.seed}, was not finite, so that this seed has no result"
+        for each in diverged
+    ]
     complete = replace(
         setup,
-        seeds=[seed for seed in setup.seeds if seed not in missing],
+        seeds=range(max(looks)) if looks else finished,
         images=plan.images.test,
         trained=run_trainings.finished(plan),
         num_classes=len(plan.images.train.class_names),
@@ -197,9 +205,11 @@ def _train(setup: Setup, plan: Plan, seeds: Sequence[int]) -> tuple[Setup, str]:
     return complete, "; ".join(words)
 
 
-def _machine_notes(setup: Setup) -> list[str]:
-    """The seeds whose trainings were computed by several machines or precisions, which also differ from each other."""
-    notes = []
+def _notes(setup: Setup, incomplete: str) -> list[str]:
+    """Missing seeds, and seeds whose trainings were computed by several machines or precisions, which differ, too."""
+    notes = (
+        [f"{incomplete}; seeds {setup.seeds[0]} to {setup.seeds[-1]} are judged"] if incomplete and setup.seeds else []
+    )
     for seed in setup.seeds:
         rows = [row for (_, of), each in setup.trained.items() if of == seed for row in each.rows]
         machines = sorted({row["machine"] for row in rows if row.get("machine")})

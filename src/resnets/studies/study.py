@@ -15,7 +15,7 @@ from resnets.studies.verdict import Rule
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-NOT_LEARNED = "a network has not learned: its error is above half of that of guessing, which is 45 % for 10 classes"
+NOT_LEARNED = "a network has not learned: its error is above half the error of guessing (above 45 % for 10 classes)"
 PROTOCOLS = ("paper", "short", "minutes")
 SEED, IMAGE, LAYER = "seed", "image", "layer"  # units
 

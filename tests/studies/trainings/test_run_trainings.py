@@ -18,11 +18,12 @@ from tests.studies import known_trainings
 
 from resnets import atomic_write
 from resnets.errors import UserError
-from resnets.studies import registry, run_study
+from resnets.studies import registry, run_study, verdict
 from resnets.studies.study import PROTOCOLS
 from resnets.studies.trainings import cifar_training, cost, run_trainings
-from resnets.studies.trainings.training import Training
+from resnets.studies.trainings.training import Training, read_rows
 from resnets.training import loop
+from resnets.training.run_dir import state_file
 from resnets.training.run_dir.lock import RunLockedError
 
 NAME = "degradation"
@@ -81,7 +82,7 @@ def test_one_seed_of_three_is_trained_and_judged_undecided(whole: Path) -> None:
     assert all(abs(float(row["test_error"]) - float(row["epoch_test_error"])) <= 10 for row in ends)
     assert [row["step"] for row in table if row["network"] == "plain-32"] == ["2", "4"]
     results = (whole / NAME / "report.md").read_text()
-    assert "undecided (2 of 3 seeds are not finished)" in results
+    assert "undecided (of 3 seeds these are not finished: 1, 2)" in results
     assert "one network trained twice, seed 0: losses up to 0 apart; held" in results
     assert "failed" not in results
 
@@ -154,11 +155,15 @@ def test_a_training_that_was_interrupted_is_resumed(
     assert steps.count == left
 
 
-def test_metrics_that_a_kill_cut_off_are_written_again(whole: Path, tmp_path: Path) -> None:
-    """A run may be killed after its last state is saved, and before its last metrics are."""
+@pytest.mark.parametrize("cut", [("metrics.jsonl",), ("metrics.jsonl", "windows.csv")])
+@pytest.mark.parametrize("network", ["plain-32", "first-of-two"])
+def test_metrics_that_a_kill_cut_off_are_written_again(
+    cut: Sequence[str], network: str, whole: Path, tmp_path: Path
+) -> None:
+    """A run may be killed after its last state is saved, and before its last metrics are; metrics.jsonl is the last of them."""
     shutil.copytree(whole / NAME, tmp_path / NAME)
-    (run_folder,) = (tmp_path / NAME / run_trainings.RUNS).glob("plain-32-*")
-    for name in ("metrics.jsonl", "windows.csv"):
+    (run_folder,) = (tmp_path / NAME / run_trainings.RUNS).glob(f"{network}-*")
+    for name in cut:
         lines = (run_folder / name).read_text().splitlines(keepends=True)
         (run_folder / name).write_text("".join(lines[:-1]))
     (tmp_path / NAME / run_trainings.ROWS).unlink()
@@ -180,10 +185,57 @@ def test_a_training_of_another_process_is_left_to_it(
         other.stdout.readline()
         with pytest.raises(RunLockedError, match=f"process {other.pid} on"):
             run(tmp_path, **given)
-        other.kill()
-    assert {row["network"] for row in rows(whole)} - {row["network"] for row in rows(tmp_path)} == {"plain-20"}
-    run(tmp_path, **given)
+        assert {row["network"] for row in rows(whole)} - {row["network"] for row in rows(tmp_path)} == {"plain-20"}
+        (tmp_path / NAME / run_trainings.ROWS).unlink()
+        rows_of, released = run_trainings._rows, []
+
+        def release(*arguments: Any) -> Any:
+            """The other process ends while the second training is at its end."""
+            other.kill()
+            other.wait()
+            released.append(arguments)
+            return rows_of(*arguments)
+
+        monkeypatch.setattr(run_trainings, "_rows", release)
+        run(tmp_path, **given)
+        assert len(released) == 2
     assert rows(tmp_path) == rows(whole)
+
+
+def test_a_run_of_another_version_counts_as_none(whole: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    shutil.copytree(whole / NAME, tmp_path / NAME)
+    monkeypatch.setattr(state_file, "FORMAT", f"{state_file.FORMAT_PREFIX}7")
+    monkeypatch.setattr(run_trainings.train, "train", refuse)
+    run(tmp_path, only_seed=0)
+    assert rows(tmp_path) == rows(whole)
+
+
+SEEDS = {3: [0, 1, 2, 4], 5: [0, 1, 2, 3, 4, 6, 7], 8: range(8)}
+
+
+@pytest.mark.parametrize("look", SEEDS)
+def test_the_largest_look_whose_seeds_are_finished_is_judged(
+    look: int, whole: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """At its own level, so that no look is added to those whose errors sum up to 5 %."""
+    plan_of, table = run_trainings.make_plan, read_rows([whole / NAME / run_trainings.ROWS])
+
+    def with_seeds(trainings: Sequence[Training], *arguments: Any) -> run_trainings.Plan:
+        plan = plan_of(trainings, *arguments)
+        by_name = {own[0]["network"]: own for own in table.values()}
+        for each in trainings:
+            if each.recipe.seed in SEEDS[look]:
+                plan.known[plan.fingerprint(each)] = by_name[each.network]
+        return plan
+
+    monkeypatch.setattr(run_trainings, "make_plan", with_seeds)
+    monkeypatch.setattr(run_trainings, "train_missing", lambda *_: [])
+    result = run(tmp_path, seeds=8)
+    for each in result.verdicts.values():
+        assert each.interval.num_values == look
+        assert each.confidence == 1 - verdict.LOOKS[look] / 2
+        assert "not finished" not in each.reason
+    assert any(f"seeds 0 to {look - 1} are judged" in each for each in result.measurement.notes) == (look < 8)
 
 
 def test_a_loss_that_is_not_finite_leaves_the_others(
@@ -199,8 +251,8 @@ def test_a_loss_that_is_not_finite_leaves_the_others(
     monkeypatch.setitem(registry.STUDIES, NAME, replace(study, runs=runs))
     result = run(tmp_path, **others(whole, tmp_path, ("plain-20", "plain-32")))
     assert {row["network"] for row in rows(whole)} - {row["network"] for row in rows(tmp_path)} == {"plain-20"}
-    reasons = {each.reason for each in result.verdicts.values()}
-    assert reasons == {"3 of 3 seeds are not finished; plain-20, seed 0: a loss was not finite"}
+    (reason,) = {each.reason for each in result.verdicts.values()}
+    assert reason.startswith("of 3 seeds these are not finished: 0, 1, 2; the loss of plain-20, seed 0, was not finite")
 
 
 def test_rows_of_a_study_that_calls_the_network_otherwise(whole: Path, tmp_path: Path) -> None:

@@ -135,7 +135,9 @@ STUDY = Study(
     published="test error: plain-20 about 9.5, plain-56 about 13 (read off the figure); ResNet-20 8.75, ResNet-56 6.97",
     statistic="error of plain-56 minus that of plain-20, minus the same difference of the residual networks, in points",
     unit=SEED,
-    rule=Rule("greater", 0.0, 1.0, least_count=3, undecided_if=f"{BEHIND}, or {NOT_RISEN}, in the mean"),
+    rule=Rule(
+        "greater", 0.0, 1.0, least_count=3, undecided_if=f"{BEHIND}, or {NOT_RISEN} though the statistic is above 0"
+    ),
     control="one network trained twice: 0 exactly; each residual network is the plain one with shortcuts, and nothing else",
     protocols={
         "paper": {**_SHORT, "steps": 64_000},

@@ -16,7 +16,7 @@ from resnets.studies.trainings.training import TEST_ERROR
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-REFERENCE_NOT_LEARNED = f"of those that others are compared with, {NOT_LEARNED}"
+REFERENCE_NOT_LEARNED = NOT_LEARNED.replace("a network", "a network that others are compared with")
 
 
 def paired(setup: Setup, network: str, other: str, quantity: str) -> np.ndarray:
@@ -69,7 +69,7 @@ def draw_forest(
     axes.axvline(0, color=canvas.TEXT, linewidth=1)
     axes.set_yticks(range(len(pairs)), list(pairs))
     axes.set_ylim(len(pairs) - 0.5, -0.5)
-    axes.plot([], [], "D", color=canvas.TRAINING, label="mean, seeds, interval for so many seeds")
+    axes.plot([], [], "D", color=canvas.TRAINING, label="mean, seeds, interval of the verdict")
     axes.plot([], [], ":", color=canvas.VALIDATION, linewidth=2, label="paper, its own protocol")
     axes.set_xlabel("points")
     axes.set_title("difference in test error", color=canvas.MUTED, fontweight="normal")

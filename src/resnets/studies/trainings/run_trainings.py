@@ -10,10 +10,11 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from filelock import FileLock
 
 from resnets import atomic_write
 from resnets.data.image.preprocess import Preprocess
-from resnets.errors import DivergedError, JobError
+from resnets.errors import DivergedError, JobError, UserError
 from resnets.message_format import pluralize
 from resnets.models.resnet import ResNet
 from resnets.progress import log
@@ -97,32 +98,42 @@ def train_missing(plan: Plan, seeds: Sequence[int]) -> list[Training]:
         The trainings that ended with a loss that is not finite; they do not stop the others.
 
     Raises:
-        RunLockedError: another process is at one of them, and all others are finished.
-        JobError: the disk is full.
+        RunLockedError: another process is still at one of them, after all others.
+        JobError: a run has other steps than its recipe, or the disk is full.
         KeyboardInterrupt: Ctrl-C; the next call goes on.
     """
     write_rows(plan)  # those that were given are kept, whatever comes
     chosen = [each for each in plan.missing if each.recipe.seed in seeds]
     diverged: list[Training] = []
-    locked: RunLockedError | None = None
+    locked: list[Training] = []
     for number, training in enumerate(chosen, start=1):
-        _add_written_rows(plan)
-        if training not in plan.missing:
-            continue
-        log(f"training {number} of {len(chosen)}: {training.network}, seed {training.recipe.seed}")
+        log(f"training {number} of {len(chosen)}: {_name(training)}")
         try:
-            plan.known[plan.fingerprint(training)] = _rows(plan, training, _train(plan, training))
-        except DivergedError as error:
-            log(f"warning: {training.network}, seed {training.recipe.seed}, has no result: {error}")
-            diverged.append(training)
+            _finish(plan, training, diverged)
         except RunLockedError as error:
-            log(f"left to the other process: {error}")
-            locked = error
-        else:
-            write_rows(plan)
-    if locked is not None:
-        raise locked
+            log(f"{_name(training)} comes after the others: {error}")
+            locked.append(training)
+    for training in locked:  # the other process may have ended since
+        _finish(plan, training, diverged)
     return diverged
+
+
+def _finish(plan: Plan, training: Training, diverged: list[Training]) -> None:
+    """Train to the end and write the rows, unless another process has done so; a diverged training is added to `diverged`."""
+    _add_written_rows(plan)
+    if training not in plan.missing:
+        return
+    try:
+        plan.known[plan.fingerprint(training)] = _rows(plan, training, _train(plan, training))
+    except DivergedError as error:
+        log(f"warning: {_name(training)} has no result: {error}")
+        diverged.append(training)
+    else:
+        write_rows(plan)
+
+
+def _name(training: Training) -> str:
+    return f"{training.network}, seed {training.recipe.seed}"
 
 
 def finished(plan: Plan) -> dict[tuple[str, int], Trained]:
@@ -138,11 +149,13 @@ def finished(plan: Plan) -> dict[tuple[str, int], Trained]:
 
 def write_rows(plan: Plan) -> None:
     """Write the rows of the trainings of this study, also of those that another process has written there meanwhile."""
-    _add_written_rows(plan)
+    if not plan.known:
+        return
     fingerprints = [plan.fingerprint(each) for each in plan.trainings]
-    others = [key for key in plan.known if key not in fingerprints]
-    rows = [row for key in [*fingerprints, *others] for row in plan.known.get(key, [])]
-    if rows:
+    with FileLock(plan.folder / f".{ROWS}.lock"):  # or the other process writes between the reading and the writing
+        _add_written_rows(plan)
+        others = [key for key in plan.known if key not in fingerprints]
+        rows = [row for key in [*fingerprints, *others] for row in plan.known.get(key, [])]
         atomic_write.write_csv(plan.folder / ROWS, rows)
 
 
@@ -153,9 +166,15 @@ def _add_written_rows(plan: Plan) -> None:
 
 
 def _is_finished(run: Path) -> bool:
-    """Whether a run has ended and has written its metrics, so that nothing is left to do in it."""
-    progress = state_file.read_progress(run / "state") or {"finished": False}
-    # A kill can come between the state and the metrics; resuming writes them.
+    """Whether a run has ended and has written its metrics, so that nothing is left to do in it.
+
+    A run of another version of resnets, whose state cannot be read, is not finished.
+    """
+    try:
+        progress = state_file.read_progress(run / "state") or {"finished": False}
+    except UserError:
+        return False
+    # A kill can come between the state and the metrics, of which metrics.jsonl is the last file; resuming writes them.
     return bool(progress["finished"]) and _last_epoch(run)["step"] == progress["total_step"]
 
 
@@ -186,7 +205,8 @@ def _rows(plan: Plan, training: Training, run: Path) -> list[dict[str, Any]]:
             by_step[int(row["step"])] = {RUNNING_ERROR: running_error, RUNNING_LOSS: float(row["train/loss"])}
     epochs = [json.loads(line) for line in (run / "metrics.jsonl").read_text("utf-8").splitlines()]
     if epochs[-1]["step"] != training.recipe.stop.steps:
-        raise JobError(f"'{run}' ended after step {epochs[-1]['step']} of {training.recipe.stop.steps}.")
+        problem = f"'{run}' ended after step {epochs[-1]['step']}, and its training has {training.recipe.stop.steps}"
+        raise JobError(f"{problem}: move it out of '{plan.folder.parent}', so that it is trained anew.")
     for each in epochs:
         by_step.setdefault(each["step"], {})[EPOCH_ERROR] = 100 * (1 - each[f"test/{_ACCURACY}"])
     last = by_step[epochs[-1]["step"]]

@@ -25,7 +25,7 @@ QUANTITIES = (RUNNING_ERROR, RUNNING_LOSS, EPOCH_ERROR, TRAIN_ERROR, TEST_ERROR,
 COLUMNS = ("training", "network", "seed", "step", *QUANTITIES, "machine")
 
 # What does not make it another training: where the images are, what it is called, and the machine.
-_NOT_OF_THE_RECIPE = (
+NOT_OF_THE_RECIPE = (
     "name", "data.location", "data.workers", "data.cache", "save.every", "track.to", "track.report",
     "speed.device", "speed.precision", "speed.threads", "speed.channels_last", "speed.compile",
 )  # fmt: skip
@@ -53,7 +53,7 @@ class Training:
         """
         default = flat_values(Recipe())
         values = {key: value for key, value in flat_values(self.recipe).items()
-                  if key not in _NOT_OF_THE_RECIPE and value != default[key]}  # fmt: skip
+                  if key not in NOT_OF_THE_RECIPE and value != default[key]}  # fmt: skip
         text = json.dumps([values, self.copy, data_digest], sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()[:12]
 

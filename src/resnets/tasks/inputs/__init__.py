@@ -1,1 +1,1 @@
-"""Which images a command works on, and their batches."""
+"""The images that a command was given, and their batches."""

@@ -121,10 +121,13 @@ def read_recipe(path: Path) -> Recipe:
 
 
 def write_metrics(run: Path, rows: Sequence[Mapping[str, Any]], windows: Sequence[Mapping[str, Any]]) -> None:
-    """Write `metrics.jsonl` and `results.csv`, one row per epoch, and `windows.csv`; each file is replaced as a whole."""
-    write_text(run / "metrics.jsonl", "".join(json.dumps(row) + "\n" for row in rows))
-    write_csv(run / "results.csv", rows)
+    """Write `windows.csv`, then `results.csv` and `metrics.jsonl`, one row per epoch; each file is replaced as a whole.
+
+    Where `metrics.jsonl` has the last step, the other files are complete, too.
+    """
     write_csv(run / "windows.csv", windows)
+    write_csv(run / "results.csv", rows)
+    write_text(run / "metrics.jsonl", "".join(json.dumps(row) + "\n" for row in rows))
 
 
 def write_json(path: Path, value: Any) -> None:
