@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from resnets.models.spec import ResNetSpec
     from resnets.models.zoo import get_spec
     from resnets.serve.settings import ServerSettings
-    from resnets.studies.run_study import StudyResult
+    from resnets.studies.study_result import StudyResult
     from resnets.tasks.embeddings.embed_files import EmbedResult
     from resnets.tasks.embeddings.embedding_index import Index
     from resnets.tasks.evaluation.results import Evaluation
@@ -109,7 +109,7 @@ _MODULES = {  # public name -> the module that defines it, imported when the nam
     "ResNet": "resnets.models.resnet",
     "ResNetSpec": "resnets.models.spec",
     "ServerSettings": "resnets.serve.settings",
-    "StudyResult": "resnets.studies.run_study",
+    "StudyResult": "resnets.studies.study_result",
     "TrainResult": "resnets.training.train",
     "TrainedModel": "resnets.tasks.trained_model",
     "asgi_app": "resnets.api.serve",

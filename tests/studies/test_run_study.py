@@ -8,7 +8,6 @@ import tomllib
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 from PIL import Image
 from tests.studies import known_images
@@ -16,9 +15,8 @@ from tests.studies import known_images
 import resnets
 from resnets.errors import UserError
 from resnets.studies import registry, run_study
-from resnets.studies.lesion_variants import SINGLE
-from resnets.studies.study import PROTOCOLS, Control, Measurement
-from resnets.studies.verdict import UNDECIDED
+from resnets.studies.measurements.lesion_variants import SINGLE
+from resnets.studies.study import PROTOCOLS
 
 
 @pytest.fixture(scope="module")
@@ -91,18 +89,6 @@ def test_networks_that_do_not_fit_leave_the_folder_free(name: str, tmp_path: Pat
     with pytest.raises(UserError):
         run_study.run(name, weights=[plain, plain], data=known_images.folder(), out=tmp_path)
     assert list(tmp_path.iterdir()) == []
-
-
-def test_nothing_is_decided_before_all_registered_seeds_are_finished() -> None:
-    """Each further look at a level that belongs to one would raise the probability of an error."""
-    study = registry.find("shattering")
-    values = {"a": np.array([1.0, 1.01, 0.99]), "b": np.array([-1.0, -1.01, -0.99])}
-    measurement = Measurement([], values, [Control("c", "held", True)])
-    whole = run_study.judge_all(study, measurement, 0.03)
-    assert [each.word for each in whole.values()] == ["shown", "opposite"]
-    part = run_study.judge_all(study, measurement, 0.03, "seed 1 is not finished")
-    assert [(each.word, each.reason) for each in part.values()] == [(UNDECIDED, "seed 1 is not finished")] * 2
-    assert [each.interval for each in part.values()] == [each.interval for each in whole.values()]
 
 
 def test_the_studies_that_may_stay_undecided_register_when() -> None:

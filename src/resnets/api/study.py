@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from resnets.studies import registry, run_study
-from resnets.studies.run_study import StudyResult
+from resnets.studies.study_result import StudyResult
 from resnets.studies.trainings import cost
 
 

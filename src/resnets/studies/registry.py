@@ -3,7 +3,6 @@
 from resnets.errors import UserError
 from resnets.message_format import format_list, suggestion
 from resnets.studies.claims import (
-    degradation,
     depth,
     ensemble,
     gradients,
@@ -14,10 +13,9 @@ from resnets.studies.claims import (
     shattering,
     shattering_images,
     skipping,
-    stochastic,
     training_gradients,
 )
-from resnets.studies.comparisons import activation_order, highway, shortcuts
+from resnets.studies.comparisons import activation_order, degradation, highway, shortcuts, stochastic
 from resnets.studies.study import Study
 
 _MODULES = (

@@ -2,76 +2,21 @@
 
 from __future__ import annotations
 
-import json
-import platform
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
-
-import torch
 
 from resnets import atomic_write
 from resnets.errors import UserError
 from resnets.message_format import pluralize, suggestion
 from resnets.progress import log
-from resnets.report.figures import canvas
-from resnets.studies import inputs, registration, registry, verdict
-from resnets.studies.study import PROTOCOLS, SEED, Measurement, Setup, Study
+from resnets.studies import inputs, judge_study, registration, registry, verdict, write_study
+from resnets.studies.study import PROTOCOLS, SEED, Setup, Study
+from resnets.studies.study_result import StudyResult
 from resnets.studies.trainings import cost, run_trainings
 from resnets.studies.trainings.run_trainings import Plan
-from resnets.studies.verdict import UNDECIDED, Verdict
 
 DEFAULT_WEIGHTS = ("cifar_resnet20.cifar10",)
-_WIDTH, _HEIGHT = 1500, 900  # pixels of the figure
-
-
-@dataclass(frozen=True)
-class StudyResult:
-    """What a study found, and the folder of its files."""
-
-    study: Study
-    protocol: str
-    registered: Mapping[str, Any]
-    measurement: Measurement
-    verdicts: Mapping[str, Verdict]
-    folder: Path
-
-    def to_dict(self) -> dict[str, Any]:
-        """The result for JSON."""
-        return {
-            "study": self.study.name,
-            "claim": self.study.claim,
-            "paper": self.study.paper,
-            "published": self.study.published,
-            "statistic": self.study.statistic,
-            "protocol": self.protocol,
-            "verdicts": {subject: each.to_dict() for subject, each in self.verdicts.items()},
-            "controls": [asdict(control) for control in self.measurement.controls],
-            "notes": list(self.measurement.notes),
-            "registered": dict(self.registered),
-            "machine": {
-                "processor": platform.machine(),
-                "torch": torch.__version__,
-                "threads": torch.get_num_threads(),
-            },
-            "folder": str(self.folder),
-        }
-
-    def lines(self) -> list[str]:
-        """The result for a person."""
-        study = self.study
-        lines = [f"{study.name}: {study.claim}", f"paper:     {study.paper}: {study.published}"]
-        lines += [f"statistic: {study.statistic}", f"claimed:   {study.rule.direction} than {study.rule.bound:g}"]
-        for subject, each in self.verdicts.items():
-            lines.append(f"{subject}: {each.word.upper()}: {_interval_in_words(each, study.unit)}")
-            lines += [f"  {each.reason}"] if each.reason else []
-        for control in self.measurement.controls:
-            lines.append(f"control {'held' if control.holds else 'FAILED'}: {control.name}: {control.found}")
-        lines += self.measurement.notes
-        if self.protocol != PROTOCOLS[0]:
-            lines.append(f"protocol {self.protocol}: compare the sign with the paper's, not the number")
-        return [*lines, f"written: {self.folder}"]
 
 
 def run(
@@ -116,30 +61,10 @@ def run(
     measurement = study.measure(setup)
     measurement = replace(measurement, notes=[*measurement.notes, *_notes(setup, incomplete)])
     is_look = not incomplete or len(setup.seeds) in verdict.LOOKS
-    verdicts = judge_all(study, measurement, alpha, "" if is_look else incomplete)
+    verdicts = judge_study.judge_all(study, measurement, alpha, "" if is_look else incomplete)
     result = StudyResult(study, protocol, registered, measurement, verdicts, folder)
-    _write(result)
+    write_study.write(result)
     return result
-
-
-def judge_all(study: Study, measurement: Measurement, alpha: float, incomplete: str = "") -> dict[str, Verdict]:
-    """The verdict on each subject; the subjects divide `alpha`, and none is decided where a control failed.
-
-    Args:
-        incomplete: which seeds are missing where those that are finished are no look (`verdict.LOOKS`), so that nothing is
-            decided: each further look would add to the probability of an error.
-    """
-    alpha /= max(len(measurement.effects), 1)
-    failed = next((f"control failed: {each.name}" for each in measurement.controls if not each.holds), "")
-    verdicts = {}
-    for subject, values in measurement.effects.items():
-        if isinstance(values, tuple):
-            interval = verdict.difference_interval(*values, alpha)
-        else:
-            interval = verdict.mean_interval(values, alpha)
-        obstacle = incomplete or failed or measurement.obstacles.get(subject, "")
-        verdicts[subject] = verdict.judge(interval, study.rule, alpha, obstacle)
-    return verdicts
 
 
 def _alpha_and_seeds(study: Study, seeds: int | None) -> tuple[float, range]:
@@ -216,45 +141,3 @@ def _notes(setup: Setup, incomplete: str) -> list[str]:
         if len(machines) > 1:
             notes.append(f"seed {seed} was trained on several machines: {'; '.join(machines)}")
     return notes
-
-
-def _interval_in_words(each: Verdict, unit: str) -> str:
-    effect, low, high, count = each.interval
-    return f"{effect:.4g} [{low:.4g}, {high:.4g}], {100 * each.confidence:.4g} % interval, n = {pluralize(count, unit)}"
-
-
-def _write(result: StudyResult) -> None:
-    folder, rows = result.folder, result.measurement.rows
-    atomic_write.write_csv(folder / "values.csv", rows)
-    words = list(dict.fromkeys(each.word for each in result.verdicts.values())) or [UNDECIDED]
-    heading = f"{result.study.name}: {', '.join(words)} (protocol {result.protocol})"
-    atomic_write.write_text(folder / "report.md", _report(result))
-    atomic_write.write_text(folder / "results.json", json.dumps(result.to_dict(), indent=2) + "\n")
-    with canvas.figure(folder / "figure.png", _WIDTH, _HEIGHT, heading) as page:
-        result.study.draw(rows, page)
-    log(f"written: {folder}")
-
-
-def _report(result: StudyResult) -> str:
-    study = result.study
-    lines = [f"# {study.name}", "", f"Claim: {study.claim}", "", f"{study.paper}: {study.published}", ""]
-    lines += [f"Statistic, for each {study.unit}: {study.statistic}", ""]
-    claimed = f"claimed: {study.rule.direction} than {study.rule.bound:g}"
-    lines += [f"| subject | {claimed}; measured, with interval | level | n | verdict |", "|---|---|---|---|---|"]
-    for subject, each in result.verdicts.items():
-        effect, low, high, count = each.interval
-        reason = f" ({each.reason})" if each.reason else ""
-        level = f"{100 * each.confidence:.4g} %"
-        lines.append(f"| {subject} | {effect:.4g} [{low:.4g}, {high:.4g}] | {level} | {count} | {each.word}{reason} |")
-    lines += ["", f"Control: {study.control}"]
-    lines += [
-        f"- {each.name}: {each.found}; {'held' if each.holds else 'failed'}" for each in result.measurement.controls
-    ]
-    lines += ["", *result.measurement.notes] if result.measurement.notes else []
-    lines += [
-        "",
-        f"Protocol {result.protocol}; `study.toml` was written before the measurement.",
-        "",
-        "![](figure.png)",
-    ]
-    return "\n".join(lines) + "\n"

@@ -14,7 +14,8 @@ from tests.studies import known_images
 from tests.weights.formats.test_custom_keymap import Network
 
 from resnets.cli.main import main
-from resnets.studies import lesion_variants, registry
+from resnets.studies import registry
+from resnets.studies.measurements import lesion_variants
 
 DEPTHS = (32, 44, 56, 110) if IN_SOAK else (32, 44)  # in `make soak`, and else
 LOADED = ("study ensemble --protocol minutes --weights {a} {b} --data {data} --out {out}",

@@ -10,7 +10,7 @@ from tests.studies import known_trainings
 
 from resnets.report.figures import canvas
 from resnets.studies.claims import depth
-from resnets.studies.run_study import judge_all
+from resnets.studies.judge_study import judge_all
 from resnets.studies.study import Measurement
 
 NUMBERS = depth.STUDY.protocols["short"]

@@ -11,8 +11,8 @@ from tests.studies import known_images
 
 from resnets.errors import UserError
 from resnets.report.figures import canvas
-from resnets.studies import loss_surface
 from resnets.studies.claims import landscape
+from resnets.studies.measurements import loss_surface
 from resnets.studies.study import Setup
 
 NUMBERS = {"images": 20, "side": 3}

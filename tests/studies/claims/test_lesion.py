@@ -8,9 +8,10 @@ from tests.studies import known_images
 from torch import nn
 
 from resnets.models.blocks import ResidualBlock
-from resnets.studies import lesions, registry, run_study
+from resnets.studies import judge_study, registry
 from resnets.studies.claims import lesion
-from resnets.studies.lesion_variants import DELETED, REORDERED, SINGLE
+from resnets.studies.measurements import edit_blocks
+from resnets.studies.measurements.lesion_variants import DELETED, REORDERED, SINGLE
 from resnets.studies.study import Measurement, Setup
 
 
@@ -37,7 +38,7 @@ def test_the_added_errors_are_those_of_the_network_without_the_block() -> None:
     by_block = {row["blocks"]: row for row in single}
     assert [row["keeps_shape"] for row in single] == [True, True, False, True, False, True]
     kept = []
-    for name, block in lesions.named_blocks(net).items():
+    for name, block in edit_blocks.named_blocks(net).items():
         norm = block.branch.norm2  # type: ignore[union-attr]
         before = norm.weight.clone(), norm.bias.clone()  # type: ignore[union-attr, operator]
         nn.init.zeros_(norm.weight)  # type: ignore[arg-type]
@@ -59,9 +60,9 @@ def test_the_added_errors_are_those_of_the_network_without_the_block() -> None:
     assert len(found.notes) == 3
     assert {row["kind"] for row in found.rows} == {SINGLE, DELETED, REORDERED}
     # All blocks that keep the shape are deleted in each of the last draws.
-    last = lesions.without(net, [row["blocks"] for row in single if row["keeps_shape"]])
+    last = edit_blocks.without(net, [row["blocks"] for row in single if row["keeps_shape"]])
     few, labels = inputs[:100], images.labels[:100]  # whole batches are measured
-    ((_, logits),) = lesions.logits_of(net, few, {0: last})
+    ((_, logits),) = edit_blocks.logits_of(net, few, {0: last})
     wrong = (logits.argmax(dim=1) != labels).double() - (net(few).argmax(dim=1) != labels).double()
     assert several[-1]["added_error"] == pytest.approx(100 * float(wrong.mean()))
     assert several[-1]["images"] == 100
@@ -90,7 +91,7 @@ class Nothing(nn.Module):
 
 
 def without_all(block: ResidualBlock) -> nn.Module:
-    return lesions.with_parts(block, branch=lesions.ZeroBranch(), shortcut=Nothing(block.shortcut))
+    return edit_blocks.with_parts(block, branch=edit_blocks.ZeroBranch(), shortcut=Nothing(block.shortcut))
 
 
 @pytest.mark.parametrize(
@@ -102,10 +103,10 @@ def without_all(block: ResidualBlock) -> nn.Module:
     ids=["the shortcut is deleted, too", "nothing is deleted"],
 )
 def test_a_wrong_deletion_fails_a_control(sabotage: object, held: list[bool], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(lesions, "without_branch", sabotage)
+    monkeypatch.setattr(edit_blocks, "without_branch", sabotage)
     found = measure(known_images.checkpoint_file(blocks=1))
     assert [control.holds for control in found.controls] == held
-    (verdict,) = run_study.judge_all(registry.find("lesion"), found, 0.05).values()
+    (verdict,) = judge_study.judge_all(registry.find("lesion"), found, 0.05).values()
     assert verdict.word == "undecided"
 
 
@@ -115,5 +116,5 @@ def test_a_network_that_has_not_learned_the_images_is_not_judged() -> None:
         networks[0].net.fc.weight.neg_()
         networks[0].net.fc.bias.neg_()
     found = lesion.measure(Setup(NUMBERS, (), networks, images))
-    (verdict,) = run_study.judge_all(registry.find("lesion"), found, 0.05).values()
+    (verdict,) = judge_study.judge_all(registry.find("lesion"), found, 0.05).values()
     assert "has not learned these images: its error is" in verdict.reason

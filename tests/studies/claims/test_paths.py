@@ -11,8 +11,8 @@ import torch
 from tests.studies import known_images
 
 from resnets.errors import UserError
-from resnets.studies import gradient_paths
 from resnets.studies.claims import paths
+from resnets.studies.measurements import gradient_paths
 from resnets.studies.study import Setup
 
 NUMBERS = {"images": 20, "draws": 3}

@@ -7,8 +7,9 @@ import pytest
 import torch
 from tests.studies import known_images
 
-from resnets.studies import inputs, lesions
+from resnets.studies import inputs
 from resnets.studies.claims import shattering_images
+from resnets.studies.measurements import edit_blocks
 from resnets.studies.study import Measurement, Setup
 
 NUMBERS = {"images": 2, "depth": 8, "points": 24}
@@ -48,7 +49,7 @@ def test_the_controls_hold(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_shortcuts_that_were_not_removed_fail_the_control(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(lesions, "with_parts", lambda block, **_: block)
+    monkeypatch.setattr(edit_blocks, "with_parts", lambda block, **_: block)
     assert [control.holds for control in measure(monkeypatch).controls] == [False, True]
 
 

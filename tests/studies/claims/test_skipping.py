@@ -10,9 +10,10 @@ import pytest
 import torch
 from tests.studies import known_images
 
-from resnets.studies import inputs, inserted_blocks, registry, run_study, short_training
+from resnets.studies import inputs, judge_study, registry
 from resnets.studies.claims import skipping
 from resnets.studies.inputs import StudyNetwork
+from resnets.studies.measurements import inserted_blocks, short_training
 from resnets.studies.study import Measurement, Setup
 
 NUMBERS = {"images": 40, "steps": 4}
@@ -45,7 +46,7 @@ def test_the_statistic_is_the_change_of_the_new_blocks() -> None:
     trained = [row for row in found.rows if row["kind"] == skipping.TRAINED]
     assert len(trained) == 6
     assert found.controls[1].holds  # at a rate of 0 nothing moves
-    (verdict,) = run_study.judge_all(registry.find("skipping"), found, 0.01).values()
+    (verdict,) = judge_study.judge_all(registry.find("skipping"), found, 0.01).values()
     assert verdict.interval.num_values == 3
 
 

@@ -16,7 +16,7 @@ from resnets.recipes.recipe import Recipe
 from resnets.report.figures import canvas
 from resnets.studies import verdict
 from resnets.studies.comparisons import activation_order as study
-from resnets.studies.run_study import judge_all
+from resnets.studies.judge_study import judge_all
 from resnets.studies.trainings import cifar_training
 
 NUMBERS = study.STUDY.protocols["minutes"] | {"depth": 20}

@@ -15,10 +15,12 @@ from resnets.models.blocks import HighwayBlock
 from resnets.models.build_network import build
 from resnets.models.summary import layer_table
 from resnets.report.figures import canvas
-from resnets.studies import inputs, lesions, verdict
+from resnets.studies import inputs, verdict
 from resnets.studies.comparisons import gates
 from resnets.studies.comparisons import highway as study
-from resnets.studies.run_study import judge_all, run
+from resnets.studies.judge_study import judge_all
+from resnets.studies.measurements import edit_blocks
+from resnets.studies.run_study import run
 from resnets.studies.trainings import cifar_training, cost
 from resnets.tasks.classification.task import TASK
 from resnets.training.setup import build_network
@@ -118,7 +120,7 @@ def test_the_openness_is_the_mean_of_each_gate_over_the_images(tmp_path: Path) -
     (tmp_path / "weights").mkdir()
     checkpoints.save(tmp_path / "weights" / "last.safetensors", Checkpoint(spec, preprocess, (), net.state_dict()))
     expected, x = list[float](), net.stem(images.stacked(preprocess))
-    for block in lesions.named_blocks(net).values():
+    for block in edit_blocks.named_blocks(net).values():
         if isinstance(block, HighwayBlock):
             expected.append(float(torch.sigmoid(block.gate(x)).mean()))
         x = block(x)

@@ -14,7 +14,7 @@ from resnets.report.figures import canvas
 from resnets.studies import verdict
 from resnets.studies.comparisons import shortcuts as study
 from resnets.studies.comparisons.block_factors import block_factors
-from resnets.studies.run_study import judge_all
+from resnets.studies.judge_study import judge_all
 from resnets.studies.study import Measurement
 from resnets.studies.trainings import cifar_training
 

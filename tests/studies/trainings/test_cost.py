@@ -8,7 +8,7 @@ from tests.studies import known_trainings
 from torch.utils.flop_counter import FlopCounterMode
 
 from resnets.models import zoo
-from resnets.studies.claims import degradation
+from resnets.studies.comparisons import degradation
 from resnets.studies.trainings import cost
 
 

@@ -20,6 +20,7 @@ from resnets import atomic_write
 from resnets.errors import UserError
 from resnets.studies import registry, run_study, verdict
 from resnets.studies.study import PROTOCOLS
+from resnets.studies.study_result import StudyResult
 from resnets.studies.trainings import cifar_training, cost, run_trainings
 from resnets.studies.trainings.training import Training, read_rows
 from resnets.training import loop
@@ -48,7 +49,7 @@ def tiny(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(registry.STUDIES, NAME, replace(registry.find(NAME), protocols=tiny))
 
 
-def run(out: Path, **arguments: Any) -> run_study.StudyResult:
+def run(out: Path, **arguments: Any) -> StudyResult:
     return run_study.run(NAME, data=known_trainings.folder(), out=out, **arguments)
 
 

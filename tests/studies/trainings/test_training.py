@@ -10,7 +10,7 @@ from tests.studies import known_trainings
 
 from resnets import atomic_write
 from resnets.recipes.recipe import Recipe, flat_values
-from resnets.studies.claims import degradation
+from resnets.studies.comparisons import degradation
 from resnets.studies.trainings.training import COLUMNS, EPOCH_ERROR, NOT_OF_THE_RECIPE, TEST_ERROR, Trained, read_rows
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from tests.studies import known_trainings
 
-from resnets.studies.claims import degradation
+from resnets.studies.comparisons import degradation
 from resnets.studies.trainings import training_curves
 from resnets.studies.trainings.training import EPOCH_ERROR, TEST_ERROR
 

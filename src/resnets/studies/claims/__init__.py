@@ -1,1 +1,1 @@
-"""The studies, one file each."""
+"""Studies of new or trained networks, one file each."""

@@ -16,7 +16,7 @@ from resnets.models.blocks import PlainBlock
 from resnets.models.resnet import ResNet
 from resnets.progress import progress_bar
 from resnets.report.figures import canvas
-from resnets.studies.lesions import with_shortcut
+from resnets.studies.measurements.edit_blocks import with_shortcut
 from resnets.studies.study import SEED, Control, Measurement, Setup, Study, mean_and_range
 from resnets.studies.verdict import Rule
 

@@ -12,8 +12,8 @@ from torch.nn.functional import cross_entropy
 from resnets.errors import UserError
 from resnets.report.figures import canvas
 from resnets.studies.inputs import StudyNetwork
-from resnets.studies.lesions import is_plain
-from resnets.studies.loss_surface import BATCH, OF_BATCH, RADIUS, STORED, not_convex, surface, with_norms
+from resnets.studies.measurements.edit_blocks import is_plain
+from resnets.studies.measurements.loss_surface import BATCH, OF_BATCH, RADIUS, STORED, not_convex, surface, with_norms
 from resnets.studies.study import NOT_LEARNED, SEED, Control, Measurement, Setup, Study, not_learned
 from resnets.studies.verdict import Rule
 

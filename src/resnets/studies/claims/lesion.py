@@ -11,9 +11,9 @@ from torch import Tensor, nn
 
 from resnets.models.blocks import Block, PlainBlock
 from resnets.progress import progress_bar
-from resnets.studies import lesion_figure, lesion_variants, lesions
 from resnets.studies.inputs import ImageSet, StudyNetwork, as_tensor
-from resnets.studies.lesion_variants import DELETED, SINGLE, Variant
+from resnets.studies.measurements import edit_blocks, lesion_figure, lesion_variants
+from resnets.studies.measurements.lesion_variants import DELETED, SINGLE, Variant
 from resnets.studies.study import IMAGE, NOT_LEARNED, Control, Measurement, Setup, Study, not_learned
 from resnets.studies.verdict import Rule
 
@@ -27,7 +27,7 @@ def measure(setup: Setup) -> Measurement:
     rows: list[dict[str, Any]] = []
     effects, obstacles, controls, notes = {}, {}, [], []
     for network in setup.networks:
-        blocks = lesions.deletable(network.net)
+        blocks = edit_blocks.deletable(network.net)
         is_plain = isinstance(next(iter(blocks.values()))[0], PlainBlock)
         single = lesion_variants.single(network.net)
         several = [] if is_plain else lesion_variants.several(network.net)
@@ -82,7 +82,7 @@ def _wrong(
 
     The variants `several` are measured with the first `count` images.
     """
-    variants: dict[int, Sequence[nn.Module]] = {-1: lesions.without(network.net, ())}
+    variants: dict[int, Sequence[nn.Module]] = {-1: edit_blocks.without(network.net, ())}
     variants |= {number: each.blocks for number, each in enumerate([*single, *several])}
     parts: dict[int, list[Tensor]] = {number: [] for number in variants}
     labels, loader = images.labels, images.batches(network.checkpoint.preprocess)
@@ -91,7 +91,7 @@ def _wrong(
         true = labels[batch.first : batch.first + len(inputs)]
         used = len(variants) - 1 if batch.first < count else len(single)
         chosen = {number: blocks for number, blocks in variants.items() if number < used}
-        for number, logits in lesions.logits_of(network.net, inputs, chosen):
+        for number, logits in edit_blocks.logits_of(network.net, inputs, chosen):
             parts[number].append(100.0 * (logits.argmax(dim=1) != true).double())
     whole, *wrong = (torch.cat(each) for each in parts.values())
     return whole, wrong
@@ -101,16 +101,16 @@ def _wrong(
 def _controls(network: StudyNetwork, images: ImageSet, name: str) -> list[Control]:
     """A branch that gives zero by its weights must be deleted without a trace, and one that does not with a trace."""
     few = as_tensor(next(iter(images.batches(network.checkpoint.preprocess))).images)[:8]
-    block = lesions.named_blocks(network.net)[name]
-    variants = {"": lesions.without(network.net, ()), name: lesions.without(network.net, [name])}
-    before = dict(lesions.logits_of(network.net, few, variants))
+    block = edit_blocks.named_blocks(network.net)[name]
+    variants = {"": edit_blocks.without(network.net, ()), name: edit_blocks.without(network.net, [name])}
+    before = dict(edit_blocks.logits_of(network.net, few, variants))
     changed = float((before[name] - before[""]).abs().max())
     found = [Control(f"{network.name}: deleting {name} changes logits", f"by {changed:.3g}", changed > 0)]
     if not isinstance(block, PlainBlock) and (last := _last_parameters(block)):
         saved = [parameter.clone() for parameter in last]
         for parameter in last:
             parameter.zero_()
-        zeroed = dict(lesions.logits_of(network.net, few, variants))
+        zeroed = dict(edit_blocks.logits_of(network.net, few, variants))
         for parameter, values in zip(last, saved, strict=True):
             parameter.copy_(values)
         largest = float((zeroed[name] - zeroed[""]).abs().max())

@@ -12,11 +12,11 @@ from torch import Tensor
 from resnets.errors import UserError
 from resnets.progress import progress_bar
 from resnets.report.figures import canvas
-from resnets.studies import gradient_paths, lesions
-from resnets.studies.gradient_paths import input_gradient, norms, path_gradient
 from resnets.studies.inputs import ImageSet, StudyNetwork
+from resnets.studies.measurements import edit_blocks, gradient_paths
+from resnets.studies.measurements.gradient_paths import input_gradient, norms, path_gradient
+from resnets.studies.measurements.top1_error import error_percent
 from resnets.studies.study import IMAGE, NOT_LEARNED, Control, Measurement, Setup, Study, not_learned
-from resnets.studies.top1_error import error_percent
 from resnets.studies.verdict import Rule
 
 if TYPE_CHECKING:
@@ -66,7 +66,7 @@ def measure(setup: Setup) -> Measurement:
 def gradients_by_length(network: StudyNetwork, images: ImageSet, draws: int) -> np.ndarray:
     """float64 (blocks + 1, N): by the number of branches on the path, each image's norm, mean over its paths."""
     net = gradient_paths.without_gradients(network.net)
-    count = len(lesions.named_blocks(net))
+    count = len(edit_blocks.named_blocks(net))
     pixels, labels = images.stacked(network.checkpoint.preprocess), images.labels
     random = np.random.default_rng(0)
     found = []
@@ -99,7 +99,7 @@ def _control(network: StudyNetwork, images: Tensor, labels: Tensor) -> Control:
     """The gradient through the branch of a block, and that through its shortcut, must add up to the gradient."""
     few = images[:8], labels[:8]
     whole, worst = input_gradient(network.net, *few), 0.0
-    for name in lesions.named_blocks(network.net):
+    for name in edit_blocks.named_blocks(network.net):
         parts = [
             input_gradient(network.net, *few, {name: torch.full_like(few[1], through_branch, dtype=torch.bool)})
             for through_branch in (True, False)

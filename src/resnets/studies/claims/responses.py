@@ -10,11 +10,11 @@ import torch
 
 from resnets.errors import UserError
 from resnets.report.figures import canvas
-from resnets.studies.claims.layer_deviations import deviations, norms_after_3x3, with_unit_norms
 from resnets.studies.inputs import StudyNetwork
-from resnets.studies.lesions import is_plain
+from resnets.studies.measurements.edit_blocks import is_plain
+from resnets.studies.measurements.layer_deviations import deviations, norms_after_3x3, with_unit_norms
+from resnets.studies.measurements.top1_error import error_percent
 from resnets.studies.study import LAYER, NOT_LEARNED, Control, Measurement, Setup, Study, not_learned
-from resnets.studies.top1_error import error_percent
 from resnets.studies.verdict import Rule
 
 if TYPE_CHECKING:

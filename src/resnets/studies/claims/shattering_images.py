@@ -12,9 +12,9 @@ from torch import Tensor, nn
 from resnets.models.resnet import ResNet
 from resnets.progress import progress_bar
 from resnets.report.figures import canvas
-from resnets.studies import lesions
 from resnets.studies.claims.gradients import PLAIN, SHORTCUTS, network
 from resnets.studies.claims.shattering import LAGS, LINEAR_FLOOR, autocorrelation
+from resnets.studies.measurements import edit_blocks
 from resnets.studies.study import SEED, Control, Measurement, Setup, Study
 from resnets.studies.verdict import Rule
 
@@ -30,7 +30,7 @@ def build(kind: str, depth: int, num_classes: int, seed: int) -> ResNet:
     """A network of CIFAR-10's form in float64, in train mode; those of one seed have the same weights."""
     net = network(KINDS[kind][0], depth, KINDS[kind][1], num_classes, seed)
     if kind == REMOVED:
-        lesions.remove_shortcuts(net)
+        edit_blocks.remove_shortcuts(net)
     if kind == LINEAR:
         for module in list(net.modules()):
             for name, child in list(module.named_children()):

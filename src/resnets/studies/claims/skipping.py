@@ -11,11 +11,11 @@ from torch import Tensor
 
 from resnets.progress import progress_bar
 from resnets.report.figures import canvas
-from resnets.studies import inserted_blocks, short_training
 from resnets.studies.inputs import StudyNetwork
-from resnets.studies.inserted_blocks import branch_sizes
+from resnets.studies.measurements import inserted_blocks, short_training
+from resnets.studies.measurements.inserted_blocks import branch_sizes
+from resnets.studies.measurements.top1_error import error_percent
 from resnets.studies.study import NOT_LEARNED, SEED, Control, Measurement, Setup, Study, not_learned
-from resnets.studies.top1_error import error_percent
 from resnets.studies.verdict import Rule
 
 if TYPE_CHECKING:

@@ -12,8 +12,8 @@ from torch import Tensor
 from resnets.models.resnet import ResNet
 from resnets.progress import progress_bar
 from resnets.report.figures import canvas
-from resnets.studies import lesions, short_training
 from resnets.studies.claims.gradients import PLAIN, SHORTCUTS, gradient_norms, network
+from resnets.studies.measurements import edit_blocks, short_training
 from resnets.studies.study import SEED, Control, Measurement, Setup, Study, mean_and_range
 from resnets.studies.trainings.cifar_training import pass_on_control
 from resnets.studies.verdict import Rule
@@ -72,7 +72,7 @@ def build(kind: str, depth: int, num_classes: int, seed: int) -> ResNet:
     """A network in fp32; `REMOVED` is that with shortcuts without them."""
     net = network(PLAIN if kind == PLAIN else SHORTCUTS, depth, SETTING, num_classes, seed).float()
     if kind == REMOVED:
-        lesions.remove_shortcuts(net)
+        edit_blocks.remove_shortcuts(net)
     return net
 
 

@@ -1,1 +1,1 @@
-"""Studies that compare variants of one network, trained alike, and what they share: differences and controls."""
+"""Studies that train networks alike and compare their errors, one file each, and the differences and controls that they share."""

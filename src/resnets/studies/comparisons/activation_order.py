@@ -13,7 +13,7 @@ from resnets.models.resnet import ResNet
 from resnets.models.summary import graph
 from resnets.recipes.recipe import Recipe
 from resnets.studies.comparisons.differences import REFERENCE_NOT_LEARNED, draw_forest, paired, reference_not_learned
-from resnets.studies.lesions import named_blocks
+from resnets.studies.measurements.edit_blocks import named_blocks
 from resnets.studies.study import SEED, Control, Measurement, Setup, Study
 from resnets.studies.trainings import cifar_training, training_curves
 from resnets.studies.trainings.training import TEST_ERROR, Training

@@ -4,7 +4,7 @@ import torch
 from torch import Tensor, nn
 
 from resnets.models.blocks import Block
-from resnets.studies.lesions import with_parts
+from resnets.studies.measurements.edit_blocks import with_parts
 
 
 class Constant(nn.Module):

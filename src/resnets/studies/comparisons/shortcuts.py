@@ -12,7 +12,7 @@ from resnets.message_format import pluralize
 from resnets.recipes.recipe import Recipe
 from resnets.studies.comparisons.block_factors import block_factors
 from resnets.studies.comparisons.differences import REFERENCE_NOT_LEARNED, draw_forest, paired, reference_not_learned
-from resnets.studies.lesions import blocks_of_one_shape
+from resnets.studies.measurements.edit_blocks import blocks_of_one_shape
 from resnets.studies.study import SEED, Control, Measurement, Setup, Study
 from resnets.studies.trainings import cifar_training, training_curves
 from resnets.studies.trainings.training import TEST_ERROR, Training

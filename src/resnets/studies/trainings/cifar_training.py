@@ -11,7 +11,7 @@ from resnets.models.build_network import build
 from resnets.models.resnet import ResNet
 from resnets.recipes import he2015_cifar
 from resnets.recipes.recipe import Recipe, Schedule, Stop, Track
-from resnets.studies.lesions import named_blocks
+from resnets.studies.measurements.edit_blocks import named_blocks
 from resnets.studies.study import Control, Setup
 from resnets.studies.trainings.training import RUNNING_LOSS, TEST_ERROR, TRAIN_ERROR, Training
 from resnets.tasks.classification.task import TASK

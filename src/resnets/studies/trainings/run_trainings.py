@@ -9,16 +9,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import torch
 from filelock import FileLock
 
 from resnets import atomic_write
-from resnets.data.image.preprocess import Preprocess
 from resnets.errors import DivergedError, JobError, UserError
 from resnets.message_format import pluralize
-from resnets.models.resnet import ResNet
 from resnets.progress import log
-from resnets.studies.inputs import ImageSet, TrainingImages, as_tensor
+from resnets.studies.inputs import TrainingImages
+from resnets.studies.measurements.top1_error import error_on_files
 from resnets.studies.trainings.training import (
     EPOCH_ERROR,
     QUANTITIES,
@@ -213,7 +211,7 @@ def _rows(plan: Plan, training: Training, run: Path) -> list[dict[str, Any]]:
     checkpoint = checkpoints.read(run / "weights" / "last.safetensors")
     net = checkpoints.network(checkpoint)
     for key, images in ((TRAIN_ERROR, plan.images.train), (TEST_ERROR, plan.images.test)):
-        last[key] = error(net, images, checkpoint.preprocess)
+        last[key] = error_on_files(net, images, checkpoint.preprocess)
     last[SECONDS] = epochs[-1]["time_seconds"]
     same = {"training": plan.fingerprint(training), "network": training.network, "seed": training.recipe.seed}
     machine = _machine(run)
@@ -226,14 +224,6 @@ def _rows(plan: Plan, training: Training, run: Path) -> list[dict[str, Any]]:
         }
         for step, values in sorted(by_step.items())
     ]
-
-
-@torch.inference_mode()
-def error(net: ResNet, images: ImageSet, preprocess: Preprocess) -> float:
-    """The top-1 error of a network in percent, in eval mode in fp32."""
-    net.eval()
-    predicted = torch.cat([net(as_tensor(batch.images)).argmax(dim=1) for batch in images.batches(preprocess)])
-    return 100 * float((predicted != images.labels).double().mean())
 
 
 def _machine(run: Path) -> str:

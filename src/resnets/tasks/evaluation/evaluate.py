@@ -4,7 +4,7 @@
 """
 
 import shlex
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -12,7 +12,6 @@ from typing import Any
 from resnets.data.datasets import read_shards, walk_folders
 from resnets.data.datasets.dataset import Dataset, Sample
 from resnets.data.split import lineage
-from resnets.data.split.lineage import Lineage
 from resnets.errors import UserError
 from resnets.inference.exported.int8_files import INT8
 from resnets.progress import log
@@ -81,7 +80,9 @@ def evaluate_checkpoints(
     provenance = [model.provenance for model in models]
     origins = list(zip(files, provenance, strict=True))
     lineages = list(zip(map(str, checkpoints), (lineage.lineage_of(*each) for each in origins), strict=True))
-    chosen = _choose_split(dataset, files, provenance[0], lineages, split, split_file, val_fraction, seed, calibrate)
+    chosen = evaluation_split.choose_for_models(
+        dataset, files, provenance[0], lineages, split, split_file, val_fraction, seed, calibrate
+    )
     input_size = max(options.get("scales", ()), default=0) or max(each.preprocess.shorter_side or 0 for each in models)
     notices = [notice] if (notice := read_shards.upscale_warning(dataset, input_size)) else []
     notices += evaluation_notices.training_notices(lineages, chosen)
@@ -171,57 +172,6 @@ def check_not_bundled(path: Path) -> None:
     if path in map(bundled.path_of, bundled.names()):
         copy = f"resnets weights convert {path.stem} --to resnets --out NAME{path.suffix}"
         raise UserError(f"'{path.stem}' comes with the package and is not changed. Calibrate a copy: {copy}")
-
-
-def _choose_split(
-    dataset: Dataset,
-    files: Sequence[Path],
-    provenance: Mapping[str, Any],
-    lineages: Sequence[tuple[str, Lineage]],
-    split: str | None,
-    split_file: str | Path | None,
-    val_fraction: float | None,
-    seed: int | None,
-    calibrate: bool,
-) -> EvaluationSplit:
-    """The images to evaluate, with their hashes where a model is known to have been trained on some images."""
-    chosen, has_lineage = None, any(past.train for _, past in lineages)
-    if has_lineage and len(files) > 1 and split is None and split_file is None and val_fraction is None:
-        if not {"test", "val"} & set(dataset.splits):
-            dataset = replace(dataset, samples=lineage.with_sha256(dataset.samples))
-        chosen = evaluation_split.not_trained_on(dataset, lineages)
-    chosen = chosen or evaluation_split.choose_split(
-        dataset,
-        files[0],
-        provenance,
-        split=split,
-        split_file=split_file,
-        val_fraction=val_fraction,
-        seed=seed,
-        prefer=("val",) if calibrate else ("test", "val"),
-    )
-    if has_lineage:
-        chosen = replace(chosen, samples=lineage.with_sha256(chosen.samples))
-    if calibrate and split is None and chosen.name != "val":
-        raise UserError(
-            "`calibrate` needs images that the model was not trained on, and there is no val split. Give the `split`, "
-            "or `split=all` if the model was trained on none of the images."
-        )
-    _log_split(chosen, calibrate)
-    return chosen
-
-
-def _log_split(split: EvaluationSplit, calibrate: bool) -> None:
-    count = f"{len(split.samples):,}"
-    if split.name == evaluation_split.ALL:
-        which = f"all {count} images"
-    elif split.name == evaluation_split.NOT_TRAINED_ON:
-        which = f"the {count} images that no model was trained on"
-    else:
-        which = f"the {count} images of the {split.name} split"
-    log(f"evaluating {which} ({split.reason})")
-    if calibrate and split.name != "val":
-        log(f"warning: a model fitted to '{split.name}' makes the metrics on the same images look better")
 
 
 def _calibrated(file: Path, measured: Measured, data: str, split: EvaluationSplit) -> Measured:

@@ -1,4 +1,7 @@
-"""Sentences to read before the results of an evaluation: which of the images a model was trained on, or selected by."""
+"""Sentences to read before the results of an evaluation: which of the images a model was trained on, or selected by.
+
+Whether and how many a model was trained on is said by `data/split/lineage.py`, in training as well.
+"""
 
 from collections.abc import Sequence
 from pathlib import Path

@@ -4,7 +4,7 @@ import csv
 import os
 import tomllib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,7 @@ from resnets.data.split.split_file import read_split
 from resnets.errors import UserError
 from resnets.hashing import sha256
 from resnets.message_format import suggestion
+from resnets.progress import log
 
 ALL, NOT_TRAINED_ON = "all", "not_trained_on"
 LAST = "last.safetensors"  # in the weights of a run directory: those after the last step, whatever the val images say
@@ -220,3 +221,63 @@ def _common_images(split_file: Path, dataset: Dataset) -> tuple[int, bool]:
             if digest is not None and hashes[name] in (None, "", digest):  # a user's own list may have no hashes
                 return common, True
     return common, False
+
+
+def choose_for_models(
+    dataset: Dataset,
+    files: Sequence[Path],
+    provenance: Mapping[str, Any],
+    lineages: Sequence[tuple[str, Lineage]],
+    split: str | None,
+    split_file: str | Path | None,
+    val_fraction: float | None,
+    seed: int | None,
+    calibrate: bool,
+) -> EvaluationSplit:
+    """The images to evaluate models on, with their hashes where one is known to have been trained on some images.
+
+    Args:
+        files: the checkpoints; their own splits are those of the first.
+        lineages: of each, with its name.
+        calibrate: the images are fitted to, so those of val come first.
+
+    Raises:
+        UserError: there is no such split, no image is left, or `calibrate` would fit images that were trained on.
+    """
+    chosen, has_lineage = None, any(past.train for _, past in lineages)
+    if has_lineage and len(files) > 1 and split is None and split_file is None and val_fraction is None:
+        if not {"test", "val"} & set(dataset.splits):
+            dataset = replace(dataset, samples=lineage.with_sha256(dataset.samples))
+        chosen = not_trained_on(dataset, lineages)
+    chosen = chosen or choose_split(
+        dataset,
+        files[0],
+        provenance,
+        split=split,
+        split_file=split_file,
+        val_fraction=val_fraction,
+        seed=seed,
+        prefer=("val",) if calibrate else ("test", "val"),
+    )
+    if has_lineage:
+        chosen = replace(chosen, samples=lineage.with_sha256(chosen.samples))
+    if calibrate and split is None and chosen.name != "val":
+        raise UserError(
+            "`calibrate` needs images that the model was not trained on, and there is no val split. Give the `split`, "
+            "or `split=all` if the model was trained on none of the images."
+        )
+    _log_split(chosen, calibrate)
+    return chosen
+
+
+def _log_split(split: EvaluationSplit, calibrate: bool) -> None:
+    count = f"{len(split.samples):,}"
+    if split.name == ALL:
+        which = f"all {count} images"
+    elif split.name == NOT_TRAINED_ON:
+        which = f"the {count} images that no model was trained on"
+    else:
+        which = f"the {count} images of the {split.name} split"
+    log(f"evaluating {which} ({split.reason})")
+    if calibrate and split.name != "val":
+        log(f"warning: a model fitted to '{split.name}' makes the metrics on the same images look better")

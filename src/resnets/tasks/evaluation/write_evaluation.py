@@ -1,4 +1,4 @@
-"""Write an evaluation to a folder: metrics, tables, predictions, figures and the report."""
+"""Write an evaluation to a folder: metrics, and what the task adds (`Task.write_results`): tables, figures and the report."""
 
 import json
 from pathlib import Path

@@ -10,8 +10,8 @@ from tests.studies import known_images
 
 from resnets.models import zoo
 from resnets.models.build_network import build
-from resnets.studies import lesion_variants, lesions
-from resnets.studies.lesion_variants import DELETED, DRAWS, REORDERED
+from resnets.studies.measurements import edit_blocks, lesion_variants
+from resnets.studies.measurements.lesion_variants import DELETED, DRAWS, REORDERED
 
 
 @torch.no_grad()
@@ -24,8 +24,8 @@ def test_several_blocks_are_deleted_and_swapped() -> None:
     }
     net = build(zoo.get_spec("resnet50_v1", num_classes=5, **changes)).double().eval()  # type: ignore[arg-type]
     images = narrow_networks.images((33, 35))
-    blocks = lesions.named_blocks(net)
-    kept = [name for name, (_, keeps_shape) in lesions.deletable(net).items() if keeps_shape]
+    blocks = edit_blocks.named_blocks(net)
+    kept = [name for name, (_, keeps_shape) in edit_blocks.deletable(net).items() if keeps_shape]
     found = lesion_variants.several(net)
     assert [each.count for each in found if each.kind == DELETED] == [
         k for k in range(1, len(kept) + 1) for _ in range(DRAWS)
@@ -38,7 +38,7 @@ def test_several_blocks_are_deleted_and_swapped() -> None:
             x = net.stem(images)
             for name, block in blocks.items():
                 x = block.act(block.shortcut(x)) if name in names else block(x)  # type: ignore[operator]
-            ((_, logits),) = lesions.logits_of(net, images, {0: each.blocks})
+            ((_, logits),) = edit_blocks.logits_of(net, images, {0: each.blocks})
             torch.testing.assert_close(logits, net.forward_head(x), rtol=0, atol=1e-12)
         else:
             assert each.kind == REORDERED

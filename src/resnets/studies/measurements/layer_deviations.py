@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from resnets.errors import UserError
 from resnets.models.resnet import ResNet
-from resnets.studies.lesions import named_blocks
+from resnets.studies.measurements.edit_blocks import named_blocks
 
 
 def norms_after_3x3(net: ResNet) -> list[nn.BatchNorm2d]:

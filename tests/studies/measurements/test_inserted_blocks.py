@@ -8,7 +8,7 @@ from tests import narrow_networks
 from tests.studies import known_images
 
 from resnets.errors import UserError
-from resnets.studies import inserted_blocks, lesions
+from resnets.studies.measurements import edit_blocks, inserted_blocks
 
 
 @torch.no_grad()
@@ -16,7 +16,7 @@ def test_a_new_block_is_in_the_middle_of_each_stage() -> None:
     (network,), images = known_images.load(known_images.checkpoint_file())
     net, names = inserted_blocks.insert(network.net, 0, with_shortcut=True)
     assert names == ["stage1.block2", "stage2.block2", "stage3.block2"]
-    blocks, old = lesions.named_blocks(net), lesions.named_blocks(network.net)
+    blocks, old = edit_blocks.named_blocks(net), edit_blocks.named_blocks(network.net)
     assert len(blocks) == len(old) + 3
     inputs = images.stacked(known_images.PREPROCESS)[:4]
     for name in names:
@@ -24,7 +24,7 @@ def test_a_new_block_is_in_the_middle_of_each_stage() -> None:
         assert norm.weight.eq(1).all()  # type: ignore[union-attr, operator]
         assert norm.running_var.eq(1).all()  # type: ignore[union-attr, operator]
     # Without what is new the network is the trained one.
-    ((_, logits),) = lesions.logits_of(net, inputs, {0: lesions.without(net, names)})
+    ((_, logits),) = edit_blocks.logits_of(net, inputs, {0: edit_blocks.without(net, names)})
     torch.testing.assert_close(logits, network.net(inputs))
     assert not net(inputs).allclose(logits)
     other, _ = inserted_blocks.insert(network.net, 1, with_shortcut=True)
@@ -44,7 +44,7 @@ def test_the_size_is_that_of_the_parts_run_by_hand() -> None:
     inputs, net = images.stacked(known_images.PREPROCESS)[:5], network.net
     found = inserted_blocks.branch_sizes(net, inputs)
     x = net.stem(inputs)
-    for name, block in lesions.named_blocks(net).items():
+    for name, block in edit_blocks.named_blocks(net).items():
         ratios = [float(block.branch(each).norm() / block.shortcut(each).norm()) for each in x[:, None]]  # type: ignore[union-attr, operator]
         assert found[name] == pytest.approx(sum(ratios) / len(ratios), rel=1e-5)
         x = block(x)

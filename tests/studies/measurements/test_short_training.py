@@ -8,7 +8,7 @@ import torch
 from tests.studies import known_images
 from torch.nn.functional import cross_entropy
 
-from resnets.studies import short_training
+from resnets.studies.measurements import short_training
 
 
 def test_the_training_is_that_of_a_plain_loop() -> None:

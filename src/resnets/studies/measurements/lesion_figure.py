@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from resnets.report.figures import canvas
-from resnets.studies.lesion_variants import DELETED, DRAWS, REORDERED, SINGLE
+from resnets.studies.measurements.lesion_variants import DELETED, DRAWS, REORDERED, SINGLE
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -14,7 +14,7 @@ from torch.nn.functional import cross_entropy
 
 from resnets.models.blocks import Block, PreActBlock, ResidualBlock
 from resnets.models.resnet import ResNet
-from resnets.studies import lesions
+from resnets.studies.measurements import edit_blocks
 
 
 class OnePart(nn.Module):
@@ -39,7 +39,7 @@ class OnePart(nn.Module):
 
 def has_paths(net: ResNet) -> bool:
     """Whether every block of the network adds a branch to a shortcut."""
-    return all(isinstance(block, ResidualBlock | PreActBlock) for block in lesions.named_blocks(net).values())
+    return all(isinstance(block, ResidualBlock | PreActBlock) for block in edit_blocks.named_blocks(net).values())
 
 
 def input_gradient(net: ResNet, images: Tensor, labels: Tensor, parts: Mapping[str, Tensor] | None = None) -> Tensor:
@@ -52,9 +52,9 @@ def input_gradient(net: ResNet, images: Tensor, labels: Tensor, parts: Mapping[s
     images = images.detach().requires_grad_()
     blocks = [
         OnePart(block, parts[name]) if parts and name in parts else block
-        for name, block in lesions.named_blocks(net).items()
+        for name, block in edit_blocks.named_blocks(net).items()
     ]
-    ((_, logits),) = lesions.logits_of(net, images, {"": blocks})
+    ((_, logits),) = edit_blocks.logits_of(net, images, {"": blocks})
     (gradient,) = torch.autograd.grad(cross_entropy(logits, labels, reduction="sum"), images)
     return gradient
 
@@ -65,7 +65,7 @@ def path_gradient(net: ResNet, images: Tensor, labels: Tensor, branches: Tensor)
     Args:
         branches: bool (blocks, N), whether the path of an image passes through the branch of a block, or its shortcut.
     """
-    return input_gradient(net, images, labels, dict(zip(lesions.named_blocks(net), branches, strict=True)))
+    return input_gradient(net, images, labels, dict(zip(edit_blocks.named_blocks(net), branches, strict=True)))
 
 
 def draw_paths(length: int, blocks: int, images: int, draws: int, random: np.random.Generator) -> list[Tensor]:

@@ -4,7 +4,7 @@ import numpy as np
 import torch
 from tests.studies import known_images
 
-from resnets.studies.claims.layer_deviations import deviations
+from resnets.studies.measurements.layer_deviations import deviations
 
 
 @torch.no_grad()

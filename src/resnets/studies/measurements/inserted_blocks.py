@@ -11,7 +11,7 @@ from resnets.errors import UserError
 from resnets.models import initialization
 from resnets.models.blocks import Block, PreActBlock, ResidualBlock, Stage
 from resnets.models.resnet import ResNet
-from resnets.studies import lesions
+from resnets.studies.measurements import edit_blocks
 
 
 def insert(net: ResNet, seed: int, *, with_shortcut: bool) -> tuple[ResNet, list[str]]:
@@ -30,11 +30,11 @@ def insert(net: ResNet, seed: int, *, with_shortcut: bool) -> tuple[ResNet, list
     """
     torch.manual_seed(seed)
     net = copy.deepcopy(net)
-    kept = [name for name, (block, keeps) in lesions.deletable(net).items() if keeps and _has_shortcut(block)]
+    kept = [name for name, (block, keeps) in edit_blocks.deletable(net).items() if keeps and _has_shortcut(block)]
     names = []
     for stage_name, stage in list(net.stages.items()):
         blocks: list[Block] = list(stage.children())  # type: ignore[arg-type]
-        similar = [block for name, block in lesions.named_blocks(net).items()
+        similar = [block for name, block in edit_blocks.named_blocks(net).items()
                    if name in kept and name.split(".")[0] == stage_name]  # fmt: skip
         if similar:
             place = (len(blocks) + 1) // 2
@@ -56,7 +56,7 @@ def _new_block(like: Block, with_shortcut: bool) -> Block:
     for module in block.modules():
         if isinstance(module, nn.BatchNorm2d):
             module.reset_parameters()
-    return block if with_shortcut else lesions.with_parts(block, shortcut=lesions.ZeroBranch())
+    return block if with_shortcut else edit_blocks.with_parts(block, shortcut=edit_blocks.ZeroBranch())
 
 
 @torch.no_grad()
@@ -67,7 +67,7 @@ def branch_sizes(net: ResNet, images: Tensor) -> dict[str, float]:
     """
     norms: dict[str, list[Tensor]] = {}
     hooks = []
-    for name, block in lesions.named_blocks(net).items():
+    for name, block in edit_blocks.named_blocks(net).items():
         if _has_shortcut(block):
             norms[name] = []
             for part in (block.branch, block.shortcut):

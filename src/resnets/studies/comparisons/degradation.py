@@ -25,6 +25,7 @@ SUBJECTS = {"training error": TRAIN_ERROR, "test error": TEST_ERROR}
 MET = 1.0  # points by which the deep residual network may be behind the shallow one, if the training was long enough
 BEHIND = f"the deeper residual network is more than {MET:g} point behind the shallower one"
 NOT_RISEN = "the error of the plain networks does not rise with their depth"
+UNDECIDED_IF = f"in the mean {BEHIND}, or {NOT_RISEN} though the statistic is above 0"
 
 
 def names(numbers: Mapping[str, int]) -> list[str]:
@@ -64,9 +65,7 @@ def _not_risen(errors: Mapping[tuple[str, int], float], setup: Setup, statistic:
     """Why a statistic above 0 does not show the claim, if the error of the plain networks does not rise with their depth."""
     shallow, deep, *_ = names(setup.numbers)
     gap = float(np.mean([errors[deep, seed] - errors[shallow, seed] for seed in setup.seeds]))
-    if gap > 0 or statistic <= 0:
-        return ""
-    return f"{NOT_RISEN} ({gap:.1f} points); only the residual ones gain"
+    return "" if gap > 0 or statistic <= 0 else f"{NOT_RISEN} ({gap:.1f} points); only the residual ones gain"
 
 
 def _gaps(setup: Setup) -> list[str]:
@@ -75,8 +74,8 @@ def _gaps(setup: Setup) -> list[str]:
     for subject, quantity in SUBJECTS.items() if setup.seeds else ():
         for shallow, deep in pairs:
             gap = verdict.mean_interval(paired(setup, deep, shallow, quantity), verdict.ALPHA)
-            words = f"{gap.effect:.3g} [{gap.low:.3g}, {gap.high:.3g}] points"
-            notes.append(f"{subject}: {deep} minus {shallow}: {words}, 95 % interval")
+            words = f"{deep} minus {shallow}: {gap.effect:.3g} [{gap.low:.3g}, {gap.high:.3g}] points, 95 % interval"
+            notes.append(f"{subject}: {words}")
     return notes
 
 
@@ -135,9 +134,7 @@ STUDY = Study(
     published="test error: plain-20 about 9.5, plain-56 about 13 (read off the figure); ResNet-20 8.75, ResNet-56 6.97",
     statistic="error of plain-56 minus that of plain-20, minus the same difference of the residual networks, in points",
     unit=SEED,
-    rule=Rule(
-        "greater", 0.0, 1.0, least_count=3, undecided_if=f"{BEHIND}, or {NOT_RISEN} though the statistic is above 0"
-    ),
+    rule=Rule("greater", 0.0, 1.0, least_count=3, undecided_if=UNDECIDED_IF),
     control="one network trained twice: 0 exactly; each residual network is the plain one with shortcuts, and nothing else",
     protocols={
         "paper": {**_SHORT, "steps": 64_000},

@@ -11,13 +11,13 @@ import torch
 from tests import narrow_networks
 from torch.nn.functional import cross_entropy
 
-from resnets.studies import gradient_paths, lesions
+from resnets.studies.measurements import edit_blocks, gradient_paths
 
 
 @pytest.mark.parametrize("name", ["cifar_resnet20", "cifar_preresnet110", "resnet50_v2"])
 def test_the_gradients_of_all_paths_add_up_to_the_gradient(name: str) -> None:
     net, images, labels = narrow_networks.network(name), narrow_networks.images((33, 35)), torch.tensor([0, 3])
-    blocks = len(lesions.named_blocks(net))
+    blocks = len(edit_blocks.named_blocks(net))
     paths = [
         gradient_paths.path_gradient(net, images, labels, torch.tensor(chosen)[:, None].expand(-1, 2))
         for chosen in product((False, True), repeat=blocks)
@@ -34,10 +34,10 @@ def test_the_longest_path_is_that_of_the_network_without_shortcuts_in_its_gradie
     labels = torch.zeros(len(images), dtype=torch.long)
     pixels = images.clone().requires_grad_()
     x = net.stem(pixels)
-    for block in lesions.named_blocks(net).values():
+    for block in edit_blocks.named_blocks(net).values():
         x = block.act(block.branch(x) + block.shortcut(x).detach())  # type: ignore[operator, union-attr]
     (expected,) = torch.autograd.grad(cross_entropy(net.forward_head(x), labels, reduction="sum"), pixels)
-    every = torch.ones(len(lesions.named_blocks(net)), len(images), dtype=torch.bool)
+    every = torch.ones(len(edit_blocks.named_blocks(net)), len(images), dtype=torch.bool)
     found = gradient_paths.path_gradient(net, images, labels, every)
     torch.testing.assert_close(found, expected, rtol=1e-12, atol=0)
     torch.testing.assert_close(gradient_paths.norms(found), expected.flatten(1).norm(dim=1))
@@ -49,7 +49,7 @@ def test_each_image_takes_its_own_path() -> None:
         narrow_networks.images((33, 35)),
         torch.tensor([0, 3]),
     )
-    shape = len(lesions.named_blocks(net)), len(images)
+    shape = len(edit_blocks.named_blocks(net)), len(images)
     branches = torch.rand(shape, generator=torch.Generator().manual_seed(0)) < 0.5
     assert not branches[:, 0].equal(branches[:, 1])
     found = gradient_paths.path_gradient(net, images, labels, branches)

@@ -13,7 +13,7 @@ from resnets.models import shortcuts
 from resnets.models.blocks import HighwayBlock, PlainBlock
 from resnets.models.resnet import ResNet
 from resnets.models.variants.block_variants import GatedBlock
-from resnets.studies import lesions
+from resnets.studies.measurements import edit_blocks
 
 NAMES = (
     "resnet18",
@@ -47,9 +47,9 @@ def zeroed(net: ResNet, name: str) -> ResNet:
 @torch.no_grad()
 def test_a_deleted_block_is_one_whose_branch_gives_zero(name: str, changes: dict[str, str]) -> None:
     net, images = narrow_networks.network(name, **changes), narrow_networks.images((33, 35))
-    blocks = lesions.deletable(net)
-    variants = {"": lesions.without(net, ())} | {each: lesions.without(net, [each]) for each in blocks}
-    found = dict(lesions.logits_of(net, images, variants))
+    blocks = edit_blocks.deletable(net)
+    variants = {"": edit_blocks.without(net, ())} | {each: edit_blocks.without(net, [each]) for each in blocks}
+    found = dict(edit_blocks.logits_of(net, images, variants))
     assert found.pop("").equal(net(images))
     assert list(found) == list(blocks)
     for block_name, logits in found.items():
@@ -63,10 +63,10 @@ def test_a_deleted_block_is_one_whose_branch_gives_zero(name: str, changes: dict
 @torch.no_grad()
 def test_a_plain_block_is_passed_by() -> None:
     net, images = narrow_networks.network("cifar_plain20"), narrow_networks.images((33, 35))
-    blocks = lesions.deletable(net)
+    blocks = edit_blocks.deletable(net)
     assert {name: keeps_shape for name, (_, keeps_shape) in blocks.items()} == {"stage1.block1": True}
     expected = net.forward_head(net.stage3(net.stage2(net.stem(images))))
-    ((_, logits),) = lesions.logits_of(net, images, {0: lesions.without(net, ["stage1.block1"])})
+    ((_, logits),) = edit_blocks.logits_of(net, images, {0: edit_blocks.without(net, ["stage1.block1"])})
     assert logits.equal(expected)
 
 
@@ -77,5 +77,5 @@ def test_a_plain_block_with_a_shortcut_is_a_residual_block() -> None:
     residual.load_state_dict(plain.state_dict())
     x = torch.randn(2, 8, 9, 9, dtype=torch.float64)
     shortcut = shortcuts.ZeroPad(8, 12, 2)
-    block = lesions.with_shortcut(plain.stage2.block1, shortcut)
+    block = edit_blocks.with_shortcut(plain.stage2.block1, shortcut)
     assert block(x).equal(residual.stage2.block1(x))

@@ -9,7 +9,7 @@ import numpy as np
 from torch import nn
 
 from resnets.models.resnet import ResNet
-from resnets.studies import lesions
+from resnets.studies.measurements import edit_blocks
 
 SINGLE, DELETED, REORDERED = "one deleted", "several deleted", "reordered"
 DRAWS = 5  # of each number of blocks
@@ -37,7 +37,7 @@ class Variant:
 
 def single(net: ResNet) -> list[Variant]:
     """Each block that can be deleted, alone."""
-    return [Variant(SINGLE, name, 1, 1.0, lesions.without(net, [name])) for name in lesions.deletable(net)]
+    return [Variant(SINGLE, name, 1, 1.0, edit_blocks.without(net, [name])) for name in edit_blocks.deletable(net)]
 
 
 def several(net: ResNet) -> list[Variant]:
@@ -45,8 +45,8 @@ def several(net: ResNet) -> list[Variant]:
     from scipy.stats import kendalltau  # half a second of imports
 
     random = np.random.default_rng(0)
-    names, blocks = list(lesions.named_blocks(net)), list(lesions.named_blocks(net).values())
-    kept = [name for name, (_, keeps_shape) in lesions.deletable(net).items() if keeps_shape]
+    names, blocks = list(edit_blocks.named_blocks(net)), list(edit_blocks.named_blocks(net).values())
+    kept = [name for name, (_, keeps_shape) in edit_blocks.deletable(net).items() if keeps_shape]
     pairs = [
         (names.index(a), names.index(b)) for a in kept for b in kept if a < b and a.split(".")[0] == b.split(".")[0]
     ]
@@ -54,7 +54,7 @@ def several(net: ResNet) -> list[Variant]:
     for count in np.unique(np.linspace(1, len(kept), min(len(kept), MAX_COUNTS)).round().astype(int)).tolist():
         for _ in range(DRAWS):
             chosen = sorted(random.choice(kept, count, replace=False).tolist(), key=names.index)
-            found.append(Variant(DELETED, "+".join(chosen), count, 1.0, lesions.without(net, chosen)))
+            found.append(Variant(DELETED, "+".join(chosen), count, 1.0, edit_blocks.without(net, chosen)))
         for _ in range(DRAWS if pairs else 0):
             order = list(range(len(names)))
             for pair in random.integers(0, len(pairs), count).tolist():

@@ -9,7 +9,7 @@ from tests.studies import known_images
 from torch.nn.functional import cross_entropy
 
 from resnets.models.resnet import ResNet
-from resnets.studies import loss_surface
+from resnets.studies.measurements import loss_surface
 
 
 def network() -> ResNet:

@@ -9,8 +9,8 @@ import pytest
 from tests.studies import known_trainings
 
 from resnets.report.figures import canvas
-from resnets.studies.claims import stochastic
-from resnets.studies.run_study import judge_all
+from resnets.studies.comparisons import stochastic
+from resnets.studies.judge_study import judge_all
 from resnets.studies.study import Measurement, Setup
 from resnets.studies.trainings.training import SECONDS
 

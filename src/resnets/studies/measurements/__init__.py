@@ -1,0 +1,1 @@
+"""What studies measure on networks, and the changed networks that they measure."""
