@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from resnets.data.loading import thread_pool
 from resnets.data.loading.thread_pool import call_with_timeout, ordered_map
 from resnets.errors import JobError, UserError
 
@@ -97,6 +98,17 @@ def test_a_call_within_a_call_has_another_thread() -> None:
         return call_with_timeout(lambda _: threading.get_ident(), "") != threading.get_ident()
 
     assert call_with_timeout(call, "")
+
+
+def test_only_some_threads_are_kept_after_many_calls_at_once() -> None:
+    count = 3 * thread_pool.MAX_IDLE
+    together = threading.Barrier(count)
+    callers = [threading.Thread(target=call_with_timeout, args=(lambda _: together.wait(60), "")) for _ in range(count)]
+    for caller in callers:
+        caller.start()
+    for caller in callers:
+        caller.join()
+    assert 0 < len(thread_pool._idle) <= thread_pool.MAX_IDLE
 
 
 def test_a_call_that_never_ends_is_named_and_the_next_one_has_another_thread(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,5 +1,6 @@
 """A thread pool map with ordered results, bounded prefetch, and an error for a read that hangs."""
 
+import contextlib
 import os
 import threading
 import time
@@ -18,6 +19,7 @@ Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 END_SECONDS = 5.0  # for running calls to end, when the caller stops early
+MAX_IDLE = 8  # threads of `call_with_timeout` that are kept
 
 
 def ordered_map(
@@ -84,6 +86,9 @@ def call_with_timeout(function: Callable[[Item], Result], item: Item) -> Result:
             _idle.append(thread)
         else:
             thread.tasks.put(None)  # it ends when the call does
+        while len(_idle) > MAX_IDLE:
+            with contextlib.suppress(IndexError):  # another thread has taken the last one
+                _idle.pop().tasks.put(None)
 
 
 def _call(task: tuple[Callable[[Item], Result], Item]) -> Result:
