@@ -34,6 +34,16 @@ def test_a_file_in_akamasters_layout_is_read_at_every_depth(depth: int, tmp_path
     assert (network.checkpoint.class_names, network.checkpoint.preprocess) == (by_map.class_names, by_map.preprocess)
 
 
+def test_two_runs_of_one_network_are_told_apart_by_their_directories(tmp_path: Path) -> None:
+    for name in ("first", "second"):
+        (tmp_path / name / "weights").mkdir(parents=True)
+        shutil.copyfile(known_images.checkpoint_file(), tmp_path / name / "weights" / "best.safetensors")
+    networks = inputs.load_networks([tmp_path / "first", tmp_path / "second", known_images.checkpoint_file()])
+    own = networks[0].checkpoint.spec.name
+    file = known_images.checkpoint_file().name
+    assert [each.name for each in networks] == [f"{own} (1: first)", f"{own} (2: second)", f"{own} (3: {file})"]
+
+
 def test_each_image_counts_once_in_a_fixed_order(tmp_path: Path) -> None:
     data = tmp_path / "images"
     shutil.copytree(known_images.folder(), data)

@@ -116,12 +116,13 @@ def load_networks(weights: Sequence[str | Path]) -> list[StudyNetwork]:
         checkpoint = _read(file)
         if checkpoint.task != checkpoints.CLASSIFICATION:
             raise UserError(f"A study needs a classifier; '{path}' is of the task {checkpoint.task}.")
-        found.append((file, checkpoint))
-    times = Counter(checkpoint.spec.name for _, checkpoint in found)
+        # The files of all runs have one name, so a run is called by its directory.
+        found.append((file, checkpoint, Path(path).name if Path(path).is_dir() else file.name))
+    times = Counter(checkpoint.spec.name for _, checkpoint, _ in found)
     networks = []
-    for number, (file, checkpoint) in enumerate(found, start=1):
+    for number, (file, checkpoint, label) in enumerate(found, start=1):
         name = checkpoint.spec.name
-        name = f"{name} ({number}: {file.name})" if times[name] > 1 else name
+        name = f"{name} ({number}: {label})" if times[name] > 1 else name
         networks.append(StudyNetwork(name, file, sha256(file), checkpoint, checkpoints.network(checkpoint)))
     return networks
 
