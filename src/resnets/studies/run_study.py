@@ -59,8 +59,9 @@ def run(
         setup, incomplete = _train(setup, plan, used if only_seed is None else [only_seed])
         alpha = verdict.LOOKS.get(len(setup.seeds), alpha)
     measurement = study.measure(setup)
-    measurement = replace(measurement, notes=[*measurement.notes, *_notes(setup, incomplete)])
-    is_look = not incomplete or len(setup.seeds) in verdict.LOOKS
+    # Any other seeds, such as 0, 2 and 5, would be a look more than those that share the 5 %.
+    is_look = not incomplete or list(setup.seeds) in [list(range(look)) for look in verdict.LOOKS]
+    measurement = replace(measurement, notes=[*measurement.notes, *_notes(setup, incomplete if is_look else "")])
     verdicts = judge_study.judge_all(study, measurement, alpha, "" if is_look else incomplete)
     result = StudyResult(study, protocol, registered, measurement, verdicts, folder)
     write_study.write(result)
@@ -132,9 +133,7 @@ def _train(setup: Setup, plan: Plan, seeds: Sequence[int]) -> tuple[Setup, str]:
 
 def _notes(setup: Setup, incomplete: str) -> list[str]:
     """Missing seeds, and seeds whose trainings were computed by several machines or precisions, which differ, too."""
-    notes = (
-        [f"{incomplete}; seeds {setup.seeds[0]} to {setup.seeds[-1]} are judged"] if incomplete and setup.seeds else []
-    )
+    notes = [f"{incomplete}; seeds {setup.seeds[0]} to {setup.seeds[-1]} are judged"] if incomplete else []
     for seed in setup.seeds:
         rows = [row for (_, of), each in setup.trained.items() if of == seed for row in each.rows]
         machines = sorted({row["machine"] for row in rows if row.get("machine")})
