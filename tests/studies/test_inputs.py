@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,9 @@ from tests.in_soak import only_in_soak
 from tests.studies import known_images, known_trainings
 from tests.weights.formats.test_custom_keymap import MAP, Network
 
+from resnets.data.datasets import open_dataset
+from resnets.data.split import lineage
+from resnets.data.split.split_file import write_split
 from resnets.errors import UserError
 from resnets.studies import inputs
 from resnets.weights.formats import custom_keymap
@@ -77,6 +81,35 @@ def test_images_to_train_on_are_told_apart_by_pixels_and_labels(tmp_path: Path) 
         digest(lambda folder: (folder / "train" / "bee" / "2.webp").write_bytes(b"no image")),
     ]
     assert len({same, *others}) == 4
+
+
+def run_of(folder: Path, fold: int, seed: int) -> Path:
+    """The checkpoint of a run that was trained on all images of a folder but every fourth of each class, from `fold` on."""
+    (folder / "weights").mkdir(parents=True)
+    (folder / "recipe.toml").touch()
+    dataset = open_dataset.read(known_images.folder())
+    samples = tuple(
+        replace(sample, split="val" if index % 4 == fold else "train")
+        for index, sample in enumerate(lineage.with_sha256(dataset.samples))
+    )
+    write_split(folder / "split.csv", replace(dataset, samples=samples))
+    shutil.copyfile(known_images.checkpoint_file(seed=seed), folder / "weights" / "best.safetensors")
+    return folder
+
+
+def test_networks_that_were_trained_on_different_images_share_those_that_none_was_trained_on(tmp_path: Path) -> None:
+    files = [run_of(tmp_path / str(fold), fold, seed=fold) for fold in range(2)]
+    alone = inputs.read_images(known_images.folder(), 1000, inputs.load_networks(files[:1]))
+    assert len(alone) == known_images.COUNT // 2
+    with pytest.raises(UserError, match=r"Each of the 120 images was used to train one of the models"):
+        inputs.read_images(known_images.folder(), 1000, inputs.load_networks(files))
+    same = run_of(tmp_path / "same", 0, seed=2)
+    found = inputs.read_images(known_images.folder(), 1000, inputs.load_networks([files[0], same]))
+    assert found.digest == alone.digest
+    assert "not_trained_on" in found.origin
+    trained = inputs.read_images(known_images.folder(), 1000, inputs.load_networks(files), trained_on=True)
+    assert len(trained) == 90
+    assert "split train" in trained.origin
 
 
 def test_other_classes_are_refused(tmp_path: Path) -> None:

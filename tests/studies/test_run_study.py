@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import shutil
 import tomllib
 from pathlib import Path
 from typing import Any
@@ -89,6 +90,25 @@ def test_networks_that_do_not_fit_leave_the_folder_free(name: str, tmp_path: Pat
     with pytest.raises(UserError):
         run_study.run(name, weights=[plain, plain], data=known_images.folder(), out=tmp_path)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_too_few_images_leave_the_folder_free(tmp_path: Path) -> None:
+    image = next(known_images.folder().rglob("*.png"))
+    (tmp_path / "data" / "ant").mkdir(parents=True)
+    shutil.copy(image, tmp_path / "data" / "ant")
+    with pytest.raises(UserError, match=r"'shattering-images' needs 2 labeled images; '.*data' has 1"):
+        run_study.run("shattering-images", data=tmp_path / "data", out=tmp_path / "out")
+    assert not (tmp_path / "out" / "shattering-images").exists()
+
+
+def test_one_file_needs_no_list(tmp_path: Path) -> None:
+    file = known_images.checkpoint_file()
+    result = resnets.study("paths", protocol="minutes", weights=str(file), data=known_images.folder(), out=tmp_path)
+    assert list(result.verdicts) == ["cifar_resnet20"]
+    assert (
+        result.measurement.notes[-1]
+        == f"measured on 16 images of {known_images.folder()}, split all (there is no split)"
+    )
 
 
 def test_the_studies_that_may_stay_undecided_register_when() -> None:

@@ -14,10 +14,10 @@ def study(
     *,
     protocol: str = "short",
     seeds: int | None = None,
-    weights: Sequence[str | Path] | None = None,
+    weights: str | Path | Sequence[str | Path] | None = None,
     data: str | Path | None = None,
     out: str | Path = "studies",
-    rows: Sequence[str | Path] = (),
+    rows: str | Path | Sequence[str | Path] = (),
     only_seed: int | None = None,
 ) -> StudyResult:
     """Measure a claim of the papers, with a control in which the effect must vanish, and judge it.
@@ -36,7 +36,8 @@ def study(
         data: labeled images of the classes of the networks; None for the built-in digits, where the networks are new.
         out: the folder for the folders of studies. A study that trains finds finished and interrupted runs in all of them.
         rows: files `trainings.csv` of finished trainings, such as those of other machines, which are not repeated.
-        only_seed: train with this seed only, to train with others on other machines; nothing is decided before all are finished.
+        only_seed: train with this seed only, to train with others on other machines. The first 3, 5 or 8 seeds are judged once
+            finished.
 
     Returns:
         The result: `.verdicts` by network or setting, each with its `.word` and `.interval`, `.measurement` and `.folder`, which

@@ -12,8 +12,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from resnets.data.datasets import open_dataset
-from resnets.data.datasets.dataset import IndexedSamples, Sample, remap_classes, sample_labels, sample_paths
+from resnets.data.datasets import cifar10, open_dataset
+from resnets.data.datasets.dataset import Dataset, IndexedSamples, Sample, remap_classes, sample_labels, sample_paths
 from resnets.data.image.decode import decode
 from resnets.data.image.open_image_file import DecodeError
 from resnets.data.image.preprocess import IMAGENET_MEAN, IMAGENET_STD, Preprocess
@@ -25,13 +25,13 @@ from resnets.hashing import sha256
 from resnets.models.resnet import ResNet
 from resnets.progress import log, progress_bar
 from resnets.tasks.evaluation import evaluation_split
+from resnets.tasks.evaluation.evaluation_split import EvaluationSplit
 from resnets.weights import checkpoint as checkpoints
 from resnets.weights import find_weights, identify, load_weights
 from resnets.weights.checkpoint import Checkpoint
 
 # What the files of github.com/akamaster/pytorch_resnet_cifar10 do not show; `docs/akamaster_cifar.toml` says the same.
 AKAMASTER = "assumed as in akamaster's: a residual network, option A with zeros on both sides, CIFAR-10's classes"
-CIFAR10 = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
 IMGSZ = 32  # of new networks, in pixels
 _BATCH = 100
 _AHEAD = 64  # images that are read before they are asked for
@@ -183,13 +183,20 @@ def _read(file: Path) -> Checkpoint:
         return load_weights.load(file).checkpoint
     spec = of_akamaster[0]
     log(f"{file.name}: {spec.name}; {AKAMASTER}")
-    class_names = CIFAR10 if spec.num_classes == len(CIFAR10) else ()
+    class_names = cifar10.CLASSES if spec.num_classes == len(cifar10.CLASSES) else ()
     request = load_weights.Request(spec.name, {"zero_pad_both_sides": True}, class_names=class_names)
     return load_weights.load(file, request).checkpoint
 
 
-def read_images(data: str | Path, count: int, networks: Sequence[StudyNetwork]) -> ImageSet:
+def read_images(
+    data: str | Path, count: int, networks: Sequence[StudyNetwork], *, trained_on: bool = False
+) -> ImageSet:
     """At most `count` labeled images: the test split, else val, else all; each image once, drawn with a fixed seed.
+
+    Where the data have no splits, they are those of the networks' runs: of several networks, images that none was trained on.
+
+    Args:
+        trained_on: the train split instead, where there is one.
 
     Raises:
         UserError: there are no labeled images, or their classes are not those of the networks.
@@ -210,12 +217,21 @@ def read_images(data: str | Path, count: int, networks: Sequence[StudyNetwork]) 
                     f"{network.checkpoint.spec.num_classes} and {len(class_names)}, or in another order."
                 )
         dataset = remap_classes(dataset, class_names)
-        split = evaluation_split.choose_split(dataset, first.file, first.checkpoint.provenance)
-        samples, origin = split.samples, f"split {split.name}, {split.reason}"
+        split = _split_for(dataset, networks, trained_on)
+        samples, origin = split.samples, f"split {split.name} ({split.reason})"
     else:
         name = next((name for name in ("test", "val") if name in dataset.splits), None)
         samples, origin = (dataset.subset(name), f"split {name}") if name else (dataset.samples, "all images")
     return choose_images(samples, count, class_names, f"{data}, {origin}")
+
+
+def _split_for(dataset: Dataset, networks: Sequence[StudyNetwork], trained_on: bool) -> EvaluationSplit:
+    first, chosen = networks[0], None
+    if len(networks) > 1 and not trained_on:
+        lineages = [(str(each.file), lineage.lineage_of(each.file, each.checkpoint.provenance)) for each in networks]
+        chosen = evaluation_split.not_trained_on(dataset, lineages)
+    prefer = ("train",) if trained_on else ("test", "val")
+    return chosen or evaluation_split.choose_split(dataset, first.file, first.checkpoint.provenance, prefer=prefer)
 
 
 def _digest_of_pixels(sample: Sample) -> str:

@@ -24,10 +24,10 @@ def run(
     *,
     protocol: str = "short",
     seeds: int | None = None,
-    weights: Sequence[str | Path] | None = None,
+    weights: str | Path | Sequence[str | Path] | None = None,
     data: str | Path | None = None,
     out: str | Path = "studies",
-    rows: Sequence[str | Path] = (),
+    rows: str | Path | Sequence[str | Path] = (),
     only_seed: int | None = None,
 ) -> StudyResult:
     """Run a study and write its files into `out/NAME`; see `resnets.study`."""
@@ -41,6 +41,10 @@ def run(
         raise UserError(f"'{study.name}' trains nothing; leave out `rows` and `only_seed`.")
     if only_seed is not None and only_seed not in used:
         raise UserError(f"`only_seed` is one of {', '.join(map(str, used))}; received {only_seed}.")
+    if isinstance(weights, str | Path):
+        weights = [weights]
+    if isinstance(rows, str | Path):
+        rows = [rows]
     folder = Path(out) / study.name
     atomic_write.check_folder_writable(folder)
     setup = _setup(study, protocol, used, weights, data)
@@ -97,7 +101,11 @@ def _setup(
         known = f" {DEFAULT_WEIGHTS[0]} was trained on CIFAR-10." if not weights else ""
         raise UserError(f"'{study.name}' needs labeled images that the networks know; give `data`.{known}")
     networks = inputs.load_networks(chosen)
-    images = inputs.read_images(data, numbers["images"], networks) if data and study.runs is None else None
+    images = None
+    if data and study.runs is None:
+        images = inputs.read_images(data, numbers["images"], networks, trained_on=study.trained_on)
+        if len(images) < study.least_images:
+            raise UserError(f"'{study.name}' needs {study.least_images} labeled images; '{data}' has {len(images)}.")
     return Setup(numbers, seeds, networks, images)
 
 
@@ -132,8 +140,10 @@ def _train(setup: Setup, plan: Plan, seeds: Sequence[int]) -> tuple[Setup, str]:
 
 
 def _notes(setup: Setup, incomplete: str) -> list[str]:
-    """Missing seeds, and seeds whose trainings were computed by several machines or precisions, which differ, too."""
+    """The images; missing seeds; and seeds whose trainings were computed by several machines or precisions."""
     notes = [f"{incomplete}; seeds {setup.seeds[0]} to {setup.seeds[-1]} are judged"] if incomplete else []
+    if setup.images is not None:
+        notes.append(f"measured on {len(setup.images):,} images of {setup.images.origin}")
     for seed in setup.seeds:
         rows = [row for (_, of), each in setup.trained.items() if of == seed for row in each.rows]
         machines = sorted({row["machine"] for row in rows if row.get("machine")})

@@ -99,6 +99,8 @@ class Study:
         runs: for a study that trains, its trainings by the numbers of the protocol and the seeds; None for others.
         seeds: how many, by default.
         check: raises UserError for networks that the study cannot measure, before anything is registered.
+        least_images: without so many nothing can be measured.
+        trained_on: whether it measures images that the networks were trained on, and not those of a test.
     """
 
     name: str
@@ -118,3 +120,5 @@ class Study:
     runs: Callable[[Mapping[str, int], Sequence[int]], list[Training]] | None = None
     seeds: int = 5
     check: Callable[[Sequence[StudyNetwork]], None] | None = None
+    least_images: int = 1
+    trained_on: bool = False

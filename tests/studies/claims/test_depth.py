@@ -3,27 +3,31 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
+import torch
 from tests.studies import known_trainings
 
+from resnets.models.blocks import PlainBlock, PreActBlock, ResidualBlock
 from resnets.report.figures import canvas
 from resnets.studies.claims import depth
 from resnets.studies.judge_study import judge_all
 from resnets.studies.study import Measurement
 
 NUMBERS = depth.STUDY.protocols["short"]
+SHALLOW = {**NUMBERS, "residual": 20, "preactivation": 110, "plain": 20}
 
 
-def measure(deep: float, plain: float) -> Measurement:
+def measure(deep: float, plain: float, numbers: Mapping[str, int] = NUMBERS) -> Measurement:
     """The study of networks that end at these losses; `known_trainings` has an error of 40 times the loss."""
 
     def error(network: str, seed: int, step: int) -> float:
         end = plain if network.startswith("plain") else deep
         return 40 * (2.4 + (end - 2.4) * step / NUMBERS["steps"] + 0.01 * seed)
 
-    return depth.measure(known_trainings.setup(depth.STUDY, NUMBERS, range(3), error))
+    return depth.measure(known_trainings.setup(depth.STUDY, numbers, range(3), error))
 
 
 @pytest.mark.parametrize(
@@ -38,7 +42,28 @@ def test_the_verdict_on_known_losses(deep: float, plain: float, word: str, holds
     assert found.effects["residual-1202"].tolist() == pytest.approx(
         [math.log(10) - deep - 0.01 * seed for seed in range(3)]
     )
-    assert [control.holds for control in found.controls] == [holds]
+    assert [control.holds for control in found.controls] == [holds, True, True]
+
+
+def without_shortcut(block: ResidualBlock | PreActBlock, x: torch.Tensor) -> torch.Tensor:
+    return block.branch(x)
+
+
+@pytest.mark.parametrize(
+    ("block", "held"),
+    [(ResidualBlock, [True, False, True]), (PreActBlock, [True, True, False])],
+)
+def test_shortcuts_that_were_taken_away_fail_the_control(
+    block: type, held: list[bool], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(block, "forward", without_shortcut)
+    assert [control.holds for control in measure(1.9, 2.3, SHALLOW).controls] == held
+
+
+def test_shortcuts_that_were_put_into_the_plain_network_fail_the_control(monkeypatch: pytest.MonkeyPatch) -> None:
+    real = PlainBlock.forward
+    monkeypatch.setattr(PlainBlock, "forward", lambda block, x: x + y if (y := real(block, x)).shape == x.shape else y)
+    assert [control.holds for control in measure(1.9, 2.3, SHALLOW).controls] == [True, False, False]
 
 
 def test_the_networks_of_the_claim_are_trained_by_the_recipe_of_the_paper() -> None:

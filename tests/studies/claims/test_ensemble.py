@@ -11,6 +11,7 @@ from scipy.special import softmax
 from tests.studies import known_images
 
 from resnets.errors import UserError
+from resnets.studies import judge_study
 from resnets.studies.claims import ensemble
 from resnets.studies.study import Setup
 
@@ -45,11 +46,20 @@ def test_more_networks_than_are_combined_are_refused() -> None:
         ensemble.check(networks * 9)
 
 
-def test_copies_of_one_network_gain_nothing_exactly() -> None:
+def test_copies_of_one_network_gain_nothing_exactly_and_decide_nothing() -> None:
     networks, images = known_images.load(*files()[:1] * 2)
     assert len({network.name for network in networks}) == 2
-    (gain,) = ensemble.measure(Setup({}, (), networks, images)).effects.values()
+    found = ensemble.measure(Setup({}, (), networks, images))
+    (gain,) = found.effects.values()
     assert np.abs(gain).max() == 0
+    (verdict,) = judge_study.judge_all(ensemble.STUDY, found, 0.05).values()
+    assert (verdict.word, verdict.reason.partition(" are ")[0]) == ("undecided", "0 images")
+
+
+def test_a_file_that_is_given_twice_is_refused() -> None:
+    networks, _ = known_images.load(files()[0], files()[1], files()[0])
+    with pytest.raises(UserError, match="are the same file; give different `weights`"):
+        ensemble.check(networks)
 
 
 def test_an_ensemble_that_is_not_one_of_copies_fails_the_control(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,6 +1,8 @@
-"""`gradients`: norms against finite differences, shortcuts against the zoo's networks, and the control."""
+"""`gradients`: norms against finite differences, and the controls."""
 
 from __future__ import annotations
+
+from collections.abc import Callable
 
 import numpy as np
 import pytest
@@ -8,17 +10,18 @@ import torch
 from tests.studies import known_images
 from torch.nn.functional import cross_entropy
 
-from resnets.models import zoo
+from resnets.models.blocks import PlainBlock
 from resnets.studies import inputs
 from resnets.studies.claims import gradients
-from resnets.studies.study import Setup
+from resnets.studies.measurements import new_networks
+from resnets.studies.study import Measurement, Setup
 
 SETTING = "batch norm, He"
 NUMBERS = {"images": 4, "depth1": 8, "depth2": 14}
 
 
 def test_the_norm_is_that_of_finite_differences() -> None:
-    net = gradients.network(gradients.PLAIN, 8, SETTING, 2, seed=0)
+    net = new_networks.network(new_networks.PLAIN, 8, SETTING, 2, seed=0)
     images, labels = torch.randn(2, 3, 8, 8, dtype=torch.float64), torch.tensor([0, 1])
     weight = next(module.weight for module in net.modules() if isinstance(module, torch.nn.Conv2d))
     (gradient,) = torch.autograd.grad(cross_entropy(net(images), labels), weight)
@@ -32,35 +35,46 @@ def test_the_norm_is_that_of_finite_differences() -> None:
     assert gradients.gradient_norms(net, images, labels)[0] == pytest.approx((losses[0] - losses[1]) / 2e-6, rel=1e-4)
 
 
-def test_a_plain_network_with_shortcuts_is_the_residual_network_of_the_zoo() -> None:
-    net = gradients.network(gradients.SHORTCUTS, 8, SETTING, 2, seed=0)
-    residual = zoo.build("cifar_resnet20", num_classes=2, num_blocks=(1, 1, 1)).double().train()
-    residual.load_state_dict(net.state_dict())
-    images = torch.randn(2, 3, 8, 8, dtype=torch.float64)
-    assert net(images).equal(residual(images))
-
-
-def test_a_pre_activation_network_without_norm_passes_negative_values_on() -> None:
-    net = gradients.network(gradients.PREACTIVATION, 14, "no norm, He", 2, seed=0)
-    x = torch.randn(2, 16, 8, 8, dtype=torch.float64)
-    block = net.stage1.block2
-    torch.testing.assert_close(block(x.clone()), x + block.branch(x.relu()))  # type: ignore[operator, union-attr]
-
-
-def setup() -> Setup:
-    return Setup(NUMBERS, range(3), images=inputs.read_images(known_images.folder(), 4, []))
-
-
-def test_gradients_vanish_only_with_small_weights(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.fixture
+def measured(monkeypatch: pytest.MonkeyPatch) -> Callable[[], Measurement]:
+    """The study of two settings, on small images."""
     chosen = {name: gradients.SETTINGS[name] for name in (SETTING, "no norm, N(0, 0.01)")}
     monkeypatch.setattr(gradients, "SETTINGS", chosen)
     monkeypatch.setattr(inputs, "IMGSZ", 8)
-    found = gradients.measure(setup())
-    assert [control.holds for control in found.controls] == [True]
+    return lambda: gradients.measure(Setup(NUMBERS, range(3), images=inputs.read_images(known_images.folder(), 4, [])))
+
+
+def test_gradients_vanish_only_with_small_weights(measured: Callable[[], Measurement]) -> None:
+    found = measured()
+    assert [control.holds for control in found.controls] == [True] * 3
     normal, small = found.effects.values()
     assert found.notes[1].startswith("no norm, N(0, 0.01), 14 layers with shortcuts: ")
+    ratios = [
+        by_layer[0] / by_layer[-1]
+        for seed in range(3)
+        for by_layer in [[row["norm"] for row in found.rows if (row["setting"], row["seed"], row["kind"], row["depth"])
+                          == (SETTING, seed, new_networks.PLAIN, 14)]]
+    ]  # fmt: skip
+    assert (
+        found.notes[2]
+        == f"{SETTING}, plain, 14 layers: gradient of the first layer / last: {np.mean(ratios):.3g} in the "
+        f"mean, from {min(ratios):.3g} to {max(ratios):.3g}"
+    )
     assert normal.min() > -1
     assert small.max() < -3
     assert np.isfinite([row["norm"] for row in found.rows]).all()
-    monkeypatch.setattr(gradients, "_add_shortcuts", lambda net: None)  # the shortcuts are taken away
-    assert [control.holds for control in gradients.measure(setup()).controls] == [False]
+
+
+def test_shortcuts_that_were_not_added_fail_the_controls(
+    measured: Callable[[], Measurement], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(new_networks, "_add_shortcuts", lambda net: None)
+    assert [control.holds for control in measured().controls] == [False] * 3
+
+
+def test_shortcuts_that_were_put_into_the_plain_networks_fail_the_control(
+    measured: Callable[[], Measurement], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = PlainBlock.forward
+    monkeypatch.setattr(PlainBlock, "forward", lambda block, x: x + y if (y := real(block, x)).shape == x.shape else y)
+    assert [control.holds for control in measured().controls] == [True, False, False]

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import torch
 from tests.studies import known_images
 from torch import nn
 
+from resnets.models import zoo
 from resnets.models.blocks import ResidualBlock
 from resnets.studies import judge_study, registry
 from resnets.studies.claims import lesion
@@ -69,14 +72,51 @@ def test_the_added_errors_are_those_of_the_network_without_the_block() -> None:
 
 
 def test_a_plain_network_is_a_control_and_no_subject() -> None:
-    plain = known_images.checkpoint_file("cifar_plain20")
+    plain = known_images.checkpoint_file("cifar_plain20", seed=1)
     found = measure(known_images.checkpoint_file(), plain)
     assert list(found.effects) == ["cifar_resnet20"]
     (control,) = [each for each in found.controls if each.name == "cifar_plain20: without a block"]
     rows = [row for row in found.rows if row["network"] == "cifar_plain20"]
+    assert rows[0]["base_error"] <= 25  # half of chance
     error = sum(row["base_error"] + row["added_error"] for row in rows) / len(rows)
     assert control.found == f"an error of {error:.1f} %"
-    assert control.holds == (error > 25 and rows[0]["base_error"] <= 25)  # half of chance
+    assert control.holds == (error > 25)
+
+
+def test_a_plain_network_that_has_not_learned_is_no_control() -> None:
+    networks, images = known_images.load(known_images.checkpoint_file(), known_images.checkpoint_file("cifar_plain20"))
+    with torch.no_grad():
+        networks[1].net.fc.weight.neg_()
+        networks[1].net.fc.bias.neg_()
+    found = lesion.measure(Setup(NUMBERS, (), networks, images))
+    assert not any("without a block" in each.name for each in found.controls)
+    assert any(note.startswith("cifar_plain20 is no control: a network has not learned") for note in found.notes)
+    (verdict,) = judge_study.judge_all(registry.find("lesion"), found, 0.05).values()
+    assert verdict.word != "undecided" or "control" not in verdict.reason
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {},
+        {"block": "gated"},
+        {"block": "gated_shortcut"},
+        {"attention": "se"},
+        {"attention": "cbam"},
+        {"name": "cifar_highway20"},
+        {"name": "cifar_preresnet110"},
+        {"name": "cifar_fast"},
+    ],
+    ids=str,
+)
+def test_a_right_deletion_holds_the_controls_of_every_kind_of_block(changes: dict[str, str]) -> None:
+    (network,), images = known_images.load(known_images.checkpoint_file())
+    name = changes.get("name", "cifar_resnet20")
+    size = {} if name == "cifar_fast" else {"num_blocks": (1,) * 3}
+    torch.manual_seed(0)
+    net = zoo.build(name, num_classes=2, **size, **{key: value for key, value in changes.items() if key != "name"})
+    controls = lesion._controls(replace(network, net=net.eval()), images, next(iter(edit_blocks.deletable(net))))
+    assert [control.holds for control in controls] == [True, True]
 
 
 class Nothing(nn.Module):
@@ -98,7 +138,7 @@ def without_all(block: ResidualBlock) -> nn.Module:
     ("sabotage", "held"),
     [
         (without_all, [True, False]),
-        (lambda block: block, [False, True]),
+        (lambda block: block, [False, False]),
     ],
     ids=["the shortcut is deleted, too", "nothing is deleted"],
 )

@@ -11,6 +11,7 @@ import torch
 from tests.studies import known_images
 
 from resnets.errors import UserError
+from resnets.models.blocks import ResidualBlock
 from resnets.studies.claims import paths
 from resnets.studies.measurements import gradient_paths
 from resnets.studies.study import Setup
@@ -41,10 +42,11 @@ def test_the_shares_are_those_of_all_paths() -> None:
 
 
 def test_numbers_ranges_and_factors() -> None:
-    assert paths.number_of_paths(54).tolist() == pytest.approx([comb(54, k) for k in range(55)], rel=1e-12)
+    assert gradient_paths.number_of_paths(54).tolist() == pytest.approx([comb(54, k) for k in range(55)], rel=1e-12)
     # 2 % below, 90 % from 1 to 3, and 8 % above.
     assert paths.central_range(np.array([0.02, 0.3, 0.3, 0.34, 0.04])) == (1, 3)
     assert paths.growth_by_branch(2.0 * 0.39 ** np.arange(28)) == pytest.approx(0.39)
+    assert paths.growth_by_branch(np.array([0.0, 0.0, 1.0, 2.0, 4.0])) == pytest.approx(2)
 
 
 def test_a_gradient_that_takes_both_ways_fails_the_control(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -55,6 +57,13 @@ def test_a_gradient_that_takes_both_ways_fails_the_control(monkeypatch: pytest.M
 
     monkeypatch.setattr(gradient_paths.OnePart, "forward", forward)
     assert [each.holds for each in paths.measure(Setup(NUMBERS, (), networks, images)).controls] == [False]
+
+
+def test_shortcuts_that_were_taken_away_fail_the_control(monkeypatch: pytest.MonkeyPatch) -> None:
+    networks, images = known_images.load(known_images.checkpoint_file(blocks=1))
+    monkeypatch.setattr(ResidualBlock, "forward", lambda block, x: block.act(block.branch(x) + 0 * block.shortcut(x)))
+    (control,) = paths.measure(Setup(NUMBERS, (), networks, images)).controls
+    assert not control.holds
 
 
 def test_a_plain_network_is_refused() -> None:

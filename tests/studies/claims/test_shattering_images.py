@@ -7,9 +7,10 @@ import pytest
 import torch
 from tests.studies import known_images
 
+from resnets.models.blocks import PlainBlock
 from resnets.studies import inputs
 from resnets.studies.claims import shattering_images
-from resnets.studies.measurements import edit_blocks
+from resnets.studies.measurements import edit_blocks, new_networks
 from resnets.studies.study import Measurement, Setup
 
 NUMBERS = {"images": 2, "depth": 8, "points": 24}
@@ -37,7 +38,7 @@ def test_the_gradient_is_that_of_finite_differences() -> None:
 
 def test_the_controls_hold(monkeypatch: pytest.MonkeyPatch) -> None:
     found = measure(monkeypatch)
-    assert [control.holds for control in found.controls] == [True, True]
+    assert [control.holds for control in found.controls] == [True, True, True]
     (effects,) = found.effects.values()
     residual, plain = (
         [row["autocorrelation"] for row in found.rows if (row["kind"], row["lag"]) == (kind, 1)]
@@ -50,11 +51,22 @@ def test_the_controls_hold(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_shortcuts_that_were_not_removed_fail_the_control(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(edit_blocks, "with_parts", lambda block, **_: block)
-    assert [control.holds for control in measure(monkeypatch).controls] == [False, True]
+    assert [control.holds for control in measure(monkeypatch).controls] == [True, False, True]
 
 
 def test_a_network_that_is_not_linear_fails_the_control(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(
         shattering_images.KINDS, shattering_images.LINEAR, (shattering_images.PLAIN, shattering_images.NORM)
     )
-    assert [control.holds for control in measure(monkeypatch).controls] == [True, False]
+    assert [control.holds for control in measure(monkeypatch).controls] == [True, True, False]
+
+
+def test_shortcuts_that_were_not_added_fail_the_control(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(new_networks, "_add_shortcuts", lambda net: None)
+    assert [control.holds for control in measure(monkeypatch).controls] == [False, True, True]
+
+
+def test_shortcuts_that_were_put_into_the_plain_networks_fail_the_control(monkeypatch: pytest.MonkeyPatch) -> None:
+    real = PlainBlock.forward
+    monkeypatch.setattr(PlainBlock, "forward", lambda block, x: x + y if (y := real(block, x)).shape == x.shape else y)
+    assert not next(iter(measure(monkeypatch).controls)).holds

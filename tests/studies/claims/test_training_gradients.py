@@ -10,6 +10,7 @@ from tests.studies import known_images
 
 from resnets.studies import inputs
 from resnets.studies.claims import gradients, training_gradients
+from resnets.studies.measurements import new_networks
 from resnets.studies.study import Measurement, Setup
 
 
@@ -19,22 +20,22 @@ def test_the_ratio_is_that_of_the_new_and_of_the_trained_network(monkeypatch: py
     numbers = {"images": 40, "batch": 20, "steps": 5, "depth1": 8, "depth2": 14}
     found = training_gradients.measure(Setup(numbers, range(2), images=images))
     assert len(found.rows) == 2 * 2 * 2 * 3
-    new = gradients.network(gradients.PLAIN, 14, training_gradients.SETTING, 2, seed=1).float()
+    new = new_networks.network(new_networks.PLAIN, 14, training_gradients.SETTING, 2, seed=1).float()
     norms = gradients.gradient_norms(new, images.stacked(), images.labels)
     rows = {(row["seed"], row["kind"], row["depth"], row["step"]): row for row in found.rows}
-    row = rows[1, gradients.PLAIN, 14, 0]
+    row = rows[1, new_networks.PLAIN, 14, 0]
     np.testing.assert_allclose([row["first"], row["last"]], [norms[0], norms[-1]], rtol=1e-4)
-    by_step = [rows[1, gradients.PLAIN, 14, step]["first"] for step in (0, 1, 5)]
+    by_step = [rows[1, new_networks.PLAIN, 14, step]["first"] for step in (0, 1, 5)]
     assert len(set(by_step)) == 3
     # Only step 5 counts.
     plain, differences = found.effects.values()
     for seed in range(2):
         changes = {}
-        for kind in (gradients.PLAIN, gradients.SHORTCUTS):
+        for kind in (new_networks.PLAIN, new_networks.SHORTCUTS):
             one, other = (rows[seed, kind, depth, 5] for depth in (8, 14))
             changes[kind] = np.log10(other["first"] / other["last"]) - np.log10(one["first"] / one["last"])
-        assert plain[seed] == pytest.approx(changes[gradients.PLAIN])
-        assert differences[seed] == pytest.approx(changes[gradients.PLAIN] - changes[gradients.SHORTCUTS])
+        assert plain[seed] == pytest.approx(changes[new_networks.PLAIN])
+        assert differences[seed] == pytest.approx(changes[new_networks.PLAIN] - changes[new_networks.SHORTCUTS])
     assert [control.holds for control in found.controls] == [True, True]
 
 
@@ -64,11 +65,11 @@ def test_what_vanishes_with_shortcuts_too_is_no_difference(monkeypatch: pytest.M
 
 
 def test_shortcuts_that_were_not_removed_fail_the_control(monkeypatch: pytest.MonkeyPatch) -> None:
-    found = measure_with(lambda kind, depth: (1.0 if kind == gradients.PLAIN else 2.0, 1.0), monkeypatch)
+    found = measure_with(lambda kind, depth: (1.0 if kind == new_networks.PLAIN else 2.0, 1.0), monkeypatch)
     assert [control.holds for control in found.controls] == [True, False]
 
 
 def test_shortcuts_that_were_not_added_fail_the_control(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(gradients, "_add_shortcuts", lambda net: None)
+    monkeypatch.setattr(new_networks, "_add_shortcuts", lambda net: None)
     found = measure_with(lambda kind, depth: (1.0, 1.0), monkeypatch)
     assert [control.holds for control in found.controls] == [False, True]

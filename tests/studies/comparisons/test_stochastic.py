@@ -30,7 +30,7 @@ def word(found: Measurement) -> str:
 
 
 @pytest.mark.parametrize(
-    ("gain", "expected"), [(1.2, "shown"), (-1.2, "opposite"), (-0.01, "not shown"), (-75, "undecided")]
+    ("gain", "expected"), [(1.2, "shown"), (-1.2, "opposite"), (0.005, "not shown"), (-75, "opposite")]
 )
 def test_the_verdict_on_known_errors(gain: float, expected: str) -> None:
     found = stochastic.measure(setup(gain))
@@ -43,8 +43,25 @@ def test_a_branch_that_is_dropped_though_none_should_be_is_noticed() -> None:
     key = stochastic.CONTROL[1], 1
     other = replace(known.trained[key], rows=[row | {"running_loss": 9.0} for row in known.trained[key].rows])
     found = stochastic.measure(replace(known, trained={**known.trained, key: other}))
-    assert [control.holds for control in found.controls] == [True, False, True]
+    assert [control.holds for control in found.controls] == [True, False, True] + [True] * 3
     assert word(found) == "undecided"
+
+
+def test_a_rate_that_is_ignored_is_noticed() -> None:
+    found = stochastic.measure(replace(setup(1.0), trained=equal(setup(1.0))))
+    assert [control.holds for control in found.controls] == [True] * 3 + [False] * 3
+    assert found.controls[3].found == "other losses in 0 of 60 windows"
+
+
+def equal(known: Setup) -> dict:
+    """The trainings with the same rows for both networks."""
+    return {(name, seed): known.trained[stochastic.WITHOUT if name == stochastic.WITH else name, seed]
+            for name, seed in known.trained}  # fmt: skip
+
+
+def test_a_reference_that_has_not_learned_leaves_it_undecided() -> None:
+    high = known_trainings.setup(stochastic.STUDY, NUMBERS, range(3), lambda name, *_: 60.0 + len(name))
+    assert word(stochastic.measure(high)) == "undecided"
 
 
 def test_both_networks_differ_by_the_dropping_only() -> None:

@@ -9,7 +9,7 @@ import torch
 from tests import narrow_networks
 from torch import nn
 
-from resnets.models import shortcuts
+from resnets.models import shortcuts, zoo
 from resnets.models.blocks import HighwayBlock, PlainBlock
 from resnets.models.resnet import ResNet
 from resnets.models.variants.block_variants import GatedBlock
@@ -56,6 +56,10 @@ def test_a_deleted_block_is_one_whose_branch_gives_zero(name: str, changes: dict
         assert not logits.equal(net(images))
         if not isinstance(blocks[block_name][0], PlainBlock):
             torch.testing.assert_close(logits, zeroed(net, block_name)(images), rtol=0, atol=1e-12)
+            times_zero = edit_blocks.with_branch_times_zero(blocks[block_name][0])
+            variant = [times_zero if each is blocks[block_name][0] else each for each in edit_blocks.without(net, ())]
+            ((_, of_product),) = edit_blocks.logits_of(net, images, {0: variant})
+            assert of_product.equal(logits)
     # The network itself is as it was.
     assert net.state_dict().keys() == narrow_networks.network(name, **changes).state_dict().keys()
 
@@ -79,3 +83,22 @@ def test_a_plain_block_with_a_shortcut_is_a_residual_block() -> None:
     shortcut = shortcuts.ZeroPad(8, 12, 2)
     block = edit_blocks.with_shortcut(plain.stage2.block1, shortcut)
     assert block(x).equal(residual.stage2.block1(x))
+
+
+@pytest.mark.parametrize(
+    ("name", "changes", "plain", "residual"),
+    [
+        ("cifar_plain20", {}, True, False),
+        ("cifar_resnet20", {}, False, True),
+        ("cifar_preresnet110", {}, False, True),
+        ("cifar_resnet20", {"block": "scaled"}, False, True),
+        ("cifar_resnet20", {"block": "gated"}, False, False),
+        ("cifar_highway20", {}, False, False),
+        ("cifar_fast", {}, False, False),  # both kinds of blocks
+    ],
+)
+def test_plain_and_residual_networks_are_told_apart(
+    name: str, changes: dict[str, str], plain: bool, residual: bool
+) -> None:
+    net = zoo.build(name, **changes)
+    assert (edit_blocks.is_plain(net), edit_blocks.is_residual(net)) == (plain, residual)

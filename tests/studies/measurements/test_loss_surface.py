@@ -64,8 +64,10 @@ def test_the_statistics_of_the_batch_change_nothing_in_the_network() -> None:
         (lambda x, y: x**2 - y**2, 100),
         (lambda x, y: x**2 + y**2 + 3 * x * y, 100),
         (lambda x, y: np.where(x > 0.1, -(x**2), x**2) + y**2, 50),
+        (lambda x, y: np.where(x > 0.1, np.nan, x**2) + y**2, 50),
+        (lambda x, y: np.where(x > 0.1, np.inf, x**2) + y**2, 50),
     ],
-    ids=["bowl", "saddle", "turned saddle", "half a bowl"],
+    ids=["bowl", "saddle", "turned saddle", "half a bowl", "half is no number", "half is infinite"],
 )
 def test_the_share_that_is_not_convex(surface, share: float) -> None:
     x, y = np.meshgrid(np.linspace(-1, 1, 18), np.linspace(-1, 1, 18), indexing="ij")

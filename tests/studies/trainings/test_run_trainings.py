@@ -17,7 +17,7 @@ import pytest
 from tests.studies import known_trainings
 
 from resnets import atomic_write
-from resnets.errors import UserError
+from resnets.errors import JobError, UserError
 from resnets.studies import registry, run_study, verdict
 from resnets.studies.study import PROTOCOLS
 from resnets.studies.study_result import StudyResult
@@ -203,12 +203,67 @@ def test_a_training_of_another_process_is_left_to_it(
     assert rows(tmp_path) == rows(whole)
 
 
-def test_a_run_of_another_version_counts_as_none(whole: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("known", [True, False], ids=["its rows are known", "its rows are lost"])
+def test_a_run_of_another_version_counts_as_none(
+    known: bool, whole: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     shutil.copytree(whole / NAME, tmp_path / NAME)
+    given = {"only_seed": 0} if known else others(whole, tmp_path, ("plain-20",))
+    if not known:
+        (tmp_path / NAME / run_trainings.ROWS).unlink()
     monkeypatch.setattr(state_file, "FORMAT", f"{state_file.FORMAT_PREFIX}7")
-    monkeypatch.setattr(run_trainings.train, "train", refuse)
-    run(tmp_path, only_seed=0)
+    steps = Steps(monkeypatch)
+    run(tmp_path, **given)
     assert rows(tmp_path) == rows(whole)
+    assert steps.count == (0 if known else 4)
+
+
+def test_of_two_interrupted_runs_that_with_most_steps_is_resumed(
+    whole: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given = others(whole, tmp_path, ("plain-20",))
+    for other, interrupted in (("a", 2), ("b", 4)):
+        with monkeypatch.context() as changed:
+            Steps(changed, interrupted)
+            with pytest.raises(KeyboardInterrupt):
+                run(tmp_path / other, **given)
+        (tmp_path / other / NAME).rename(tmp_path / f"study-{other}")
+    steps = Steps(monkeypatch)
+    run(tmp_path, **given)
+    assert rows(tmp_path) == rows(whole)
+    assert steps.count == 0  # all four steps were made, before the kill
+
+
+def test_a_run_with_other_steps_comes_after_the_others(
+    whole: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given = others(whole, tmp_path, ("plain-20", "plain-32"))
+    shutil.copytree(whole / NAME / run_trainings.RUNS, tmp_path / NAME / run_trainings.RUNS)
+    (longer,) = (tmp_path / NAME / run_trainings.RUNS).glob("plain-20-*")
+    lines = (longer / "metrics.jsonl").read_text().splitlines()
+    (longer / "metrics.jsonl").write_text("\n".join(lines).replace('"step": 4', '"step": 5') + "\n")
+    monkeypatch.setattr(run_trainings, "_is_finished", lambda run: True)
+    with pytest.raises(
+        JobError, match=r"plain-20-seed0-.*' ended after step 5, and its training has 4: move it out of"
+    ):
+        run(tmp_path, **given)
+    assert {row["network"] for row in rows(whole)} - {row["network"] for row in rows(tmp_path)} == {"plain-20"}
+
+
+def test_a_training_that_another_process_begins_is_not_begun_twice(whole: Path, tmp_path: Path) -> None:
+    """Its images are read before there is a run; with a lock on each training nobody begins it meanwhile."""
+    given = others(whole, tmp_path, ("plain-20", "plain-32"))
+    first, *_ = read_rows([whole / NAME / run_trainings.ROWS])
+    lock = tmp_path / run_trainings.LOCKS / first
+    lock.mkdir(parents=True)
+    with subprocess.Popen([sys.executable, "-c", LOCK, lock], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as other:
+        assert other.stdout is not None
+        other.stdout.readline()
+        with pytest.raises(RunLockedError, match=f"process {other.pid} on"):
+            run(tmp_path, **given)
+        other.kill()
+    assert {row["network"] for row in rows(whole)} - {row["network"] for row in rows(tmp_path)} == {"plain-20"}
+    assert not list((tmp_path / NAME / run_trainings.RUNS).glob("plain-20-*"))
 
 
 SEEDS = {0: [0, 2, 5], 3: [0, 1, 2, 4], 5: [0, 1, 2, 3, 4, 6, 7], 8: range(8)}

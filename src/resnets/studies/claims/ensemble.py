@@ -20,6 +20,10 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 MAX_NETWORKS = 8  # all subsets are evaluated
+LEAST_CHANGED = 10  # images, without which the t interval of a difference of proportions is too narrow
+FEW_CHANGED = (
+    f"fewer than {LEAST_CHANGED} images are classified better or worse by all networks together than by the best"
+)
 
 
 @torch.inference_mode()
@@ -37,11 +41,15 @@ def wrong(members: Sequence[Tensor], labels: Tensor) -> np.ndarray:
 
 
 def check(networks: Sequence[StudyNetwork]) -> None:
-    """Raise UserError for too many networks."""
+    """Raise UserError for too many networks, and for one that is given twice."""
     if len(networks) > MAX_NETWORKS:
         raise UserError(
             f"All subsets are evaluated, so give at most {MAX_NETWORKS} `weights`; received {len(networks)}."
         )
+    for number, network in enumerate(networks):
+        for other in networks[:number]:
+            if network.sha256 == other.sha256:
+                raise UserError(f"'{other.file}' and '{network.file}' are the same file; give different `weights`.")
 
 
 def measure(setup: Setup) -> Measurement:
@@ -61,7 +69,10 @@ def measure(setup: Setup) -> Measurement:
     copies = max(float(np.abs(wrong([each], labels) - wrong([each, each], labels)).max()) for each in members)
     controls = [Control("each network with a copy of itself", f"{copies:g} points gained by an image", copies == 0)]
     subject = f"{len(names)} networks"
+    changed = int(np.count_nonzero(gain))
+    few = f"{changed} images are classified better or worse together, and an interval needs {LEAST_CHANGED}: give more images"
     obstacle = not_learned(float(alone[-1].mean()), len(setup.images.class_names))
+    obstacle = obstacle or (few if changed < LEAST_CHANGED else "")
     notes = [f"error of {row['networks']}: {row['error']:.2f} %" for row in rows if row["members"] in (1, len(names))]
     return Measurement(rows, {subject: gain}, controls, {subject: obstacle}, notes)
 
@@ -87,7 +98,7 @@ STUDY = Study(
     published="six networks of different depth on ImageNet: 3.57 % top-5 error, the best one alone 4.49 %",
     statistic="error of the network that is best on these images, minus that of the mean of all probabilities, in points",
     unit=IMAGE,
-    rule=Rule("greater", 0.0, 0.5, least_count=100, undecided_if=NOT_LEARNED),
+    rule=Rule("greater", 0.0, 0.5, least_count=100, undecided_if=f"{NOT_LEARNED}; {FEW_CHANGED}"),
     control="a network with a copy of itself: the gain of each image is exactly 0",
     protocols={"paper": {"images": 10_000}, "short": {"images": 2_000}, "minutes": {"images": 500}},
     cost={"paper": "20 s a network", "short": "4 s a network", "minutes": "1 s a network"},

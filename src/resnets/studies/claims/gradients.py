@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from itertools import product
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -11,62 +12,18 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
-from resnets.models import initialization, shortcuts, zoo
-from resnets.models.blocks import PlainBlock
 from resnets.models.resnet import ResNet
 from resnets.progress import progress_bar
 from resnets.report.figures import canvas
-from resnets.studies.measurements.edit_blocks import with_shortcut
+from resnets.studies.measurements.new_networks import PLAIN, PREACTIVATION, SETTINGS, SHORTCUTS, network
+from resnets.studies.shortcut_control import pass_on_control
 from resnets.studies.study import SEED, Control, Measurement, Setup, Study, mean_and_range
 from resnets.studies.verdict import Rule
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-# What the settings are named, whether there is batch norm, and the initialization; `kaiming` is He's.
-SETTINGS: dict[str, tuple[bool, Callable[[nn.Module], None]]] = {
-    "batch norm, He": (True, initialization.kaiming_),
-    "no norm, He": (False, initialization.kaiming_),
-    "no norm, Glorot": (False, initialization.xavier_),
-    "no norm, N(0, 0.01)": (False, initialization.small_normal_),
-}
-PLAIN, SHORTCUTS, PREACTIVATION = "plain", "residual", "pre-activation"
 LIMIT = math.log10(50)  # of the control
-
-
-def network(kind: str, depth: int, setting: str, num_classes: int, seed: int) -> ResNet:
-    """A plain network, the same with shortcuts (option A), or that of He et al. 2016; float64: fp32 ends at 1e-45."""
-    has_norm, initialize = SETTINGS[setting]
-    torch.manual_seed(seed)
-    name = "cifar_preresnet110" if kind == PREACTIVATION else "cifar_plain20"
-    net = zoo.build(name, num_classes=num_classes, num_blocks=((depth - 2) // 6,) * 3)
-    initialize(net)
-    if kind == SHORTCUTS:
-        _add_shortcuts(net)
-    if not has_norm:
-        _remove_norms(net)
-    return net.double().train()
-
-
-def _add_shortcuts(net: ResNet) -> None:
-    channels = net.stem.channels
-    for stage in net.stages.values():
-        for name, block in list(stage.named_children()):
-            assert isinstance(block, PlainBlock)
-            same = block.stride == 1 and block.channels == channels
-            shortcut = nn.Identity() if same else shortcuts.ZeroPad(channels, block.channels, block.stride)
-            stage._modules[name] = with_shortcut(block, shortcut)
-            channels = block.channels
-
-
-def _remove_norms(net: nn.Module) -> None:
-    for module in list(net.modules()):
-        for name, child in list(module.named_children()):
-            if isinstance(child, nn.BatchNorm2d):
-                module._modules[name] = nn.Identity()
-            elif isinstance(child, nn.ReLU):
-                # In place, it would change the input of a pre-activation block, which the shortcut reads.
-                child.inplace = False
 
 
 def gradient_norms(net: ResNet, images: Tensor, labels: Tensor) -> np.ndarray:
@@ -85,12 +42,14 @@ def measure(setup: Setup) -> Measurement:
     depths = sorted(depth for key, depth in setup.numbers.items() if key.startswith("depth"))
     cases = [(setting, seed, kind, depth) for setting in SETTINGS for seed in setup.seeds
              for kind in (PLAIN, SHORTCUTS, PREACTIVATION) for depth in depths]  # fmt: skip
+    num_classes = len(setup.images.class_names)
     rows: list[dict[str, Any]] = []
-    first: dict[tuple[str, int, str, int], float] = {}
+    first: dict[tuple[str, int, str, int], float] = {}  # log10 of the norm of the first layer's gradient
+    ratio: dict[tuple[str, int, str, int], float] = {}  # of the first layer's to the last layer's
     for case in progress_bar(cases, description="gradients", unit="networks"):
         setting, seed, kind, depth = case
-        norms = gradient_norms(network(kind, depth, setting, len(setup.images.class_names), seed), images, labels)
-        first[case] = math.log10(norms[0])
+        norms = gradient_norms(network(kind, depth, setting, num_classes, seed), images, labels)
+        first[case], ratio[case] = math.log10(norms[0]), float(norms[0] / norms[-1])
         rows += [
             {"setting": setting, "seed": seed, "kind": kind, "depth": depth, "layer": layer, "norm": float(norm)}
             for layer, norm in enumerate(norms, start=1)
@@ -106,10 +65,19 @@ def measure(setup: Setup) -> Measurement:
         f"{setting}, {depth} layers": changes(setting, PLAIN, depth) for setting in SETTINGS for depth in depths[1:]
     }
     lowest = min(float(changes(setting, SHORTCUTS, depth).min()) for setting in SETTINGS for depth in depths[1:])
-    control = Control("shortcuts added to the plain networks", f"change of {lowest:.3g} at least", lowest > -LIMIT)
+    controls = [Control("shortcuts added to the plain networks", f"change of {lowest:.3g} at least", lowest > -LIMIT)]
+    for setting in SETTINGS:
+        pairs = (
+            (network(PLAIN, depth, setting, num_classes, 0), network(SHORTCUTS, depth, setting, num_classes, 0))
+            for depth in depths
+        )
+        controls.append(pass_on_control(f"{setting}, plain and with shortcuts", pairs))
     notes = [f"{setting}, {depth} layers with shortcuts: {mean_and_range(changes(setting, SHORTCUTS, depth))}"
              for setting in SETTINGS for depth in depths[1:]]  # fmt: skip
-    return Measurement(rows, effects, [control], notes=notes)
+    for setting, kind, depth in product(SETTINGS, (PLAIN, SHORTCUTS), depths[1:]):
+        values = np.array([ratio[setting, seed, kind, depth] for seed in setup.seeds])
+        notes.append(f"{setting}, {kind}, {depth} layers: gradient of the first layer / last: {mean_and_range(values)}")
+    return Measurement(rows, effects, controls, notes=notes)
 
 
 def draw(rows: Sequence[Mapping[str, Any]], page: Figure) -> None:
@@ -137,7 +105,8 @@ STUDY = Study(
     statistic="log10 of the norm of the first layer's gradient in a new plain network, minus that with 8 layers",
     unit=SEED,
     rule=Rule("less", 0.0, 1.0, least_count=3),
-    control="shortcuts added to the same plain networks: the norm falls by less than a factor of 50",
+    control="shortcuts added to the same plain networks: the norm falls by less than a factor of 50, and each block passes on "
+    "its input, while none of a plain network does",
     protocols={
         "paper": {"images": 64, "depth1": 8, "depth2": 20, "depth3": 56, "depth4": 110},
         "short": {"images": 64, "depth1": 8, "depth2": 20, "depth3": 56},

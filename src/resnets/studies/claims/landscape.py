@@ -12,8 +12,9 @@ from torch.nn.functional import cross_entropy
 from resnets.errors import UserError
 from resnets.report.figures import canvas
 from resnets.studies.inputs import StudyNetwork
-from resnets.studies.measurements.edit_blocks import is_plain
+from resnets.studies.measurements.edit_blocks import is_plain, is_residual
 from resnets.studies.measurements.loss_surface import BATCH, OF_BATCH, RADIUS, STORED, not_convex, surface, with_norms
+from resnets.studies.shortcut_control import pass_on_control
 from resnets.studies.study import NOT_LEARNED, SEED, Control, Measurement, Setup, Study, not_learned
 from resnets.studies.verdict import Rule
 
@@ -23,8 +24,8 @@ if TYPE_CHECKING:
 
 def pairs_of(networks: Sequence[StudyNetwork]) -> list[tuple[StudyNetwork, StudyNetwork]]:
     """Each plain network with each residual one of its depth."""
-    plain, others = ([each for each in networks if is_plain(each.net) is kind] for kind in (True, False))
-    return [(a, b) for a in plain for b in others if a.checkpoint.spec.num_blocks == b.checkpoint.spec.num_blocks]
+    plain, residual = ([each for each in networks if kind(each.net)] for kind in (is_plain, is_residual))
+    return [(a, b) for a in plain for b in residual if a.checkpoint.spec.num_blocks == b.checkpoint.spec.num_blocks]
 
 
 def check(networks: Sequence[StudyNetwork]) -> None:
@@ -40,12 +41,13 @@ def measure(setup: Setup) -> Measurement:
     assert setup.images is not None
     rows: list[dict[str, Any]] = []
     shares: dict[tuple[str, str], list[float]] = {}
-    controls, errors = [], []
+    controls, obstacles = [], {}
     for network in setup.networks:
         images, labels = setup.images.stacked(network.checkpoint.preprocess), setup.images.labels
         with torch.inference_mode():
             logits = torch.cat([network.net(batch) for batch in images.split(BATCH)])
-        errors.append(100 * float((logits.argmax(dim=1) != labels).double().mean()))
+        error = 100 * float((logits.argmax(dim=1) != labels).double().mean())
+        obstacles[network.name] = not_learned(error, len(setup.images.class_names))
         itself = float(cross_entropy(logits, labels))
         one_point = surface(with_norms(network.net, STORED), 0, 1, images, labels)
         apart = abs(float(one_point[0, 0]) - itself)
@@ -59,22 +61,26 @@ def measure(setup: Setup) -> Measurement:
                      for seed, losses in enumerate(surfaces) for (i, j), value in np.ndenumerate(losses)]  # fmt: skip
     effects = {f"{a.name} - {b.name}, {statistics}": np.array(shares[a.name, statistics]) - np.array(shares[b.name, statistics])
                for a, b in pairs_of(setup.networks) for statistics in (STORED, OF_BATCH)}  # fmt: skip
-    obstacle = not_learned(max(errors), len(setup.images.class_names))
-    return Measurement(rows, effects, controls, dict.fromkeys(effects, obstacle))
+    controls += [pass_on_control(f"{a.name} and {b.name}", [(a.net, b.net)]) for a, b in pairs_of(setup.networks)]
+    of_pairs = {f"{a.name} - {b.name}, {statistics}": obstacles[a.name] or obstacles[b.name]
+                for a, b in pairs_of(setup.networks) for statistics in (STORED, OF_BATCH)}  # fmt: skip
+    return Measurement(rows, effects, controls, of_pairs)
 
 
 def draw(rows: Sequence[Mapping[str, Any]], page: Figure) -> None:
     """Contours of the loss with one scale for all networks: of the first directions as areas, of the others as lines."""
     networks, kinds = (list(dict.fromkeys(row[key] for row in rows)) for key in ("network", "statistics"))
     side = max(row["row"] for row in rows) + 1
-    logs = np.log10([row["loss"] for row in rows])
-    levels = np.linspace(logs.min(), logs.max(), 16)
+    finite = np.array([row["loss"] for row in rows if 0 < row["loss"] < np.inf])
+    low, high = (finite.min(), finite.max()) if len(finite) else (1.0, 1.0)
+    levels = np.linspace(np.log10(low), np.log10(high) + 1e-6, 16)
     for line, network in zip(page.subplots(len(networks), len(kinds), squeeze=False), networks, strict=True):
         for axes, statistics in zip(line, kinds, strict=True):
             own = [row for row in rows if (row["network"], row["statistics"]) == (network, statistics)]
             grid = np.linspace(-RADIUS, RADIUS, side)
             for seed in sorted({row["seed"] for row in own}):
-                losses = np.log10([row["loss"] for row in own if row["seed"] == seed]).reshape(side, side)
+                losses = np.nan_to_num([row["loss"] for row in own if row["seed"] == seed], nan=high, posinf=high)
+                losses = np.log10(losses.clip(low, high)).reshape(side, side)
                 if seed:
                     axes.contour(grid, grid, losses.T, levels, colors=canvas.TEXT, linewidths=0.4, alpha=0.5)
                 else:
@@ -92,7 +98,8 @@ STUDY = Study(
     statistic="share of points where the loss is not convex, in percent: of the plain network minus the residual one",
     unit=SEED,
     rule=Rule("greater", 0.0, 5.0, least_count=3, undecided_if=NOT_LEARNED),
-    control="a grid of one point: the loss of the network itself",
+    control="a grid of one point: the loss of the network itself; the blocks of the residual network pass on their input, those "
+    "of the plain one do not",
     protocols={name: {"images": images, "side": side} for name, (images, side) in _SIDES.items()},
     cost={"paper": "days", "short": "2 h for 56 layers", "minutes": "2 min"},
     num_networks=2,
@@ -101,4 +108,5 @@ STUDY = Study(
     draw=draw,
     check=check,
     seeds=3,
+    trained_on=True,
 )

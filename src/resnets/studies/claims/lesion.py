@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from resnets.models.blocks import Block, PlainBlock
+from resnets.models.blocks import PlainBlock
 from resnets.progress import progress_bar
 from resnets.studies.inputs import ImageSet, StudyNetwork, as_tensor
 from resnets.studies.measurements import edit_blocks, lesion_figure, lesion_variants
@@ -28,7 +28,7 @@ def measure(setup: Setup) -> Measurement:
     effects, obstacles, controls, notes = {}, {}, [], []
     for network in setup.networks:
         blocks = edit_blocks.deletable(network.net)
-        is_plain = isinstance(next(iter(blocks.values()))[0], PlainBlock)
+        is_plain = edit_blocks.is_plain(network.net)
         single = lesion_variants.single(network.net)
         several = [] if is_plain else lesion_variants.several(network.net)
         whole, wrong = _wrong(network, setup.images, single, several, setup.numbers["images_of_several"])
@@ -43,8 +43,11 @@ def measure(setup: Setup) -> Measurement:
         obstacle = not_learned(base, num_classes)
         if is_plain:
             error = float(torch.stack(kept).mean())
-            holds = not obstacle and not_learned(error, num_classes) != ""
-            controls.append(Control(f"{network.name}: without a block", f"an error of {error:.1f} %", holds))
+            if obstacle:
+                notes.append(f"{network.name} is no control: {obstacle}")
+            else:
+                holds = not_learned(error, num_classes) != ""
+                controls.append(Control(f"{network.name}: without a block", f"an error of {error:.1f} %", holds))
         elif kept:
             effects[network.name] = (torch.stack(kept).mean(dim=0) - whole).numpy()
             obstacles[network.name] = obstacle
@@ -99,31 +102,22 @@ def _wrong(
 
 @torch.inference_mode()
 def _controls(network: StudyNetwork, images: ImageSet, name: str) -> list[Control]:
-    """A branch that gives zero by its weights must be deleted without a trace, and one that does not with a trace."""
+    """A branch that is multiplied by 0 must be deleted without a trace, and one that is not with a trace."""
     few = as_tensor(next(iter(images.batches(network.checkpoint.preprocess))).images)[:8]
     block = edit_blocks.named_blocks(network.net)[name]
-    variants = {"": edit_blocks.without(network.net, ()), name: edit_blocks.without(network.net, [name])}
-    before = dict(edit_blocks.logits_of(network.net, few, variants))
-    changed = float((before[name] - before[""]).abs().max())
+    zeroed = edit_blocks.with_branch_times_zero(block)
+    variants = {
+        "whole": edit_blocks.without(network.net, ()),
+        "deleted": edit_blocks.without(network.net, [name]),
+        "zeroed": [zeroed if each is block else each for each in edit_blocks.without(network.net, ())],
+    }
+    logits = dict(edit_blocks.logits_of(network.net, few, variants))
+    changed = float((logits["deleted"] - logits["whole"]).abs().max())
     found = [Control(f"{network.name}: deleting {name} changes logits", f"by {changed:.3g}", changed > 0)]
-    if not isinstance(block, PlainBlock) and (last := _last_parameters(block)):
-        saved = [parameter.clone() for parameter in last]
-        for parameter in last:
-            parameter.zero_()
-        zeroed = dict(edit_blocks.logits_of(network.net, few, variants))
-        for parameter, values in zip(last, saved, strict=True):
-            parameter.copy_(values)
-        largest = float((zeroed[name] - zeroed[""]).abs().max())
-        found.append(
-            Control(f"{network.name}: deleting {name} with a branch of weight 0", f"{largest:g}", largest == 0)
-        )
+    if not isinstance(block, PlainBlock):
+        largest = float((logits["deleted"] - logits["zeroed"]).abs().max())
+        found.append(Control(f"{network.name}: deleting {name} as multiplying it by 0", f"{largest:g}", largest == 0))
     return found
-
-
-def _last_parameters(block: Block) -> list[nn.Parameter]:
-    """The weight and bias of the last layer of the branch that has some; at zero the branch gives zero."""
-    layers = [each for each in block.branch.modules() if isinstance(each, nn.Conv2d | nn.BatchNorm2d)]  # type: ignore[union-attr]
-    return list(layers[-1].parameters()) if layers else []
 
 
 STUDY = Study(
@@ -134,7 +128,7 @@ STUDY = Study(
     statistic="mean over the blocks that keep the shape of the error without that block, minus the error, in points",
     unit=IMAGE,
     rule=Rule("less", BOUND, 1.0, least_count=100, undecided_if=NOT_LEARNED),
-    control="a block whose branch has weight 0 is deleted: no logit changes; a plain network without a block loses the images",
+    control="deleting a branch gives the same logits as multiplying it by 0; a plain network without a block loses the images",
     protocols={
         "paper": {"images": 10_000, "images_of_several": 2_000},
         "short": {"images": 2_000, "images_of_several": 500},

@@ -14,7 +14,7 @@ from resnets.progress import progress_bar
 from resnets.report.figures import canvas
 from resnets.studies.inputs import ImageSet, StudyNetwork
 from resnets.studies.measurements import edit_blocks, gradient_paths
-from resnets.studies.measurements.gradient_paths import input_gradient, norms, path_gradient
+from resnets.studies.measurements.gradient_paths import input_gradient, norms, number_of_paths, path_gradient
 from resnets.studies.measurements.top1_error import error_percent
 from resnets.studies.study import IMAGE, NOT_LEARNED, Control, Measurement, Setup, Study, not_learned
 from resnets.studies.verdict import Rule
@@ -76,13 +76,6 @@ def gradients_by_length(network: StudyNetwork, images: ImageSet, draws: int) -> 
     return torch.stack(found).numpy()
 
 
-def number_of_paths(blocks: int) -> np.ndarray:
-    """float64 (blocks + 1,): how many paths pass through 0, 1, … branches."""
-    from scipy.special import comb  # imported by what counts
-
-    return np.asarray(comb(blocks, np.arange(blocks + 1)))
-
-
 def central_range(shares: np.ndarray) -> tuple[int, int]:
     """The lengths between which `SHARE` of the gradient is, with as much above as below."""
     cumulated = np.cumsum(shares)
@@ -91,8 +84,9 @@ def central_range(shares: np.ndarray) -> tuple[int, int]:
 
 
 def growth_by_branch(gradients: np.ndarray) -> float:
-    """The factor by which the gradient of a path grows with each branch on it: a fit of the logarithms."""
-    return float(np.exp(np.polyfit(np.arange(len(gradients)), np.log(gradients), 1)[0]))
+    """The factor by which the gradient of a path grows with each branch on it: a fit of the logarithms of those above 0."""
+    (lengths,) = np.nonzero(gradients)  # in fp32 those of hundreds of branches may be 0
+    return float(np.exp(np.polyfit(lengths, np.log(gradients[lengths]), 1)[0]))
 
 
 def _control(network: StudyNetwork, images: Tensor, labels: Tensor) -> Control:

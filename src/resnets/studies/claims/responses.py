@@ -11,9 +11,10 @@ import torch
 from resnets.errors import UserError
 from resnets.report.figures import canvas
 from resnets.studies.inputs import StudyNetwork
-from resnets.studies.measurements.edit_blocks import is_plain
+from resnets.studies.measurements.edit_blocks import is_plain, is_residual
 from resnets.studies.measurements.layer_deviations import deviations, norms_after_3x3, with_unit_norms
 from resnets.studies.measurements.top1_error import error_percent
+from resnets.studies.shortcut_control import pass_on_control
 from resnets.studies.study import LAYER, NOT_LEARNED, Control, Measurement, Setup, Study, not_learned
 from resnets.studies.verdict import Rule
 
@@ -45,13 +46,18 @@ def measure(setup: Setup) -> Measurement:
     for large, small in pairs_of(setup.networks):
         effects[f"{large.name} - {small.name}"] = found[large.name], found[small.name]
         of_pairs[f"{large.name} - {small.name}"] = obstacles[large.name] or obstacles[small.name]
-    return Measurement(rows, effects, controls, of_pairs, [NOTE])
+        if is_plain(large.net):
+            controls.append(pass_on_control(f"{large.name} and {small.name}", [(large.net, small.net)]))
+    means = [f"{name}: {stds.mean():.3f}, mean of {len(stds)} layers" for name, stds in found.items()]
+    return Measurement(rows, effects, controls, of_pairs, [NOTE, *means])
 
 
 def check(networks: Sequence[StudyNetwork]) -> None:
     """Raise UserError for networks without norms after 3x3 convolutions, and where the claim compares no two of them."""
     for network in networks:
         norms_after_3x3(network.net)
+        if not is_plain(network.net) and not is_residual(network.net):
+            raise UserError(f"It compares plain with residual networks; '{network.file}' is neither.")
     if not pairs_of(networks):
         needed = "residual networks of two depths, or a plain and a residual one of one depth"
         raise UserError(f"It compares {needed}; the `weights` are of {', '.join(each.name for each in networks)}.")
@@ -91,7 +97,8 @@ STUDY = Study(
     statistic="standard deviation after batch norm of a 3x3 layer: mean over one network's layers, minus the other's",
     unit=LAYER,
     rule=Rule("greater", 0.0, 0.1, least_count=7, undecided_if=NOT_LEARNED),
-    control="all norms with scale 1, bias 0 and the statistics of the batch: each layer has a standard deviation of 1",
+    control="all norms with scale 1, bias 0 and the statistics of the batch: each layer has a standard deviation of 1; the "
+    "blocks of the residual networks pass on their input, those of the plain ones do not",
     protocols={"paper": {"images": 500}, "short": {"images": 500}, "minutes": {"images": 100}},
     cost={"paper": "5 s a network", "short": "5 s a network", "minutes": "1 s a network"},
     num_networks=2,

@@ -7,9 +7,19 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from resnets.report.figures import canvas
+from resnets.studies.measurements.dense_networks import (
+    LINEAR,
+    PLAIN,
+    RECTIFIED,
+    REMOVED,
+    RESIDUAL,
+    SHALLOW,
+    Layer,
+    network,
+)  # fmt: skip
 from resnets.studies.study import SEED, Control, Measurement, Setup, Study
 from resnets.studies.verdict import Rule
 
@@ -18,57 +28,7 @@ if TYPE_CHECKING:
 
 POINTS, LIMIT = 256, 2.0  # of the line
 LAGS = 16
-SMALL_BRANCH = 0.1  # the paper's beta
 LINEAR_FLOOR, REMOVED_LIMIT = 0.95, 0.1  # of the controls
-PLAIN, RESIDUAL, LINEAR, SHALLOW = "plain", "residual", "plain, looks linear", "one layer"
-REMOVED, RECTIFIED = "residual, shortcuts removed", "residual, rectified"
-
-
-class Layer(nn.Module):
-    """h + `beta` W relu(norm(h)); without a shortcut W relu(norm(h)). The norm takes its statistics over all points."""
-
-    def __init__(self, weight: Tensor, norm: nn.Module, shortcut: bool, beta: float) -> None:
-        super().__init__()
-        self.norm = norm
-        self.weight = nn.Parameter(weight)
-        self.shortcut, self.beta = shortcut, beta
-
-    def forward(self, h: Tensor) -> Tensor:
-        branch = self.beta * torch.relu(self.norm(h)) @ self.weight.T
-        return h + branch if self.shortcut else branch
-
-
-def network(kind: str, depth: int, width: int, seed: int) -> nn.Sequential:
-    """A network of `depth` layers from one number to one number: weights as of He et al., of the first layer N(0, 1).
-
-    `LINEAR` has no norm: relu(h) and relu(-h) with opposite orthogonal weights add up to a linear function (Balduzzi et al.
-    2017, section 5). `REMOVED` is the residual network without its shortcuts. `RECTIFIED` has a ReLU after the first layer too,
-    and no norm before the last one: the paper says neither.
-    """
-    generator, half = torch.Generator().manual_seed(seed), width // 2
-
-    def normal(*shape: int, std: float) -> Tensor:
-        return std * torch.randn(*shape, generator=generator, dtype=torch.float64)
-
-    def norm() -> nn.Module:
-        if kind in (LINEAR, SHALLOW):
-            return nn.Identity()
-        return nn.BatchNorm1d(width, affine=False, track_running_stats=False)
-
-    first, last = nn.Linear(1, width, dtype=torch.float64), nn.Linear(width, 1, dtype=torch.float64)
-    weight, bias, final = normal(width, 1, std=1.0), normal(width, std=1.0), normal(1, width, std=width**-0.5)
-    matrices = [normal(width, width, std=(2 / width) ** 0.5) for _ in range(0 if kind == SHALLOW else depth - 2)]
-    if kind == LINEAR:
-        weight, bias = torch.cat([weight[:half], -weight[:half]]), torch.cat([bias[:half], -bias[:half]])
-        final = torch.cat([final[:, :half], -final[:, :half]], 1)
-        small = [nn.init.orthogonal_(matrix[:half, :half].clone(), generator=generator) for matrix in matrices]
-        matrices = [torch.cat([torch.cat([each, -each], 1), torch.cat([-each, each], 1)]) for each in small]
-    first.weight, first.bias, last.weight = nn.Parameter(weight), nn.Parameter(bias), nn.Parameter(final)
-    beta = SMALL_BRANCH if kind in (RESIDUAL, REMOVED, RECTIFIED) else 1.0
-    layers = [Layer(matrix, norm(), kind in (RESIDUAL, RECTIFIED), beta) for matrix in matrices]
-    if kind == RECTIFIED:
-        return nn.Sequential(first, nn.ReLU(), *layers, nn.ReLU(), last)
-    return nn.Sequential(first, *layers, norm(), nn.ReLU(), last)
 
 
 def gradient_along_line(net: nn.Module) -> np.ndarray:
@@ -103,7 +63,11 @@ def measure(setup: Setup) -> Measurement:
     lag1 = {kind: np.array(values) for kind, values in first.items()}
     left = float((lag1[REMOVED] - lag1[PLAIN]).mean())
     lowest = float(lag1[LINEAR].min())
+    nets = {kind: network(kind, depth, width, setup.seeds[0]) for kind in (PLAIN, RESIDUAL)}
+    passing = {kind: [each.passes_on() for each in net if isinstance(each, Layer)] for kind, net in nets.items()}
+    words = f"{sum(passing[PLAIN])} of {len(passing[PLAIN])} plain, {sum(passing[RESIDUAL])} of {len(passing[RESIDUAL])} residual"
     controls = [
+        Control("layers that pass on their input", words, not any(passing[PLAIN]) and all(passing[RESIDUAL])),
         Control("shortcuts removed from the residual networks", f"difference of {left:.3g}", abs(left) < REMOVED_LIMIT),
         Control("a network that looks linear, without norm", f"at least {lowest:.3f}", lowest >= LINEAR_FLOOR),
     ]
@@ -136,7 +100,8 @@ STUDY = Study(
     statistic="autocorrelation of the gradient at lag 1: residual with beta = 0.1 minus plain, both with batch norm",
     unit=SEED,
     rule=Rule("greater", 0.0, 0.1, least_count=3),
-    control="without its shortcuts the residual network is like the plain one; a linear function has a correlation of 1",
+    control="without its shortcuts the residual network is like the plain one, with them its layers pass on their input; a "
+    "linear function has a correlation of 1",
     protocols={
         "paper": {"depth": 50, "width": 200},
         "short": {"depth": 50, "width": 200},

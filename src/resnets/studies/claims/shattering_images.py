@@ -12,9 +12,10 @@ from torch import Tensor, nn
 from resnets.models.resnet import ResNet
 from resnets.progress import progress_bar
 from resnets.report.figures import canvas
-from resnets.studies.claims.gradients import PLAIN, SHORTCUTS, network
 from resnets.studies.claims.shattering import LAGS, LINEAR_FLOOR, autocorrelation
 from resnets.studies.measurements import edit_blocks
+from resnets.studies.measurements.new_networks import PLAIN, SHORTCUTS, network
+from resnets.studies.shortcut_control import pass_on_control
 from resnets.studies.study import SEED, Control, Measurement, Setup, Study
 from resnets.studies.verdict import Rule
 
@@ -68,7 +69,11 @@ def measure(setup: Setup) -> Measurement:
             ]
     lag1 = {kind: np.array(values) for kind, values in first.items()}
     left, lowest = float(np.abs(lag1[REMOVED] - lag1[PLAIN]).max()), float(lag1[LINEAR].min())
+    pairs = (
+        (build(PLAIN, depth, num_classes, seed), build(SHORTCUTS, depth, num_classes, seed)) for seed in setup.seeds
+    )
     controls = [
+        pass_on_control("plain, and with shortcuts", pairs),
         Control("shortcuts removed from the residual networks", f"difference of {left:g}", left == 0),
         Control("networks without ReLU and norm, which are linear", f"at least {lowest:.3f}", lowest >= LINEAR_FLOOR),
     ]
@@ -100,7 +105,8 @@ STUDY = Study(
     statistic="autocorrelation of the gradient at lag 1 of the points between two images: residual minus plain",
     unit=SEED,
     rule=Rule("greater", 0.0, 0.1, least_count=3),
-    control="without its shortcuts the residual network is the plain one; a linear network has a correlation of 1",
+    control="without its shortcuts the residual network is the plain one, with them its blocks pass on their input; a linear "
+    "network has a correlation of 1",
     protocols={
         "paper": {"images": 2, "depth": 56, "points": 128},
         "short": {"images": 2, "depth": 56, "points": 128},
@@ -108,6 +114,7 @@ STUDY = Study(
     },
     cost={"paper": "2 min", "short": "2 min", "minutes": "20 s"},
     data="digits",
+    least_images=2,
     measure=measure,
     draw=draw,
 )

@@ -12,10 +12,11 @@ from torch import Tensor
 from resnets.models.resnet import ResNet
 from resnets.progress import progress_bar
 from resnets.report.figures import canvas
-from resnets.studies.claims.gradients import PLAIN, SHORTCUTS, gradient_norms, network
+from resnets.studies.claims.gradients import gradient_norms
 from resnets.studies.measurements import edit_blocks, short_training
+from resnets.studies.measurements.new_networks import PLAIN, SHORTCUTS, network
+from resnets.studies.shortcut_control import pass_on_control
 from resnets.studies.study import SEED, Control, Measurement, Setup, Study, mean_and_range
-from resnets.studies.trainings.cifar_training import pass_on_control
 from resnets.studies.verdict import Rule
 
 if TYPE_CHECKING:
@@ -86,9 +87,9 @@ def _controls(
     plain = {row["step"]: (row["first"], row["last"]) for row in own}
     removed = ratios(seed, REMOVED, depth, setup, images, labels)
     count = sum(removed[step] == plain[step] for step in plain)
-    nets = (build(kind, depth, num_classes, seed) for kind in (PLAIN, SHORTCUTS))
+    nets = build(PLAIN, depth, num_classes, seed), build(SHORTCUTS, depth, num_classes, seed)
     return [
-        pass_on_control("plain, and with shortcuts", *nets),
+        pass_on_control("plain, and with shortcuts", [nets]),
         Control("shortcuts removed", f"equal to plain at {count} of {len(plain)} steps", count == len(plain)),
     ]
 
@@ -136,8 +137,7 @@ STUDY = Study(
     "this of the plain networks minus this with shortcuts",
     unit=SEED,
     rule=Rule("less", 0.0, 0.5, least_count=3),
-    control="without its shortcuts a residual network has the plain one's gradients, exactly; with them its blocks pass on "
-    "their input",
+    control="without its shortcuts a residual network has the plain one's gradients; with them its blocks pass on their input",
     protocols={
         "paper": {"images": 10_000, "batch": 128, "steps": 1000, "depth1": 20, "depth2": 56, "depth3": 110},
         "short": {"images": 2_000, "batch": 64, "steps": 300, "depth1": 20, "depth2": 56},

@@ -22,6 +22,18 @@ class ZeroBranch(nn.Module):
         return x.new_zeros(())
 
 
+class TimesZero(nn.Module):
+    """0 times what `module` gives, plus `offset`."""
+
+    def __init__(self, module: nn.Module, offset: float = 0.0) -> None:
+        super().__init__()
+        self.module = module
+        self.offset = offset
+
+    def forward(self, x: Tensor) -> Tensor:
+        return 0 * self.module(x) + self.offset
+
+
 def with_parts(block: Block, **parts: nn.Module) -> Block:
     """The block with other modules in place of those named, such as `branch`; it shares all others with `block`."""
     changed = copy.copy(block)
@@ -40,6 +52,16 @@ def without_branch(block: Block) -> nn.Module:
     if type(block) is GatedBlock:
         return nn.Sequential(block.shortcut, block.act)
     return with_parts(block, branch=ZeroBranch())
+
+
+def with_branch_times_zero(block: Block) -> Block:
+    """The block as it is, except that its branch is multiplied by 0; a gate between branch and shortcut is closed, too."""
+    assert isinstance(block.branch, nn.Module)
+    changed = with_parts(block, branch=TimesZero(block.branch))
+    if isinstance(block, HighwayBlock) or type(block) is GatedBlock:
+        assert isinstance(block.gate, nn.Module)
+        changed = with_parts(changed, gate=TimesZero(block.gate, offset=-1000.0))  # at which the sigmoid is 0 in fp32
+    return changed
 
 
 def with_shortcut(block: PlainBlock, shortcut: nn.Module) -> ResidualBlock:
@@ -64,8 +86,14 @@ def named_blocks(net: ResNet) -> dict[str, Block]:
 
 
 def is_plain(net: ResNet) -> bool:
-    """Whether the blocks of the network have no shortcuts, by its first block."""
-    return isinstance(next(iter(named_blocks(net).values())), PlainBlock)
+    """Whether no block of the network has a shortcut."""
+    return all(isinstance(block, PlainBlock) for block in named_blocks(net).values())
+
+
+def is_residual(net: ResNet) -> bool:
+    """Whether each block of the network adds its branch to its shortcut, without a gate between the two."""
+    others = (PlainBlock, HighwayBlock, GatedBlock)
+    return not any(isinstance(block, others) for block in named_blocks(net).values())
 
 
 def deletable(net: ResNet) -> dict[str, tuple[Block, bool]]:

@@ -81,6 +81,13 @@ def draw_paths(length: int, blocks: int, images: int, draws: int, random: np.ran
     return [torch.from_numpy(random.random((blocks, images)).argsort(axis=0) < length) for _ in range(draws)]
 
 
+def number_of_paths(blocks: int) -> np.ndarray:
+    """float64 (blocks + 1,): how many paths pass through 0, 1, … branches."""
+    from scipy.special import comb  # imported by what counts
+
+    return np.asarray(comb(blocks, np.arange(blocks + 1)))
+
+
 def norms(gradient: Tensor) -> Tensor:
     """The norm for each image, float64 (N,)."""
     return gradient.flatten(1).double().norm(dim=1)

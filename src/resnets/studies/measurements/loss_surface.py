@@ -64,8 +64,13 @@ def surface(net: ResNet, seed: int, side: int, images: Tensor, labels: Tensor) -
 
 
 def not_convex(losses: np.ndarray) -> float:
-    """The share of inner points, in percent, at which the second differences are not those of a convex function."""
+    """The share of inner points, in percent, at which the second differences are not those of a convex function.
+
+    Where a loss is not finite, they are not.
+    """
     middle = losses[1:-1, 1:-1]
-    xx, yy = losses[2:, 1:-1] - 2 * middle + losses[:-2, 1:-1], losses[1:-1, 2:] - 2 * middle + losses[1:-1, :-2]
-    xy = (losses[2:, 2:] - losses[2:, :-2] - losses[:-2, 2:] + losses[:-2, :-2]) / 4
-    return 100 * float(np.mean((xx <= 0) | (yy <= 0) | (xx * yy - xy**2 <= 0)))
+    with np.errstate(invalid="ignore", over="ignore"):
+        xx, yy = losses[2:, 1:-1] - 2 * middle + losses[:-2, 1:-1], losses[1:-1, 2:] - 2 * middle + losses[1:-1, :-2]
+        xy = (losses[2:, 2:] - losses[2:, :-2] - losses[:-2, 2:] + losses[:-2, :-2]) / 4
+        convex = (xx > 0) & (yy > 0) & (xx * yy - xy**2 > 0)
+    return 100 * float(np.mean(~convex))

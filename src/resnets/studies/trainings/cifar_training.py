@@ -4,14 +4,11 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
-import torch
-from torch import nn
-
 from resnets.models.build_network import build
 from resnets.models.resnet import ResNet
 from resnets.recipes import he2015_cifar
 from resnets.recipes.recipe import Recipe, Schedule, Stop, Track
-from resnets.studies.measurements.edit_blocks import named_blocks
+from resnets.studies.shortcut_control import pass_on_control
 from resnets.studies.study import Control, Setup
 from resnets.studies.trainings.training import RUNNING_LOSS, TEST_ERROR, TRAIN_ERROR, Training
 from resnets.tasks.classification.task import TASK
@@ -84,44 +81,17 @@ def equal_controls(setup: Setup, name: str, networks: tuple[str, str] = TWICE) -
 
 def shortcut_controls(plain: Recipe, residual: Recipe) -> list[Control]:
     """Whether two networks differ by their shortcuts, which only the second has, and by nothing else."""
-    nets = [new_network(each) for each in (plain, residual)]
+    nets = new_network(plain), new_network(residual)
     before, after = (net.state_dict() for net in nets)
     equal = before.keys() == after.keys() and all(value.equal(after[key]) for key, value in before.items())
     names = f"{residual.model.name} is {plain.model.name} with shortcuts"
     return [
         Control(names, f"the initial weights are {'equal' if equal else 'different'}", equal),
-        pass_on_control(names, *nets),
+        pass_on_control(names, [nets]),
     ]
-
-
-def pass_on_control(name: str, plain: ResNet, residual: ResNet) -> Control:
-    """Whether each block of the second network passes on its input, and none of the first. The networks are changed."""
-    without, with_ = blocks_with_shortcut(plain), blocks_with_shortcut(residual)
-    counts = f"{sum(without)} of {len(without)} blocks, and {sum(with_)} of {len(with_)}"
-    return Control(f"{name}: blocks that pass on their input", counts, not any(without) and all(with_))
 
 
 def new_network(recipe: Recipe) -> ResNet:
     """The network of a recipe before its first step, for 10 classes."""
     reproducibility.seed_everything(recipe.seed)
     return build(build_network.requested_spec(recipe, TASK, None))
-
-
-@torch.no_grad()
-def blocks_with_shortcut(net: ResNet) -> list[bool]:
-    """Of each block, whether its output depends on its input when its branch gives 0.
-
-    The network is changed: the norms in its blocks get a scale and a bias of 0, so that every branch gives 0.
-    """
-    random = torch.Generator().manual_seed(0)
-    x = net.eval().stem(torch.randn(2, 3, _PAPER_IMGSZ, _PAPER_IMGSZ, generator=random))
-    found: list[bool] = []
-    for block in named_blocks(net).values():
-        for name, norm in block.named_modules():
-            if name.startswith("branch.") and isinstance(norm, nn.BatchNorm2d):
-                nn.init.zeros_(norm.weight)
-                nn.init.zeros_(norm.bias)
-        y = block(x)
-        found.append(not y[0].equal(y[1]))
-        x = torch.rand(y.shape, generator=random)
-    return found

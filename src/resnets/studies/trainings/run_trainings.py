@@ -31,12 +31,17 @@ from resnets.studies.trainings.training import (
 )  # fmt: skip
 from resnets.training import train
 from resnets.training.run_dir import run_dir, state_file
-from resnets.training.run_dir.lock import RunLockedError
+from resnets.training.run_dir.lock import RunLockedError, run_lock
 from resnets.weights import checkpoint as checkpoints
 
 ROWS, RUNS = "trainings.csv", "runs"  # in the folder of a study
+LOCKS = ".locks"  # beside the folders of studies, by fingerprint
 _ACCURACY = "accuracy_top1"  # in the files of a run
 _DIGITS = 6  # after the point
+
+
+class OtherStepsError(JobError):
+    """A run has made other steps than its recipe says."""
 
 
 @dataclass(frozen=True)
@@ -62,21 +67,23 @@ class Plan:
         return [each for each in self.trainings if self.fingerprint(each) not in self.known]
 
     def find_run(self, training: Training, *, finished: bool = False) -> Path | None:
-        """The run directory of a training, a finished one if there are several; None if there is none.
+        """The run directory of a training; of several a finished one, else that with most steps; None if there is none.
+
+        A run of another version of resnets, whose state cannot be read, is none.
 
         Args:
             finished: look for finished runs only.
         """
         pattern = f"*/{RUNS}/*-{self.fingerprint(training)}*/recipe.toml"
-        runs = [each.parent for each in sorted(self.folder.parent.glob(pattern))]
-        others = [] if finished else runs
-        return next(iter([*(run for run in runs if _is_finished(run)), *others]), None)
+        runs = {each.parent: _steps(each.parent) for each in sorted(self.folder.parent.glob(pattern))}
+        readable = sorted((run for run in runs if runs[run] is not None), key=lambda run: -(runs[run] or 0))
+        others = [] if finished else readable
+        return next(iter([*(run for run in readable if _is_finished(run)), *others]), None)
 
     def steps_left(self, training: Training) -> int:
         """The number of steps that a training still takes."""
         run = self.find_run(training)
-        progress = (state_file.read_progress(run / "state") if run else None) or {"total_step": 0}
-        return (training.recipe.stop.steps or 0) - int(progress["total_step"])
+        return (training.recipe.stop.steps or 0) - ((_steps(run) if run else None) or 0)
 
 
 def make_plan(trainings: Sequence[Training], images: TrainingImages, folder: Path, rows: Sequence[Path]) -> Plan:
@@ -97,13 +104,14 @@ def train_missing(plan: Plan, seeds: Sequence[int]) -> list[Training]:
 
     Raises:
         RunLockedError: another process is still at one of them, after all others.
-        JobError: a run has other steps than its recipe, or the disk is full.
+        JobError: a run has other steps than its recipe, after all others; or the disk is full.
         KeyboardInterrupt: Ctrl-C; the next call goes on.
     """
     write_rows(plan)  # those that were given are kept, whatever comes
     chosen = [each for each in plan.missing if each.recipe.seed in seeds]
     diverged: list[Training] = []
     locked: list[Training] = []
+    failed: list[UserError | JobError] = []
     for number, training in enumerate(chosen, start=1):
         log(f"training {number} of {len(chosen)}: {_name(training)}")
         try:
@@ -111,23 +119,37 @@ def train_missing(plan: Plan, seeds: Sequence[int]) -> list[Training]:
         except RunLockedError as error:
             log(f"{_name(training)} comes after the others: {error}")
             locked.append(training)
+        except OtherStepsError as error:
+            failed.append(error)
     for training in locked:  # the other process may have ended since
-        _finish(plan, training, diverged)
+        try:
+            _finish(plan, training, diverged)
+        except RunLockedError as error:
+            failed.append(error)
+    if failed:
+        raise failed[0]
     return diverged
 
 
 def _finish(plan: Plan, training: Training, diverged: list[Training]) -> None:
-    """Train to the end and write the rows, unless another process has done so; a diverged training is added to `diverged`."""
-    _add_written_rows(plan)
-    if training not in plan.missing:
-        return
-    try:
-        plan.known[plan.fingerprint(training)] = _rows(plan, training, _train(plan, training))
-    except DivergedError as error:
-        log(f"warning: {_name(training)} has no result: {error}")
-        diverged.append(training)
-    else:
-        write_rows(plan)
+    """Train to the end and write the rows, unless another process has done so; a diverged training is added to `diverged`.
+
+    Raises:
+        RunLockedError: another process is at this training, for any study.
+    """
+    lock = plan.folder.parent / LOCKS / plan.fingerprint(training)
+    lock.mkdir(parents=True, exist_ok=True)
+    with run_lock(lock):  # a run has a directory of its own only after its images were read
+        _add_written_rows(plan)
+        if training not in plan.missing:
+            return
+        try:
+            plan.known[plan.fingerprint(training)] = _rows(plan, training, _train(plan, training))
+        except DivergedError as error:
+            log(f"warning: {_name(training)} has no result: {error}")
+            diverged.append(training)
+        else:
+            write_rows(plan)
 
 
 def _name(training: Training) -> str:
@@ -163,15 +185,17 @@ def _add_written_rows(plan: Plan) -> None:
         plan.known.update({key: rows for key, rows in read_rows([path]).items() if key not in plan.known})
 
 
-def _is_finished(run: Path) -> bool:
-    """Whether a run has ended and has written its metrics, so that nothing is left to do in it.
-
-    A run of another version of resnets, whose state cannot be read, is not finished.
-    """
+def _steps(run: Path) -> int | None:
+    """The steps that a run has made; None if its state cannot be read, as that of another version of resnets."""
     try:
-        progress = state_file.read_progress(run / "state") or {"finished": False}
+        return int((state_file.read_progress(run / "state") or {"total_step": 0})["total_step"])
     except UserError:
-        return False
+        return None
+
+
+def _is_finished(run: Path) -> bool:
+    """Whether a run, whose state can be read, has ended and has written its metrics, so that nothing is left to do in it."""
+    progress = state_file.read_progress(run / "state") or {"finished": False}
     # A kill can come between the state and the metrics, of which metrics.jsonl is the last file; resuming writes them.
     return bool(progress["finished"]) and _last_epoch(run)["step"] == progress["total_step"]
 
@@ -204,7 +228,7 @@ def _rows(plan: Plan, training: Training, run: Path) -> list[dict[str, Any]]:
     epochs = [json.loads(line) for line in (run / "metrics.jsonl").read_text("utf-8").splitlines()]
     if epochs[-1]["step"] != training.recipe.stop.steps:
         problem = f"'{run}' ended after step {epochs[-1]['step']}, and its training has {training.recipe.stop.steps}"
-        raise JobError(f"{problem}: move it out of '{plan.folder.parent}', so that it is trained anew.")
+        raise OtherStepsError(f"{problem}: move it out of '{plan.folder.parent}', so that it is trained anew.")
     for each in epochs:
         by_step.setdefault(each["step"], {})[EPOCH_ERROR] = 100 * (1 - each[f"test/{_ACCURACY}"])
     last = by_step[epochs[-1]["step"]]
