@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 from PIL import Image
+from tests.in_soak import only_in_soak
 from tests.studies import known_images
 
 import resnets
@@ -109,6 +110,31 @@ def test_one_file_needs_no_list(tmp_path: Path) -> None:
         result.measurement.notes[-1]
         == f"measured on 16 images of {known_images.folder()}, split all (there is no split)"
     )
+
+
+TRAINING = [name for name, study in registry.STUDIES.items() if study.runs]
+
+
+@pytest.mark.parametrize("name", [pytest.param(name, marks=only_in_soak("20 s")) for name in TRAINING])
+def test_a_study_that_trains_works_on_the_digits(name: str, tmp_path: Path) -> None:
+    result = resnets.study(name, protocol="minutes", data="digits", out=tmp_path, only_seed=0)
+    registered = tomllib.loads((result.folder / "study.toml").read_text())
+    assert (registered["protocol_steps"], registered["protocol_imgsz"]) == (20, 8)
+    assert all(control.holds for control in result.measurement.controls if "seed 0" in control.name)
+    assert {each.word for each in result.verdicts.values()} == {"undecided"}
+    assert (result.folder / "figure.png").exists()
+
+
+def test_the_protocol_is_as_it_is_written_except_for_the_digits(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    study = registry.find("degradation")
+    assert run_study._numbers(study, "minutes", "digits")["steps"] == 20
+    assert run_study._numbers(study, "short", "digits") == study.protocols["short"]
+    assert run_study._numbers(study, "minutes", "cifar10") == study.protocols["minutes"]
+    (tmp_path / "digits").mkdir()
+    monkeypatch.chdir(tmp_path)
+    assert run_study._numbers(study, "minutes", "digits") == study.protocols["minutes"]
 
 
 def test_the_studies_that_may_stay_undecided_register_when() -> None:

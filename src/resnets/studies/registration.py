@@ -38,7 +38,7 @@ def content(study: Study, protocol: str, setup: Setup, plan: Plan | None = None)
         **(of_seeds if study.unit == SEED else {}),
         "control": study.control,
         "protocol": protocol,
-        **{f"protocol_{key}": number for key, number in study.protocols[protocol].items()},
+        **{f"protocol_{key}": number for key, number in setup.numbers.items()},
         "networks": [f"{network.name} sha256:{network.sha256}" for network in setup.networks],
     }
     if plan is not None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,7 +13,7 @@ from resnets.progress import log
 from resnets.studies import inputs, judge_study, registration, registry, verdict, write_study
 from resnets.studies.study import PROTOCOLS, SEED, Setup, Study
 from resnets.studies.study_result import StudyResult
-from resnets.studies.trainings import cost, run_trainings
+from resnets.studies.trainings import cifar_training, cost, run_trainings
 from resnets.studies.trainings.run_trainings import Plan
 
 DEFAULT_WEIGHTS = ("cifar_resnet20.cifar10",)
@@ -47,12 +47,12 @@ def run(
         rows = [rows]
     folder = Path(out) / study.name
     atomic_write.check_folder_writable(folder)
-    setup = _setup(study, protocol, used, weights, data)
+    setup = _setup(study, _numbers(study, protocol, data), used, weights, data)
     if study.check is not None:
         study.check(setup.networks)
     plan = None
     if study.runs is not None:
-        images = inputs.read_training_images(data or str(study.data), study.protocols[protocol]["images"])
+        images = inputs.read_training_images(data or str(study.data), setup.numbers["images"])
         trainings = study.runs(setup.numbers, used)
         plan = run_trainings.make_plan(trainings, images, folder, [Path(each) for each in rows])
     registered = registration.content(study, protocol, setup, plan)
@@ -81,10 +81,20 @@ def _alpha_and_seeds(study: Study, seeds: int | None) -> tuple[float, range]:
     return verdict.ALPHA, range(0)
 
 
+def _numbers(study: Study, protocol: str, data: str | Path | None) -> Mapping[str, int]:
+    """Those of the protocol; with the built-in digits `minutes` is a minute for a study that trains, too."""
+    of_digits = str(data) == "digits" and not Path("digits").exists()
+    small = cifar_training.ON_DIGITS if study.runs and protocol == "minutes" and of_digits else {}
+    return {**study.protocols[protocol], **small}
+
+
 def _setup(
-    study: Study, protocol: str, seeds: range, weights: Sequence[str | Path] | None, data: str | Path | None
+    study: Study,
+    numbers: Mapping[str, int],
+    seeds: range,
+    weights: Sequence[str | Path] | None,
+    data: str | Path | None,
 ) -> Setup:
-    numbers = study.protocols[protocol]
     if weights and not study.num_networks:
         raise UserError(f"'{study.name}' builds its own networks; leave out `weights`.")
     chosen = (list(weights) if weights else list(DEFAULT_WEIGHTS)) if study.num_networks else []

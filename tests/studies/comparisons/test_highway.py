@@ -131,7 +131,7 @@ def test_a_whole_run_measures_the_gates_of_its_weights(tmp_path: Path, monkeypat
     tiny = {key: number for key, number in known_trainings.TINY.items() if key != "depth2"}
     monkeypatch.setitem(study.STUDY.protocols, "minutes", tiny)  # type: ignore[arg-type]
     monkeypatch.setattr(cifar_training, "CONTROL_STEPS", 2)
-    monkeypatch.setattr(cost, "flops_per_second", lambda: 1e9)
+    monkeypatch.setattr(cost, "rates", lambda *_: cost.Rates(1e9, 1e9))
     result = run("highway", protocol="minutes", seeds=3, data=known_trainings.folder(), out=tmp_path, only_seed=0)
     layers = [row["layer"] for row in result.measurement.rows if row["network"] == "highway-20" and row["layer"]]
     assert layers == list(range(1, 6 + 5 + 5 + 1))

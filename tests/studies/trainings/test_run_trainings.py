@@ -44,7 +44,7 @@ with run_lock(Path(sys.argv[1])):
 def tiny(monkeypatch: pytest.MonkeyPatch) -> None:
     """The study with trainings of a few steps, each on one thread."""
     monkeypatch.setattr(cifar_training, "CONTROL_STEPS", 2)
-    monkeypatch.setattr(cost, "flops_per_second", lambda: 1e9)
+    monkeypatch.setattr(cost, "rates", lambda *_: cost.Rates(1e9, 1e9))
     tiny = dict.fromkeys(PROTOCOLS, known_trainings.TINY)
     monkeypatch.setitem(registry.STUDIES, NAME, replace(registry.find(NAME), protocols=tiny))
 
