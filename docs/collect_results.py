@@ -1,4 +1,4 @@
-"""Copy the verdicts of studies into `docs/study_results`, and print the table of `docs/claims.md`.
+"""Copy the verdicts of studies into `docs/study_results`, their figures into `docs/images`, and print the table of `claims.md`.
 
     python docs/collect_results.py [studies/NAME ...] --command "resnets study NAME ..." --processor "..."
 
@@ -10,21 +10,23 @@ from __future__ import annotations
 import argparse
 import datetime
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
-RESULTS = Path(__file__).parent / "study_results"
+RESULTS, IMAGES = Path(__file__).parent / "study_results", Path(__file__).parent / "images"
 HEADER = "| study | subject | protocol | measured [interval] | level | n | verdict |\n|---|---|---|---|---|---|---|"
 
 
 def collect(folder: Path, name: str, command: str, processor: str) -> None:
-    """Write `study_results/NAME.json` from the results of one study, without the paths of this machine."""
+    """Write `study_results/NAME.json` and `images/study_NAME.png` from one study, without the paths of this machine."""
     found = json.loads((folder / "results.json").read_text("utf-8"))
     del found["folder"]
     found["machine"]["processor"] = processor
     date = datetime.date.fromtimestamp((folder / "results.json").stat().st_mtime).isoformat()
     RESULTS.mkdir(exist_ok=True)
     (RESULTS / f"{name}.json").write_text(json.dumps({"command": command, "date": date, **found}, indent=2) + "\n")
+    shutil.copyfile(folder / "figure.png", IMAGES / f"study_{name}.png")
 
 
 def rows(found: dict[str, Any]) -> list[str]:

@@ -143,3 +143,15 @@ def test_each_file_says_how_it_was_made() -> None:
         assert result["machine"]["processor"]
         assert all(control["holds"] for control in result["controls"])
         assert "/tmp" not in json.dumps(result)
+
+
+def test_the_table_of_the_fast_recipe_is_that_of_its_trainings() -> None:
+    path = DOCS.parent / "benchmarks" / "results" / "recipes" / "cifar_fast.json"
+    runs = [each for each in json.loads(path.read_text("utf-8"))["runs"] if each["steps"] == 237]
+    assert [each["seed"] for each in runs] == [0, 1, 2, 3, 4]
+    columns = [[each[key] for each in runs] for key in ("single_view", "six_views")]
+    lines = [(str(each["seed"]), each["single_view"], each["six_views"]) for each in runs]
+    lines.append(("mean", *(sum(values) / 5 for values in columns)))
+    expected = "\n".join(f"| {name} | {one:.2f} % | {six:.2f} % |" for name, one, six in lines)
+    assert expected in (DOCS / "recipes.md").read_text("utf-8")
+    assert lines[-1][2] >= 94

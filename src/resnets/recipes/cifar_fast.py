@@ -1,4 +1,4 @@
-"""About 94 % on CIFAR-10 in 9.5 epochs, with a residual network of 120 million multiply-adds.
+"""CIFAR-10 in 9.5 epochs, 94 % with six views of each image, with a residual network of 120 million multiply-adds.
 
     resnets train cifar10 --recipe cifar_fast
     resnets evaluate runs/RUN/weights/last.safetensors cifar10 --crops 6

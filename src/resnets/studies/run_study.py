@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -62,12 +63,14 @@ def run(
     if plan is not None:
         setup, incomplete = _train(setup, plan, used if only_seed is None else [only_seed])
         alpha = verdict.LOOKS.get(len(setup.seeds), alpha)
+    start = time.monotonic()
     measurement = study.measure(setup)
+    seconds = time.monotonic() - start
     # Any other seeds, such as 0, 2 and 5, would be a look more than those that share the 5 %.
     is_look = not incomplete or list(setup.seeds) in [list(range(look)) for look in verdict.LOOKS]
     measurement = replace(measurement, notes=[*measurement.notes, *_notes(setup, incomplete if is_look else "")])
     verdicts = judge_study.judge_all(study, measurement, alpha, "" if is_look else incomplete)
-    result = StudyResult(study, protocol, registered, measurement, verdicts, folder)
+    result = StudyResult(study, protocol, registered, measurement, verdicts, seconds, folder)
     write_study.write(result)
     return result
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import platform
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -10,6 +9,7 @@ from typing import Any
 
 import torch
 
+from resnets.inference import hardware
 from resnets.message_format import pluralize
 from resnets.studies.study import PROTOCOLS, Measurement, Study
 from resnets.studies.verdict import Verdict
@@ -17,13 +17,14 @@ from resnets.studies.verdict import Verdict
 
 @dataclass(frozen=True)
 class StudyResult:
-    """What a study found, and the folder of its files."""
+    """What a study found, the time of its measurement without that of trainings, and the folder of its files."""
 
     study: Study
     protocol: str
     registered: Mapping[str, Any]
     measurement: Measurement
     verdicts: Mapping[str, Verdict]
+    seconds: float
     folder: Path
 
     def to_dict(self) -> dict[str, Any]:
@@ -39,8 +40,10 @@ class StudyResult:
             "controls": [asdict(control) for control in self.measurement.controls],
             "notes": list(self.measurement.notes),
             "registered": dict(self.registered),
+            "measured_seconds": round(self.seconds, 1),
             "machine": {
-                "processor": platform.machine(),
+                "processor": hardware.cpu_name(),
+                "features": hardware.describe(torch.device("cpu"))["features"],
                 "torch": torch.__version__,
                 "threads": torch.get_num_threads(),
             },

@@ -95,6 +95,7 @@ def test_the_sign_of_the_difference_and_the_figure(tmp_path: Path) -> None:
     with canvas.figure(tmp_path / "figure.png", 1500, 900, "highway") as page:
         study.draw(found.rows, page)
         assert {text.get_text() for text in page.axes[0].texts} == set(errors)
+        assert len(page.axes) == 1  # the gates were not measured
 
 
 def test_a_residual_network_that_has_not_learned_decides_nothing_at_its_depth() -> None:

@@ -90,8 +90,9 @@ def size_control(name: str, highway: nn.Module, residual: nn.Module) -> Control:
 
 
 def draw(rows: Sequence[Mapping[str, Any]], page: Figure) -> None:
-    """The error by parameters, and the openness of the gates by layer."""
-    errors, gates = page.subplots(1, 2)
+    """The error by parameters, and the openness of the gates by layer, where the networks are there and not only their rows."""
+    of_gates = [row for row in rows if row["openness"] is not None]
+    errors, *panels = page.subplots(1, 2 if of_gates else 1, squeeze=False).flat
     found = list(dict.fromkeys(row["network"] for row in rows))
     for name in found:
         highway = name.startswith(HIGHWAY)
@@ -101,18 +102,18 @@ def draw(rows: Sequence[Mapping[str, Any]], page: Figure) -> None:
         sizes = [row["parameters"] / 1e6 for row in last.values()]
         errors.plot(sizes, values, sign, color=color, alpha=0.5, fillstyle="none" if highway else "full")
         errors.annotate(name, (sizes[0], max(values)), textcoords="offset points", xytext=(6, 4))
-        own = [row for row in rows if row["network"] == name and row["openness"] is not None]
+        own = [row for row in of_gates if row["network"] == name]
         layers = sorted({row["layer"] for row in own})
         means = [np.mean([row["openness"] for row in own if row["layer"] == layer]) for layer in layers]
         if own:
-            gates.plot(layers, means, "-" if name == found[1] else "--", color=canvas.VALIDATION, label=name)
+            panels[0].plot(layers, means, "-" if name == found[1] else "--", color=canvas.VALIDATION, label=name)
     errors.margins(x=0.25)
     errors.set_xlabel("million parameters")
     errors.set_title("test error in percent, each seed", color=canvas.MUTED, fontweight="normal")
-    gates.set_ylim(0, 1)
-    gates.set_xlabel("gated layer; T = 0: its input, T = 1: its branch")
-    gates.set_title("mean of the gate T", color=canvas.MUTED, fontweight="normal")
-    if gates.lines:
+    for gates in panels:
+        gates.set_ylim(0, 1)
+        gates.set_xlabel("gated layer; T = 0: its input, T = 1: its branch")
+        gates.set_title("mean of the gate T", color=canvas.MUTED, fontweight="normal")
         canvas.legend(gates)
 
 
