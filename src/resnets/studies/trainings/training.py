@@ -93,8 +93,9 @@ def read_rows(paths: Iterable[Path]) -> dict[str, list[dict[str, Any]]]:
             with path.open(encoding="utf-8", newline="") as file:
                 for row in csv.DictReader(file):
                     values: dict[str, Any] = {key: float(row[key]) if row[key] else None for key in QUANTITIES}
-                    texts = {key: row[key] for key in ("training", "network", "machine")}
-                    own[row["training"]].append(texts | values | {key: int(row[key]) for key in ("seed", "step")})
+                    values |= {key: row[key] for key in ("training", "network", "machine")}
+                    values |= {key: int(row[key]) for key in ("seed", "step")}
+                    own[row["training"]].append({key: values[key] for key in COLUMNS})
         except OSError as error:
             raise UserError(f"'{path}' cannot be read: {error.strerror}.") from error
         except (KeyError, TypeError, ValueError, csv.Error) as error:  # UTF-8 errors are ValueErrors
