@@ -56,7 +56,7 @@ def test_nothing_is_decided_before_the_deeper_residual_network_has_met_the_other
     verdicts = judge_all(degradation.STUDY, found, 0.05)
     assert {verdict.word for verdict in verdicts.values()} == {"undecided"}
     assert "after 3,000 steps the deeper residual network is still 12.1 points behind" in verdicts["test error"].reason
-    assert verdicts["test error"].reason.endswith("more steps are needed, at most the paper's 64,000")
+    assert verdicts["test error"].reason.endswith("more steps are needed (in the paper 64,000 are enough)")
     assert words(measure(10, 0.5, seeds=2)) == {"training error": "undecided", "test error": "undecided"}
 
 

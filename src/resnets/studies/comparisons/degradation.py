@@ -93,12 +93,9 @@ def _differences(errors: Mapping[tuple[str, int], float], setup: Setup, step: in
     columns = {name: np.array([errors[name, seed] for seed in setup.seeds]) for name in names(setup.numbers)}
     plain_shallow, plain_deep, shallow, deep = columns.values()
     behind = float(np.mean(deep - shallow)) if setup.seeds else math.inf
-    problem = (
-        f"after {step:,} steps the deeper residual network is still {behind:.1f} points behind the shallower one, "
-    )
-    problem += (
-        f"as it is at the beginning of every training; more steps are needed, at most the paper's {PAPER_STEPS:,}"
-    )
+    behind_by = f"the deeper residual network is still {behind:.1f} points behind the shallower one"
+    needed = f"more steps are needed (in the paper {PAPER_STEPS:,} are enough)"
+    problem = f"after {step:,} steps {behind_by}; {needed}"
     return (plain_deep - plain_shallow) - (deep - shallow), "" if behind <= MET else problem
 
 
