@@ -101,7 +101,7 @@ STUDY = Study(
     rule=Rule("greater", 0.0, 0.5, least_count=100, undecided_if=f"{NOT_LEARNED}; {FEW_CHANGED}"),
     control="a network with a copy of itself: the gain of each image is exactly 0",
     protocols={"paper": {"images": 10_000}, "short": {"images": 2_000}, "minutes": {"images": 500}},
-    cost={"paper": "20 s a network", "short": "4 s a network", "minutes": "1 s a network"},
+    cost={"paper": "12 s a network", "short": "3 s a network", "minutes": "1 s a network"},
     num_networks=2,
     data=None,
     measure=measure,

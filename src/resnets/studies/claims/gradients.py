@@ -112,7 +112,7 @@ STUDY = Study(
         "short": {"images": 64, "depth1": 8, "depth2": 20, "depth3": 56},
         "minutes": {"images": 4, "depth1": 8, "depth2": 44},
     },
-    cost={"paper": "20 min", "short": "8 min", "minutes": "20 s"},
+    cost={"paper": "13 min", "short": "5 min", "minutes": "20 s"},
     data="digits",
     measure=measure,
     draw=draw,

@@ -134,7 +134,7 @@ STUDY = Study(
         "short": {"images": 2_000, "images_of_several": 500},
         "minutes": {"images": 500, "images_of_several": 100},
     },
-    cost={"paper": "ResNet-20: 4 min, ResNet-110: 2 h", "short": "50 s, 20 min", "minutes": "12 s, 5 min"},
+    cost={"paper": "ResNet-20: 100 s, ResNet-110: 50 min", "short": "20 s, 8 min", "minutes": "5 s, 2 min"},
     num_networks=1,
     data=None,
     measure=measure,

@@ -100,7 +100,7 @@ STUDY = Study(
     control="all norms with scale 1, bias 0 and the statistics of the batch: each layer has a standard deviation of 1; the "
     "blocks of the residual networks pass on their input, those of the plain ones do not",
     protocols={"paper": {"images": 500}, "short": {"images": 500}, "minutes": {"images": 100}},
-    cost={"paper": "5 s a network", "short": "5 s a network", "minutes": "1 s a network"},
+    cost={"paper": "2 s a network", "short": "2 s a network", "minutes": "1 s a network"},
     num_networks=2,
     data=None,
     measure=measure,

@@ -112,7 +112,7 @@ STUDY = Study(
         "short": {"images": 2, "depth": 56, "points": 128},
         "minutes": {"images": 2, "depth": 20, "points": 64},
     },
-    cost={"paper": "2 min", "short": "2 min", "minutes": "20 s"},
+    cost={"paper": "50 s", "short": "50 s", "minutes": "8 s"},
     data="digits",
     least_images=2,
     measure=measure,

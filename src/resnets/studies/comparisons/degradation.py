@@ -19,7 +19,7 @@ from resnets.studies.verdict import Rule
 
 MODELS = {PLAIN: "cifar_plain", RESIDUAL: "cifar_resnet"}
 SUBJECTS = {"training error": TRAIN_ERROR, "test error": TEST_ERROR}
-PAPER_STEPS = 64_000  # after which ResNet-56 is ahead of ResNet-20 by 1.8 points there
+PAPER_STEPS = 64_000  # after which ResNet-56 is ahead of ResNet-20 by 1.8 points
 MET = 1.0  # points by which the deep residual network may be behind the shallow one, if the training was long enough
 BEHIND = f"the deeper residual network is more than {MET:g} point behind the shallower one"
 NOT_RISEN = "the interval of the plain networks' gap alone is not above 0"
@@ -78,12 +78,13 @@ def _alpha(setup: Setup) -> float:
 
 
 def _gaps(setup: Setup) -> list[str]:
-    """Both gaps of the statistic, each with an interval that decides nothing."""
+    """Both gaps of the statistic, with intervals of the level that the study has."""
+    level = f"{100 * (1 - _alpha(setup)):.4g} %"
     notes, pairs = [], (names(setup.numbers)[:2], names(setup.numbers)[2:])
     for subject, quantity in SUBJECTS.items() if setup.seeds else ():
         for shallow, deep in pairs:
-            gap = verdict.mean_interval(paired(setup, deep, shallow, quantity), verdict.ALPHA)
-            words = f"{deep} minus {shallow}: {gap.effect:.3g} [{gap.low:.3g}, {gap.high:.3g}] points, 95 % interval"
+            gap = verdict.mean_interval(paired(setup, deep, shallow, quantity), _alpha(setup))
+            words = f"{deep} minus {shallow}: {gap.effect:.3g} [{gap.low:.3g}, {gap.high:.3g}] points, {level} interval"
             notes.append(f"{subject}: {words}")
     return notes
 
@@ -94,7 +95,7 @@ def _differences(errors: Mapping[tuple[str, int], float], setup: Setup, step: in
     plain_shallow, plain_deep, shallow, deep = columns.values()
     behind = float(np.mean(deep - shallow)) if setup.seeds else math.inf
     behind_by = f"the deeper residual network is still {behind:.1f} points behind the shallower one"
-    needed = f"more steps are needed (in the paper {PAPER_STEPS:,} are enough)"
+    needed = f"more steps are needed (in the paper it is ahead after {PAPER_STEPS:,})"
     problem = f"after {step:,} steps {behind_by}; {needed}"
     return (plain_deep - plain_shallow) - (deep - shallow), "" if behind <= MET else problem
 

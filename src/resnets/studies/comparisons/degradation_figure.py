@@ -27,5 +27,5 @@ def draw(rows: Sequence[Mapping[str, Any]], page: Figure) -> None:
         if len(tables) == 4 and tables[0][0]:
             plain_shallow, plain_deep, shallow, deep = (values for _, values in tables)
             curves[label] = tables[0][0], (plain_deep - plain_shallow) - (deep - shallow)
-    title = "gap of the plain networks minus gap of the residual ones, points, with 95 % interval"
+    title = "gap of the plain networks minus gap of the residual ones, points: mean and range of the seeds"
     training_curves.draw_difference(panels["gap"], curves, title)

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from resnets.report.figures import canvas
-from resnets.studies import verdict
 from resnets.studies.study import Setup
 from resnets.studies.trainings.training import EPOCH_ERROR, QUANTITIES, RUNNING_ERROR, RUNNING_LOSS
 
@@ -61,14 +60,9 @@ def draw_losses(axes: Axes, rows: Rows, networks: Sequence[str]) -> None:
 
 
 def draw_difference(axes: Axes, curves: Mapping[str, tuple[Sequence[int], np.ndarray]], title: str) -> None:
-    """The mean of a difference, (steps, values (seeds, steps)), with its 95 % interval over the seeds."""
+    """The mean of a difference, (steps, values (seeds, steps)), with the range of its seeds."""
     for color, (label, (steps, values)) in zip(COLORS, curves.items(), strict=False):
-        found = [verdict.mean_interval(column, verdict.ALPHA) for column in values.T]
-        axes.plot(steps, [each.effect for each in found], color=color, label=label)
-        if len(values) > 1:
-            axes.fill_between(
-                steps, [each.low for each in found], [each.high for each in found], color=color, alpha=0.2, linewidth=0
-            )
+        _draw_mean(axes, (list(steps), values), "-", color=color, label=label)
     axes.axhline(0, color=canvas.TEXT, linewidth=1)
     _finish(axes, title)
 
