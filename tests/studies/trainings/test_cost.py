@@ -46,7 +46,7 @@ def test_the_operations_of_every_network_of_a_study_are_those_that_torch_counts(
 
 
 def test_the_rates_are_measured(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(cost, "_TIMED_BATCH", 2)
+    monkeypatch.setattr(cost, "_LARGEST_BATCH", 2)
     monkeypatch.setattr(cost, "_TIMED_STEPS", 1)
     found = cost.rates.__wrapped__(cost._with_blocks(zoo.get_spec("cifar_highway20"), 1), 16)
     assert found.training > 0 < found.evaluation

@@ -26,7 +26,11 @@ from resnets.training import precision
 from resnets.training.optimization import fast_convolutions
 from resnets.training.setup import build_network
 
-_TIMED_BLOCKS, _TIMED_BATCH, _TIMED_STEPS = 2, 32, 3
+_TIMED_BLOCKS, _TIMED_STEPS = 2, 3
+_TIMED_PIXELS, _LARGEST_BATCH = (
+    48 * 32 * 32,
+    128,
+)  # small images in a small batch would measure what each layer takes to start
 _TRAIN_IMAGES, _TEST_IMAGES = 50_000, 10_000  # of CIFAR-10
 _FORWARD, _STEP = 2, 6  # operations for each multiply-add; a backward pass is twice a forward pass
 
@@ -45,14 +49,22 @@ def flops(training: Training, steps: int) -> float:
     return float(_STEP * multiply_adds(spec, imgsz) * (training.recipe.data.batch or 1) * steps)
 
 
+def step_seconds(training: Training) -> float:
+    """The time of one step on this machine."""
+    return flops(training, 1) / _rates_of(training).training
+
+
 def seconds(training: Training, steps: int) -> float:
     """The time of so many steps on this machine, of the evaluation after each epoch of CIFAR-10, and of that at the end."""
-    spec, imgsz = _spec_and_imgsz(training)
-    found = rates(_with_blocks(spec, _TIMED_BLOCKS), imgsz)
     epochs = steps * (training.recipe.data.batch or 1) / _TRAIN_IMAGES
     evaluated = _TEST_IMAGES * epochs + (2 * _TEST_IMAGES if steps else 0)  # at the end as many training images, too
-    evaluation = _FORWARD * multiply_adds(spec, imgsz) * evaluated
-    return flops(training, steps) / found.training + evaluation / found.evaluation
+    evaluation = _FORWARD * multiply_adds(*_spec_and_imgsz(training)) * evaluated
+    return step_seconds(training) * steps + evaluation / _rates_of(training).evaluation
+
+
+def _rates_of(training: Training) -> Rates:
+    spec, imgsz = _spec_and_imgsz(training)
+    return rates(_with_blocks(spec, _TIMED_BLOCKS), imgsz)
 
 
 def _spec_and_imgsz(training: Training) -> tuple[ResNetSpec, int]:
@@ -96,9 +108,10 @@ def rates(spec: ResNetSpec, imgsz: int) -> Rates:
     """Those of a network on the device and with the precision that a training chooses."""
     device = resolve_device("auto")
     speed = Speed(device=device, precision=str(precision.select_precision("auto", device).value))
+    batch = max(1, min(_TIMED_PIXELS // imgsz**2, _LARGEST_BATCH))
     net: ResNet = build(spec).to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-    images = torch.zeros(_TIMED_BATCH, 3, imgsz, imgsz, device=device).contiguous(memory_format=torch.channels_last)
-    labels = torch.zeros(_TIMED_BATCH, dtype=torch.long, device=device)
+    images = torch.zeros(batch, 3, imgsz, imgsz, device=device).contiguous(memory_format=torch.channels_last)
+    labels = torch.zeros(batch, dtype=torch.long, device=device)
 
     def evaluate() -> None:
         with torch.inference_mode():
@@ -114,7 +127,7 @@ def rates(spec: ResNetSpec, imgsz: int) -> Rates:
     if fast_convolutions.applies_to(speed):
         fast_convolutions.replace_convolutions(net)
     net.train()
-    operations = multiply_adds(spec, imgsz) * _TIMED_BATCH
+    operations = multiply_adds(spec, imgsz) * batch
     return Rates(_STEP * operations / _shortest(step), _FORWARD * operations / forward)
 
 
