@@ -106,6 +106,18 @@ def test_the_rows_of_the_trainings_are_found_again(file: Path) -> None:
         assert {(row["network"], row["seed"]) for row in own} == {(training.network, training.recipe.seed)}
 
 
+def test_the_errors_of_degradation_are_those_of_its_trainings() -> None:
+    path = DOCS / "study_results" / "trainings" / "degradation.csv"
+    last = {(own[0]["network"], own[0]["seed"]): own[-1] for own in read_rows([path]).values()}
+    lines = []
+    for name in ("plain-20", "plain-56", "residual-20", "residual-56"):
+        train, test = (
+            ", ".join(f"{last[name, seed][key]:.2f}" for seed in range(3)) for key in ("train_error", "test_error")
+        )
+        lines.append(f"| {name} | {train} | {test} |")
+    assert "\n".join(lines) in (DOCS / "claims.md").read_text("utf-8")
+
+
 def test_an_early_end_of_degradation_would_have_been_undecided() -> None:
     """After 100 steps the gap of the residual networks is the larger one, in each seed."""
     (result,) = [each for each in RESULTS if each["study"] == "degradation"]
@@ -116,6 +128,19 @@ def test_an_early_end_of_degradation_would_have_been_undecided() -> None:
         for seed in range(3)
     ]
     assert max(gaps) < 0
+    text = (DOCS / "claims.md").read_text("utf-8")
+    by_step = {(own[0]["network"], own[0]["seed"]): {row["step"]: row["running_error"] for row in own} for own in rows}
+    lowest = [
+        min(
+            by_step["plain-56", seed][step]
+            - by_step["plain-20", seed][step]
+            - by_step["residual-56", seed][step]
+            + by_step["residual-20", seed][step]
+            for step in range(100, 3001, 100)
+        )
+        for seed in range(3)
+    ]
+    assert "it falls to {:.1f}, {:.1f} and {:.1f} in the seeds 0, 1 and 2".format(*lowest) in text
     assert f"after 100 steps, by the running training error: undecided, {sum(gaps) / 3:.1f} points" in result["notes"]
 
 

@@ -87,6 +87,8 @@ def test_shortcuts_that_were_taken_away_fail_the_control(monkeypatch: pytest.Mon
     found = shattering.measure(SETUP)
     assert [control.holds for control in found.controls] == [False, True, True]
     assert found.controls[0].found == "0 of 18 plain, 0 of 18 residual"
+    (effects,) = found.effects.values()
+    assert np.abs(effects).max() < 0.3
 
 
 def test_shortcuts_that_were_put_into_the_plain_networks_fail_the_control(monkeypatch: pytest.MonkeyPatch) -> None:

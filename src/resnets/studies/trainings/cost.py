@@ -27,10 +27,8 @@ from resnets.training.optimization import fast_convolutions
 from resnets.training.setup import build_network
 
 _TIMED_BLOCKS, _TIMED_STEPS = 2, 3
-_TIMED_PIXELS, _LARGEST_BATCH = (
-    48 * 32 * 32,
-    128,
-)  # small images in a small batch would measure what each layer takes to start
+# Of the timed batch. A small batch of small images would measure what each layer takes to start.
+_TIMED_PIXELS, _LARGEST_BATCH = 48 * 32 * 32, 128
 _TRAIN_IMAGES, _TEST_IMAGES = 50_000, 10_000  # of CIFAR-10
 _FORWARD, _STEP = 2, 6  # operations for each multiply-add; a backward pass is twice a forward pass
 
